@@ -1,0 +1,128 @@
+/** What resolving a flow yields: values that the data path executes and that explain themselves. */
+import type { SocketAddress } from "../net/address.ts";
+import type { Reason } from "./reason.ts";
+import type { Workload, WorkloadInfo } from "./workload.ts";
+
+/** The part of the configuration that routing depends on; one object for the life of the process. */
+export interface RoutingSettings {
+  /** Network of this node (NETWORK). */
+  readonly network: string;
+  /** Port at which HBONE peers listen: 15008. */
+  readonly hbonePort: number;
+  /** Our own capture ports, never a legal target. */
+  readonly illegalPorts: readonly number[];
+  /** LOCALHOST_APP_TUNNEL */
+  readonly localhostAppTunnel: boolean;
+}
+
+/** A service as access log and metrics name it. */
+export interface ServiceReference {
+  readonly hostname: string;
+  readonly name: string;
+  readonly namespace: string;
+}
+
+/** One captured outgoing connection. */
+export interface OutboundFlow {
+  /** Who the pod is. */
+  readonly info: WorkloadInfo;
+  /** Its record, from MeshState.localWorkload; undefined when waiting for it was in vain. */
+  readonly source: Workload | undefined;
+  /** Peer of the accepted socket: the application. */
+  readonly downstream: SocketAddress;
+  /** Original destination. */
+  readonly destination: SocketAddress;
+}
+
+interface Routed {
+  readonly dial: SocketAddress;
+  readonly source: Workload;
+  readonly reasons: readonly Reason[];
+}
+
+/** Through an mTLS tunnel: connect to `dial`, then CONNECT `authority`. */
+export interface HboneRoute extends Routed {
+  readonly action: "hbone";
+  readonly authority: string;
+  /** SPIFFE ids of which the peer must show one. The same array for the same hop: usable as part of a pool key. */
+  readonly expectedIdentities: readonly string[];
+  readonly workload: Workload;
+  readonly service: ServiceReference | undefined;
+}
+
+/** Plain TCP to a workload the mesh knows. */
+export interface TcpRoute extends Routed {
+  readonly action: "tcp";
+  readonly workload: Workload;
+  readonly service: ServiceReference | undefined;
+}
+
+/** Plain TCP to a destination the mesh does not know. */
+export interface PassthroughRoute extends Routed {
+  readonly action: "passthrough";
+  readonly workload: undefined;
+  readonly service: undefined;
+}
+
+/** Close the downstream connection and log `error`. */
+export interface Refusal {
+  readonly action: "refuse";
+  readonly error: string;
+  readonly source: Workload | undefined;
+  readonly reasons: readonly Reason[];
+}
+
+export type OutboundDecision = HboneRoute | TcpRoute | PassthroughRoute | Refusal;
+
+/** One CONNECT request that came in over HBONE. */
+export interface InboundRequest {
+  readonly info: WorkloadInfo;
+  /** The workload the listener belongs to; undefined when waiting for its record was in vain. */
+  readonly local: Workload | undefined;
+  /** `:authority` as received. */
+  readonly authority: string;
+  /** Address of the accepted socket: the pod and 15008. */
+  readonly destination: SocketAddress;
+  /** Peer of the HBONE connection. */
+  readonly peer: SocketAddress;
+  /** `host=` of the forwarded header. */
+  readonly forwardedHost: string | undefined;
+  /** x-forwarded-network. */
+  readonly forwardedNetwork: string | undefined;
+  /** The listener in ztunnel's own namespace (POD_NAME and so on set): source addresses are not preserved. */
+  readonly selfListener: boolean;
+}
+
+/** One captured incoming plaintext connection. */
+export interface PlaintextFlow {
+  readonly info: WorkloadInfo;
+  readonly local: Workload | undefined;
+  readonly peer: SocketAddress;
+  /** Original destination. */
+  readonly destination: SocketAddress;
+}
+
+/** Deliver to the application, after the policies agreed. */
+export interface InboundRoute {
+  readonly ok: true;
+  readonly dial: SocketAddress;
+  /** Bind this source address toward the application if the kernel lets us; undefined: do not. */
+  readonly sourceIp: string | undefined;
+  /** Destination as policies see it: the pod's address and the final port. */
+  readonly policyDestination: SocketAddress;
+  readonly workload: Workload;
+  /** The caller's record, for telemetry; never used to trust it. */
+  readonly source: Workload | undefined;
+  readonly service: ServiceReference | undefined;
+  readonly reasons: readonly Reason[];
+}
+
+export interface InboundRefusal {
+  readonly ok: false;
+  /** Answer to a CONNECT; for plaintext the connection is just closed. */
+  readonly status: 400 | 503;
+  readonly error: string;
+  readonly reasons: readonly Reason[];
+}
+
+export type InboundDecision = InboundRoute | InboundRefusal;
