@@ -1,4 +1,9 @@
+/** The mesh as data, and where flows go in it. No sockets. */
 export * from "./workload.ts";
 export * from "./service.ts";
-export * from "./decision.ts";
-export * from "./reason.ts";
+export type * from "./decision.ts";
+export { type Reason, type ReasonCode, renderReason } from "./reason.ts";
+export { type MeshContents, MeshState } from "./state.ts";
+export type { Random } from "./load_balancing.ts";
+export { RECURSIVE_CALL, resolveOutbound, unknownLocalWorkload } from "./outbound.ts";
+export { resolveInbound, resolvePlaintext } from "./inbound.ts";

@@ -1,1 +1,6 @@
+/** Layer 4 authorization: rules compiled to predicates, verdicts with their reasons. */
 export * from "./policy.ts";
+export type { PolicyFlow } from "./flow.ts";
+export { type CompiledPolicy, compilePolicy, type CompileResult } from "./compile.ts";
+export { PolicyIndex, type PolicySet, type PolicyTarget } from "./selection.ts";
+export { authorize, type PolicyEvent, policyEventMessage, policyRejection, type Verdict } from "./authorize.ts";

@@ -1,0 +1,14 @@
+/** Index by (network, IP): two Maps deep, so that a lookup builds no key string. */
+export class AddressIndex<T> {
+  readonly #networks = new Map<string, Map<string, T>>();
+
+  get(network: string, ip: string): T | undefined {
+    return this.#networks.get(network)?.get(ip);
+  }
+
+  set(network: string, ip: string, value: T): void {
+    let addresses = this.#networks.get(network);
+    if (addresses === undefined) this.#networks.set(network, addresses = new Map());
+    addresses.set(ip, value);
+  }
+}

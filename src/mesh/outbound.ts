@@ -1,0 +1,176 @@
+/** Where a captured outgoing connection goes. Pure: the same snapshot, flow and random numbers, the same answer. */
+import { formatAddress, isLoopback, type SocketAddress } from "../net/address.ts";
+import type { OutboundDecision, OutboundFlow, Refusal, RoutingSettings, ServiceReference } from "./decision.ts";
+import { describeWorkload, selectAddress, selectPort } from "./destination.ts";
+import type { Random } from "./load_balancing.ts";
+import { type Reason, reason } from "./reason.ts";
+import type { Service } from "./service.ts";
+import type { MeshState } from "./state.ts";
+import { isFromWaypoint } from "./waypoint.ts";
+import { formatGateway, type Workload, type WorkloadInfo } from "./workload.ts";
+
+/** Error of a connection that would come back to ourselves. */
+export const RECURSIVE_CALL = "attempted recursive call to ourselves";
+
+/** Error of a connection of a pod whose record did not come. */
+export function unknownLocalWorkload(info: WorkloadInfo): string {
+  return `failed to fetch information about local workload: ${info.serviceAccount}.${info.namespace} (${info.name})`;
+}
+
+/** Where the destination is, once a service has given one of its endpoints. */
+interface Upstream {
+  readonly workload: Workload;
+  readonly ip: string | undefined;
+  readonly port: number;
+  readonly service: Service | undefined;
+}
+
+/** Resolves one connection; see the steps of ztunnel's outbound path. `random` picks among endpoints. */
+export function resolveOutbound(
+  mesh: MeshState,
+  flow: OutboundFlow,
+  settings: RoutingSettings,
+  random: Random = Math.random,
+): OutboundDecision {
+  const { destination, source } = flow;
+  const reasons: Reason[] = [];
+  if (isLoopback(destination.ip) && settings.illegalPorts.includes(destination.port)) {
+    reasons.push(reason("own-port", formatAddress(destination)));
+    return refuse(source, RECURSIVE_CALL, reasons);
+  }
+  if (source === undefined) {
+    reasons.push(reason("source-unknown", flow.info.name));
+    return refuse(source, unknownLocalWorkload(flow.info), reasons);
+  }
+
+  const addressed = mesh.workloadByAddress(settings.network, destination.ip) === undefined
+    ? mesh.serviceByVip(settings.network, destination.ip, source.namespace)
+    : undefined;
+  if (addressed !== undefined) {
+    reasons.push(reason("destination-service", addressed, destination.port));
+    const waypoint = addressed.weightedWaypoints.find(({ weight }) => weight > 0)?.destination ?? addressed.waypoint;
+    if (waypoint !== undefined) {
+      const to = formatGateway(waypoint.destination);
+      reasons.push(reason("waypoint", addressed, to));
+      const name = `${addressed.namespace}/${addressed.hostname}`;
+      return refuse(source, `unsupported feature: waypoint ${to} of service ${name}`, reasons);
+    }
+  }
+
+  const upstream = selectUpstream(mesh, source, destination, random, reasons);
+  if (upstream === undefined) {
+    if (addressed !== undefined && addressed.loadBalancer?.mode !== "Passthrough") {
+      return refuse(source, `no healthy upstream: ${formatAddress(destination)}`, reasons);
+    }
+    if (addressed === undefined) reasons.push(reason("destination-unknown", formatAddress(destination)));
+    return { action: "passthrough", dial: destination, source, workload: undefined, service: undefined, reasons };
+  }
+  return route(mesh, flow, source, settings, addressed, upstream, reasons);
+}
+
+/** A service by VIP, else a workload by address. */
+function selectUpstream(
+  mesh: MeshState,
+  source: Workload,
+  destination: SocketAddress,
+  random: Random,
+  reasons: Reason[],
+): Upstream | undefined {
+  const service = mesh.serviceByVip(source.network, destination.ip, source.namespace);
+  if (service === undefined) {
+    const workload = mesh.workloadByAddress(source.network, destination.ip);
+    if (workload === undefined) return undefined;
+    reasons.push(reason("destination-workload", workload));
+    return { workload, ip: destination.ip, port: destination.port, service };
+  }
+  if (service.loadBalancer?.mode === "Passthrough") {
+    reasons.push(reason("service-passthrough", service));
+    return undefined;
+  }
+  const pool = mesh.endpointPool(service);
+  const chosen = pool.choose(source, destination.port, random);
+  const port = chosen && selectPort(service, chosen.ports, chosen.workload, destination.port);
+  if (chosen === undefined || port === undefined) {
+    reasons.push(reason("no-endpoint", service, destination.port));
+    return undefined;
+  }
+  reasons.push(reason("endpoint-chosen", chosen.workload, pool.size));
+  return {
+    workload: chosen.workload,
+    ip: selectAddress(chosen.workload, service, destination.ip),
+    port,
+    service,
+  };
+}
+
+function route(
+  mesh: MeshState,
+  flow: OutboundFlow,
+  source: Workload,
+  settings: RoutingSettings,
+  addressed: Service | undefined,
+  upstream: Upstream,
+  reasons: Reason[],
+): OutboundDecision {
+  const { workload } = upstream;
+  if (upstream.ip === undefined && workload.hostname !== "") {
+    reasons.push(reason("no-route", workload, `it has only the hostname ${workload.hostname}`));
+    return refuse(source, `unsupported feature: hostname ${workload.hostname} of workload ${workload.uid}`, reasons);
+  }
+  if (upstream.ip === undefined && workload.networkGateway === undefined) {
+    reasons.push(reason("no-route", workload, "it has neither address nor gateway"));
+    return refuse(source, `no valid routing destination for workload: ${describeWorkload(workload)}`, reasons);
+  }
+  if (workload.network !== source.network) {
+    reasons.push(reason("other-network", workload, workload.network));
+    return refuse(source, otherNetwork(flow.destination, addressed, workload), reasons);
+  }
+  if (workload.waypoint !== undefined) {
+    if (isFromWaypoint(mesh, workload, source, settings.network, flow.downstream.ip)) {
+      reasons.push(reason("from-waypoint", workload));
+    } else if (addressed === undefined) {
+      const to = formatGateway(workload.waypoint.destination);
+      reasons.push(reason("waypoint", workload, to));
+      return refuse(source, `unsupported feature: waypoint ${to} of workload ${workload.uid}`, reasons);
+    }
+  }
+  if (upstream.ip === undefined) {
+    reasons.push(reason("no-route", workload, "it has no address"));
+    return refuse(source, `no valid routing destination for workload: ${describeWorkload(workload)}`, reasons);
+  }
+
+  reasons.push(reason("protocol", workload, workload.protocol));
+  const service = upstream.service === undefined ? undefined : reference(upstream.service);
+  if (workload.protocol === "TCP") {
+    return { action: "tcp", dial: { ip: upstream.ip, port: upstream.port }, source, workload, service, reasons };
+  }
+  return {
+    action: "hbone",
+    dial: { ip: upstream.ip, port: settings.hbonePort },
+    authority: formatAddress({ ip: upstream.ip, port: upstream.port }),
+    expectedIdentities: mesh.expectedIdentities(workload, upstream.service),
+    source,
+    workload,
+    service,
+    reasons,
+  };
+}
+
+/** Why a workload of another network cannot be reached. */
+function otherNetwork(destination: SocketAddress, addressed: Service | undefined, workload: Workload): string {
+  if (addressed === undefined) return `no service for target address: ${formatAddress(destination)}`;
+  if (workload.networkGateway === undefined) {
+    return `no valid routing destination for workload: ${describeWorkload(workload)}`;
+  }
+  return `unsupported feature: networkGateway ${formatGateway(workload.networkGateway.destination)} ` +
+    `of workload ${workload.uid}`;
+}
+
+function refuse(source: Workload | undefined, error: string, reasons: Reason[]): Refusal {
+  return { action: "refuse", error, source, reasons };
+}
+
+/** What telemetry keeps of a service. */
+export function reference(service: Service): ServiceReference {
+  return { hostname: service.hostname, name: service.name, namespace: service.namespace };
+}
