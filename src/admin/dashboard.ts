@@ -1,0 +1,46 @@
+import type { BuildInfo } from "../cli/mod.ts";
+
+interface Endpoint {
+  readonly path: string;
+  readonly method: "GET" | "POST";
+  readonly does: string;
+}
+
+export const ENDPOINTS: readonly Endpoint[] = [
+  {
+    path: "/config_dump",
+    method: "GET",
+    does: "everything this proxy knows: workloads, services, policies, certificates, settings",
+  },
+  { path: "/logging", method: "POST", does: "show or change log levels" },
+  { path: "/version", method: "GET", does: "version and build of this proxy" },
+  { path: "/quitquitquit", method: "POST", does: "shut down gracefully" },
+];
+
+/** The page at `/`. */
+export function dashboardPage(build: BuildInfo): string {
+  const rows = ENDPOINTS.map(({ path, method, does }) => {
+    const name = method === "GET" ? `<a href="${path}">${path}</a>` : path;
+    return `<tr><td>${method}</td><td>${name}</td><td>${does}</td></tr>`;
+  });
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>ambient</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; margin: 3rem auto; max-width: 52rem; padding: 0 1rem; color-scheme: light dark; }
+table { border-collapse: collapse; width: 100%; }
+td { border-top: 1px solid #8884; padding: .4rem .8rem .4rem 0; }
+</style>
+</head>
+<body>
+<h1>ambient ${Bun.escapeHTML(build.version)}</h1>
+<p>ztunnel mode, commit ${Bun.escapeHTML(build.gitRevision)}</p>
+<table>
+${rows.join("\n")}
+</table>
+</body>
+</html>
+`;
+}

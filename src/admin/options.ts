@@ -1,0 +1,30 @@
+import type { BuildInfo } from "../cli/mod.ts";
+import type { SocketAddress } from "../net/address.ts";
+import type { Logger, MetricRegistry, Readiness } from "../telemetry/mod.ts";
+
+/** What the servers show, and where they listen. A server without an address is not started; port 0 lets the system choose. */
+export interface AdminOptions {
+  /** 15021 */
+  readonly readinessAddresses: readonly SocketAddress[];
+  /** 15000, on loopback */
+  readonly adminAddresses: readonly SocketAddress[];
+  /** 15020 */
+  readonly statsAddresses: readonly SocketAddress[];
+  readonly readiness: Readiness;
+  readonly registry: MetricRegistry;
+  readonly logger: Logger;
+  readonly build: BuildInfo;
+  /** The whole state, as plain data; key order does not matter. `version` is added here. */
+  readonly configDump: () => Record<string, unknown> | Promise<Record<string, unknown>>;
+  /** Called after /quitquitquit has been answered. */
+  readonly shutdown: () => void;
+}
+
+/** Servers that are listening. */
+export interface AdminServers {
+  readonly readinessAddresses: readonly SocketAddress[];
+  readonly adminAddresses: readonly SocketAddress[];
+  readonly statsAddresses: readonly SocketAddress[];
+  /** Stops listening at once; answers under way are finished. */
+  close(): void;
+}

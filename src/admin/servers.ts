@@ -1,0 +1,90 @@
+import { formatAddress, type SocketAddress } from "../net/address.ts";
+import type { AdminOptions, AdminServers } from "./options.ts";
+import { readinessPage } from "./readiness_page.ts";
+import { textResponse } from "./text_response.ts";
+
+type Handler = (request: Request) => Response | Promise<Response>;
+type Component = "readiness" | "admin" | "stats";
+
+/** Seconds a connection may be silent. */
+const IDLE_SECONDS = 30;
+
+interface Listening {
+  readonly addresses: readonly SocketAddress[];
+  readonly servers: readonly Bun.Server<undefined>[];
+}
+
+/** Throws with component and address when an address cannot be bound; then nothing stays open. */
+function listen(component: Component, wanted: readonly SocketAddress[], handler: Handler): Listening {
+  const servers: Bun.Server<undefined>[] = [];
+  const addresses: SocketAddress[] = [];
+  for (const address of wanted) {
+    try {
+      const server = Bun.serve({
+        hostname: address.ip,
+        port: address.port,
+        idleTimeout: IDLE_SECONDS,
+        // A listener of another process on the same port is an error, not company.
+        reusePort: false,
+        fetch: handler,
+        error: (error) => textResponse(500, `${error.message}\n`),
+      });
+      servers.push(server);
+      addresses.push({ ip: address.ip, port: server.port ?? address.port });
+    } catch (error) {
+      for (const server of servers) server.stop(true);
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`${component}: failed to bind to address ${formatAddress(address)}: ${reason}`);
+    }
+  }
+  return { addresses, servers };
+}
+
+/** Makes a handler on its first request, so that a process nobody asks does not load what answers. */
+function lazily(make: () => Promise<Handler>): Handler {
+  let handler: Promise<Handler> | undefined;
+  return async (request) => await (await (handler ??= make()))(request);
+}
+
+/**
+ * Starts the three servers, readiness first. Throws when one cannot be bound, with its name and address; then none is
+ * left open.
+ */
+export function startAdmin(options: AdminOptions): AdminServers {
+  const started: Listening[] = [];
+  const close = () => {
+    for (const { servers } of started) {
+      for (const server of servers) void server.stop();
+    }
+  };
+  const start = (component: Component, addresses: readonly SocketAddress[], handler: Handler) => {
+    try {
+      const listening = listen(component, addresses, handler);
+      started.push(listening);
+      for (const address of listening.addresses) {
+        options.logger.info(`ztunnel::${component}`, "listener established", [
+          ["address", { display: formatAddress(address) }],
+          ["component", component],
+        ]);
+      }
+      return listening.addresses;
+    } catch (error) {
+      close();
+      throw error;
+    }
+  };
+  return {
+    readinessAddresses: start("readiness", options.readinessAddresses, readinessPage(options.readiness)),
+    adminAddresses: start(
+      "admin",
+      options.adminAddresses,
+      lazily(async () => (await import("./admin_app.ts")).adminApp(options)),
+    ),
+    statsAddresses: start(
+      "stats",
+      options.statsAddresses,
+      lazily(async () => (await import("./stats_app.ts")).statsApp(options.registry)),
+    ),
+    close,
+  };
+}

@@ -1,0 +1,17 @@
+/** What to run and from where. */
+export interface RunFlags {
+  readonly mode: "ztunnel";
+  /** Local mesh file (as LOCAL_XDS_PATH). */
+  readonly config: string | undefined;
+  /** Directory of the embedded CA. */
+  readonly caDir: string | undefined;
+}
+
+/** What the command line asks for. */
+export type Command =
+  | { readonly kind: "run"; readonly flags: RunFlags }
+  | { readonly kind: "version"; readonly licenses: boolean }
+  | { readonly kind: "help" }
+  | { readonly kind: "schema" }
+  /** Print the message and the help on standard error, exit 1. */
+  | { readonly kind: "error"; readonly message: string };

@@ -1,0 +1,4 @@
+// The command line.
+export { type BuildInfo, buildInfo, formatBuildInfo } from "./build_info.ts";
+export type { Command, RunFlags } from "./command.ts";
+export { parseCommand } from "./flags.ts";

@@ -1,0 +1,20 @@
+// Metrics, log and access log, readiness.
+export { AccessLog, type ConnectionEnds, type ConnectionFigures, type Direction } from "./access_log.ts";
+export { type ConnectionFailure, type ConnectionRecord, ConnectionTelemetry } from "./connection_record.ts";
+export { exposition } from "./exposition.ts";
+export { log, Logger, type LoggerOptions, type LogScope } from "./log.ts";
+export { type Level, LogFilter } from "./log_filter.ts";
+export type { Field, FieldValue, LogFormat, Span } from "./log_format.ts";
+export { DescriptorSink, type LogSink } from "./log_sink.ts";
+export { Family, type FamilyOptions, LabelSchema, LabelSet, MetricRegistry, type Sample } from "./metrics.ts";
+export * from "./process_metrics.ts";
+export { Readiness, type ReadinessTask } from "./readiness.ts";
+export { type KnownTraffic, TrafficMetrics, type TrafficSeries } from "./traffic.ts";
+export type {
+  BaggageWorkload,
+  Reporter,
+  ResponseFlag,
+  SecurityPolicy,
+  TrafficFlow,
+  TrafficWorkload,
+} from "./traffic_labels.ts";
