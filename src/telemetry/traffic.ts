@@ -1,4 +1,4 @@
-import { type Family, LabelSchema, type LabelSet } from "./metrics.ts";
+import { type Family, LabelSchema, type LabelSet, type MetricRegistry, type Sample } from "./metrics.ts";
 import {
   FLAG_INDEX,
   LOCALITY_LABELS,
