@@ -1,0 +1,34 @@
+export { closeFd, duplicateFd, openFdCount, openFileLimit, raiseOpenFileLimit } from "./descriptor.ts";
+export { errnoName, FatalNamespaceError, SystemError } from "./error.ts";
+export {
+  disableIpv6OnLoopback,
+  inNamespace,
+  isNetworkNamespace,
+  loopbackHasIpv6,
+  type NamespaceIdentity,
+  namespaceIdentity,
+  namespaceRefusal,
+  openNamespace,
+  ownNamespace,
+  sameNamespace,
+} from "./namespace.ts";
+export { type Packet, SeqpacketListener, SeqpacketSocket } from "./seqpacket.ts";
+export {
+  type KeepAlive,
+  type LivenessOptions,
+  localAddress,
+  originalDestination,
+  peerAddress,
+  setLiveness,
+  setResetOnClose,
+  socketError,
+} from "./socket.ts";
+export {
+  canSetMark,
+  type ConnectOptions,
+  connectTcp,
+  type ListenOptions,
+  listenTcp,
+  markRefusal,
+  type TcpListener,
+} from "./tcp.ts";

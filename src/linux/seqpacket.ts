@@ -1,0 +1,206 @@
+import { Buffer } from "node:buffer";
+import { ptr } from "bun:ffi";
+import {
+  AF_UNIX,
+  EINTR,
+  MSG_CMSG_CLOEXEC,
+  MSG_CTRUNC,
+  MSG_NOSIGNAL,
+  MSG_TRUNC,
+  SCM_RIGHTS,
+  SHUT_RDWR,
+  SOCK_CLOEXEC,
+  SOCK_SEQPACKET,
+  SOL_SOCKET,
+} from "./constants.ts";
+import { closeFd } from "./descriptor.ts";
+import { checked, errno, failure, libc } from "./libc.ts";
+
+/** One packet. `bytes` empty without descriptors is the peer's end of the connection. */
+export interface Packet {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Descriptors that came with it (SCM_RIGHTS), close-on-exec; the receiver's to close. */
+  readonly fds: number[];
+  /** The packet or its descriptors did not fit (MSG_TRUNC or MSG_CTRUNC). */
+  readonly truncated: boolean;
+}
+
+/** struct sockaddr_un: family and a path of at most 107 bytes with its terminator. */
+const SUN_PATH = 108; // bytes
+/** struct msghdr, cmsghdr and iovec with 64-bit pointers. */
+const MSGHDR = 56; // bytes
+const CMSGHDR = 16; // bytes
+const IOVEC = 16; // bytes
+/** Room for descriptors in one packet. ZDS sends one; more must be seen so that they can be closed. */
+const MAX_FDS = 16;
+const CONTROL = CMSGHDR + 8 * Math.ceil((4 * MAX_FDS) / 8); // bytes
+
+/**
+ * A unix SOCK_SEQPACKET socket (unix(7)): packets with their boundaries kept, and descriptors beside them. Calls block;
+ * receive() belongs in a Worker. The socket stays open when its object is lost: close() it.
+ */
+export class SeqpacketSocket {
+  readonly fd: number;
+
+  /** Adopts a connected descriptor. */
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  /** Throws SystemError: `connect(PATH): ENOENT`. */
+  static connect(path: string): SeqpacketSocket {
+    const address = unixAddress(path);
+    const fd = open();
+    if (libc().connect(fd, ptr(address), address.length) !== 0) {
+      const error = failure(`connect(${path})`);
+      closeFd(fd);
+      throw error;
+    }
+    return new SeqpacketSocket(fd);
+  }
+
+  /**
+   * Waits for the next packet. Throws SystemError.
+   * @param maxBytes what is longer is cut and flagged
+   */
+  receive(maxBytes: number): Packet {
+    const bytes = new Uint8Array(new ArrayBuffer(maxBytes));
+    const message = new Message(bytes, CONTROL);
+    let received: number;
+    do {
+      received = Number(libc().recvmsg(this.fd, message.pointer, MSG_CMSG_CLOEXEC));
+    } while (received < 0 && errno() === EINTR);
+    checked(received, "recvmsg");
+    const fds = message.descriptors();
+    return { bytes: bytes.slice(0, received), fds, truncated: (message.flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0 };
+  }
+
+  /** Sends one packet. The descriptors are duplicated by the kernel: ours stay ours. Throws SystemError. */
+  send(bytes: Uint8Array, fds: readonly number[] = []): void {
+    const message = new Message(Uint8Array.from(bytes), fds.length === 0 ? 0 : CMSGHDR + 4 * fds.length);
+    message.setDescriptors(fds);
+    let sent: number;
+    do {
+      sent = Number(libc().sendmsg(this.fd, message.pointer, MSG_NOSIGNAL));
+    } while (sent < 0 && errno() === EINTR);
+    checked(sent, "sendmsg");
+  }
+
+  /** Ends both directions: a receive() that waits in another thread comes back with the end of the connection. */
+  shutdown(): void {
+    libc().shutdown(this.fd, SHUT_RDWR);
+  }
+
+  close(): void {
+    closeFd(this.fd);
+  }
+}
+
+/** The listening side: what a CNI node agent is. */
+export class SeqpacketListener {
+  readonly #fd: number;
+
+  /** Binds to a path that must not exist yet. Throws SystemError. */
+  constructor(path: string, backlog = 16) {
+    const address = unixAddress(path);
+    this.#fd = open();
+    try {
+      checked(libc().bind(this.#fd, ptr(address), address.length), `bind(${path})`);
+      checked(libc().listen(this.#fd, backlog), `listen(${path})`);
+    } catch (error) {
+      closeFd(this.#fd);
+      throw error;
+    }
+  }
+
+  /** Waits for the next client. Throws SystemError; EINVAL after shutdown(). */
+  accept(): SeqpacketSocket {
+    let fd: number;
+    do {
+      fd = libc().accept4(this.#fd, null, null, SOCK_CLOEXEC);
+    } while (fd < 0 && errno() === EINTR);
+    return new SeqpacketSocket(checked(fd, "accept4"));
+  }
+
+  /** Wakes an accept() that waits in another thread. */
+  shutdown(): void {
+    libc().shutdown(this.#fd, SHUT_RDWR);
+  }
+
+  close(): void {
+    closeFd(this.#fd);
+  }
+}
+
+function open(): number {
+  return checked(libc().socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "socket(SOCK_SEQPACKET)");
+}
+
+function unixAddress(path: string): Uint8Array {
+  const text = Buffer.from(path);
+  if (text.length === 0 || text.length >= SUN_PATH) {
+    throw new RangeError(`a socket path has 1 to ${SUN_PATH - 1} bytes, not ${text.length}: "${path}"`);
+  }
+  const address = new Uint8Array(new ArrayBuffer(2 + text.length + 1));
+  address[0] = AF_UNIX;
+  address.set(text, 2);
+  return address;
+}
+
+/** A msghdr with one iovec and room for descriptors, in one block of memory that lives as long as the object. */
+class Message {
+  readonly pointer: ReturnType<typeof ptr>;
+  readonly #view: DataView;
+  /** The packet's own memory must not be collected while the kernel has its address. */
+  readonly payload: Uint8Array<ArrayBuffer>;
+
+  constructor(payload: Uint8Array<ArrayBuffer>, controlLength: number) {
+    const block = new ArrayBuffer(MSGHDR + IOVEC + CONTROL);
+    this.payload = payload;
+    this.pointer = ptr(block);
+    this.#view = new DataView(block);
+    const base = Number(this.pointer);
+    this.#setPointer(16, base + MSGHDR); // msg_iov
+    this.#setPointer(24, 1); // msg_iovlen
+    this.#setPointer(MSGHDR, payload.length === 0 ? 0 : Number(ptr(payload))); // iov_base
+    this.#setPointer(MSGHDR + 8, payload.length); // iov_len
+    if (controlLength === 0) return;
+    this.#setPointer(32, base + MSGHDR + IOVEC); // msg_control
+    this.#setPointer(40, controlLength); // msg_controllen
+  }
+
+  get flags(): number {
+    return this.#view.getInt32(48, true);
+  }
+
+  /** Writes one SCM_RIGHTS control message. */
+  setDescriptors(fds: readonly number[]): void {
+    if (fds.length === 0) return;
+    if (fds.length > MAX_FDS) throw new RangeError(`at most ${MAX_FDS} descriptors in a packet, not ${fds.length}`);
+    const control = MSGHDR + IOVEC;
+    this.#setPointer(control, CMSGHDR + 4 * fds.length);
+    this.#view.setInt32(control + 8, SOL_SOCKET, true);
+    this.#view.setInt32(control + 12, SCM_RIGHTS, true);
+    fds.forEach((fd, i) => this.#view.setInt32(control + CMSGHDR + 4 * i, fd, true));
+  }
+
+  /** The descriptors of all SCM_RIGHTS control messages that the kernel wrote. */
+  descriptors(): number[] {
+    const fds: number[] = [];
+    let at = MSGHDR + IOVEC;
+    const end = at + Number(this.#view.getBigUint64(40, true));
+    while (at + CMSGHDR <= end) {
+      const length = Number(this.#view.getBigUint64(at, true));
+      if (length < CMSGHDR || at + length > end) break;
+      const rights = this.#view.getInt32(at + 8, true) === SOL_SOCKET &&
+        this.#view.getInt32(at + 12, true) === SCM_RIGHTS;
+      if (rights) { for (let i = at + CMSGHDR; i + 4 <= at + length; i += 4) fds.push(this.#view.getInt32(i, true)); }
+      at += 8 * Math.ceil(length / 8);
+    }
+    return fds;
+  }
+
+  #setPointer(offset: number, to: number): void {
+    this.#view.setBigUint64(offset, BigInt(to), true);
+  }
+}
