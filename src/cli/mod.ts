@@ -2,3 +2,5 @@
 export { type BuildInfo, buildInfo, formatBuildInfo } from "./build_info.ts";
 export type { Command, RunFlags } from "./command.ts";
 export { parseCommand } from "./flags.ts";
+export { HELP } from "./help.ts";
+export { licenses } from "./licenses.ts";

@@ -1,0 +1,90 @@
+import { chmod, mkdir, rename, stat } from "node:fs/promises";
+import { dirname, isAbsolute, join, relative } from "node:path";
+import process from "node:process";
+import { collectLicenses } from "./licenses.ts";
+import { embeddedWorkers, findWorkers } from "./workers.ts";
+
+export interface ExecutableOptions {
+  /** Repository. */
+  readonly root: string;
+  /** Entry point. */
+  readonly entry: string;
+  readonly outfile: string;
+  readonly version: string;
+  readonly gitRevision: string;
+  /** Which of the runtime's ways to make start-up cheaper to use; chosen by measurement, see BUILD_VARIANT. */
+  readonly variant?: BuildVariant;
+}
+
+export interface BuildVariant {
+  readonly minify: boolean;
+  readonly bytecode: boolean;
+}
+
+/** Minified code is less to parse and to hold; its source map is embedded, so stack traces still name our files. */
+export const BUILD_VARIANT: BuildVariant = { minify: true, bytecode: false };
+
+export interface Executable {
+  readonly outfile: string;
+  readonly bytes: number;
+  readonly workers: readonly string[];
+}
+
+/** Gives src/cli/licenses.ts its text. */
+function embeddedLicenses(text: string): Bun.BunPlugin {
+  return {
+    name: "embedded-licenses",
+    setup(build) {
+      build.onResolve({ filter: /^ambient:licenses$/ }, ({ path }) => ({ path, namespace: "ambient" }));
+      build.onLoad({ filter: /./, namespace: "ambient" }, () => ({ contents: text, loader: "text" }));
+    },
+  };
+}
+
+/**
+ * Builds one executable with everything inside: code, Workers, licences, version. Throws with the bundler's messages.
+ * The file appears under its name only when it is complete.
+ */
+export async function buildExecutable(options: ExecutableOptions): Promise<Executable> {
+  const { root, outfile } = options;
+  const variant = options.variant ?? BUILD_VARIANT;
+  const workers = await findWorkers(root);
+  const partial = `${outfile}.partial`;
+  const common: Bun.BuildConfig = {
+    root,
+    entrypoints: [options.entry, ...workers.map((worker) => join(root, worker))],
+    target: "bun",
+    minify: variant.minify,
+    sourcemap: "inline",
+    define: { AMBIENT_BUILD: JSON.stringify({ version: options.version, gitRevision: options.gitRevision }) },
+  };
+
+  // Which packages are bundled is known only after bundling: a first pass, in memory, tells.
+  const draft = await Bun.build({ ...common, metafile: true, plugins: [embeddedLicenses("")] });
+  const inputs = Object.keys(draft.metafile?.inputs ?? {}).map((path) => relativeTo(root, path));
+  const licenses = collectLicenses(root, inputs);
+
+  await mkdir(dirname(outfile), { recursive: true });
+  await Bun.build({
+    ...common,
+    bytecode: variant.bytecode,
+    format: "esm",
+    plugins: [embeddedLicenses(licenses), embeddedWorkers(root, workers)],
+    compile: {
+      outfile: partial,
+      // A file in the working directory must not change what a proxy does.
+      autoloadDotenv: false,
+      autoloadBunfig: false,
+      autoloadTsconfig: false,
+      autoloadPackageJson: false,
+    },
+  });
+  await chmod(partial, 0o755);
+  await rename(partial, outfile);
+  return { outfile, bytes: (await stat(outfile)).size, workers };
+}
+
+/** The bundler names its inputs relative to the working directory. */
+function relativeTo(root: string, input: string): string {
+  return relative(root, isAbsolute(input) ? input : join(process.cwd(), input));
+}

@@ -1,0 +1,21 @@
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import process from "node:process";
+
+/** Generates proto/gen from proto/*.proto with buf and protoc-gen-es. Exits with buf's status. */
+const root = join(import.meta.dirname, "..");
+const bin = join(root, "node_modules", ".bin");
+const template = {
+  version: "v2",
+  plugins: [{
+    local: [process.execPath, join(bin, "protoc-gen-es")],
+    out: join(root, "proto", "gen"),
+    opt: ["target=ts", "import_extension=ts"],
+  }],
+};
+
+const run = spawnSync(join(bin, "buf"), ["generate", join(root, "proto"), "--template", JSON.stringify(template)], {
+  stdio: "inherit",
+});
+if (run.error !== undefined) throw run.error;
+process.exit(run.status ?? 1);

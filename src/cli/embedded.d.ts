@@ -1,0 +1,5 @@
+/** Made by compile/executable.ts. */
+declare module "ambient:licenses" {
+  const text: string;
+  export default text;
+}

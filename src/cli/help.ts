@@ -1,0 +1,29 @@
+/** What `ambient help` prints. */
+export const HELP = `ambient: the data plane of an Istio ambient mesh
+
+usage:
+  ambient [--mode=ztunnel] [--config FILE] [--ca-dir DIR]
+                                run the per-node proxy
+  ambient proxy ztunnel         the same, as the container of an Istio chart starts it
+  ambient version [--licenses]  version and build, or the licences of everything inside
+  ambient schema                JSON Schema of the file for --config
+  ambient help                  this text
+
+flags:
+  --mode=ztunnel   what to be; ztunnel is the default
+  --config FILE    workloads, services and policies from a local file, watched (as LOCAL_XDS_PATH)
+  --ca-dir DIR     where the embedded CA keeps its root, shared by all processes of a machine
+                   (default: /var/lib/ambient/ca as root, otherwise the state directory of the user)
+
+Everything else is set by environment variables, those of Istio's ztunnel with the same names, defaults and meaning.
+The ones wanted most often:
+  PROXY_MODE             shared (a node's pods, told by the CNI agent; default) or dedicated (one workload)
+  PROXY_WORKLOAD_INFO    namespace/name/service-account, for dedicated
+  INPOD_UDS              socket of the CNI agent (default /var/run/ztunnel/ztunnel.sock)
+  CA_ADDRESS=embedded    certificates from the embedded CA of this machine (also FAKE_CA=true)
+  XDS_ADDRESS            address of istiod; empty: none
+  LOCAL_XDS_PATH         as --config
+  NETWORK, NODE_NAME, CLUSTER_ID, CLUSTER_DOMAIN
+  RUST_LOG               log levels, e.g. info or info,ztunnel::proxy=debug
+  LOG_FORMAT             plain (default) or json
+`;
