@@ -1,5 +1,5 @@
 /** What the mesh knows of a service (istio.workload.Service). Plain data, as workload.ts. */
-import type { GatewayAddress, HealthStatus, PortMap } from "./workload.ts";
+import type { GatewayAddress, HealthStatus, Known, PortMap } from "./workload.ts";
 
 export interface NetworkAddress {
   readonly network: string;
@@ -63,7 +63,7 @@ const NONE: readonly never[] = [];
 const NO_ENDPOINTS: ReadonlyMap<string, Endpoint> = new Map();
 
 /** A service record from the fields that are known, the others at the defaults of ztunnel's local file. */
-export function newService(known: Partial<Service>): Service {
+export function newService(known: Known<Service>): Service {
   return {
     name: known.name ?? "",
     namespace: known.namespace ?? "",

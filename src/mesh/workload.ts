@@ -85,8 +85,11 @@ export interface Workload {
 const NOWHERE: Locality = { region: "", zone: "", subzone: "" };
 const NONE: readonly never[] = [];
 
+/** Some fields of a record; an undefined one is an absent one. */
+export type Known<T> = { readonly [K in keyof T]?: T[K] | undefined };
+
 /** A workload record from the fields that are known, the others at the defaults of ztunnel's local file. */
-export function newWorkload(known: Partial<Workload>): Workload {
+export function newWorkload(known: Known<Workload>): Workload {
   return {
     uid: known.uid ?? "",
     name: known.name ?? "",

@@ -45,7 +45,7 @@ export interface Policy {
 const NONE: readonly never[] = [];
 
 /** A match from the lists that are given. */
-export function newMatch(given: Partial<Match>): Match {
+export function newMatch(given: { readonly [K in keyof Match]?: Match[K] | undefined }): Match {
   return {
     namespaces: given.namespaces ?? NONE,
     notNamespaces: given.notNamespaces ?? NONE,
