@@ -10,7 +10,9 @@ export class CommandError extends Error {
 }
 
 /** `sbin` is missing from the PATH of ordinary users, though `ip` and `nft` live there. */
-const SEARCH_PATH = [...(process.env["PATH"] ?? "").split(":"), "/usr/local/sbin", "/usr/sbin", "/sbin"].filter(Boolean);
+const SEARCH_PATH = [...(process.env["PATH"] ?? "").split(":"), "/usr/local/sbin", "/usr/sbin", "/sbin"].filter(
+  Boolean,
+);
 
 /** The environment children get: ours, with a PATH that finds administration tools. */
 export function commandEnvironment(extra: Record<string, string> = {}): Record<string, string> {

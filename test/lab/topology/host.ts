@@ -55,7 +55,8 @@ export function installPrograms(programs: readonly string[]): string[] {
 function withoutServiceStart(command: readonly string[]): boolean {
   const policy = "/usr/sbin/policy-rc.d";
   if (existsSync(policy)) return attempt(command).ok;
-  const script = `printf '#!/bin/sh\\nexit 101\\n' > ${policy} && chmod 755 ${policy}; "$@"; s=$?; rm -f ${policy}; exit $s`;
+  const script =
+    `printf '#!/bin/sh\\nexit 101\\n' > ${policy} && chmod 755 ${policy}; "$@"; s=$?; rm -f ${policy}; exit $s`;
   return attempt(["sh", "-c", script, "sh", ...command]).ok;
 }
 
@@ -109,7 +110,19 @@ function probe(): { redirector: Redirector | undefined; reason: string } {
       "table inet probe { chain output { type nat hook output priority -100; tcp dport 1 redirect to :2; }\n }\n",
     );
     if (nft.ok) return { redirector: "nftables", reason: "" };
-    const iptables = inside(["iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-j", "REDIRECT", "--to-ports", "2"]);
+    const iptables = inside([
+      "iptables",
+      "-t",
+      "nat",
+      "-A",
+      "OUTPUT",
+      "-p",
+      "tcp",
+      "-j",
+      "REDIRECT",
+      "--to-ports",
+      "2",
+    ]);
     if (iptables.ok) return { redirector: "iptables", reason: "" };
     return {
       redirector: undefined,

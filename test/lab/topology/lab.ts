@@ -109,7 +109,21 @@ export class Lab {
     const ip = `10.77.${subnet}.${host}`;
     const ip6 = this.#ipv6 ? `fd77:${subnet}::${host.toString(16)}` : undefined;
     const port = `pod${place}`;
-    must(["ip", "-n", namespace.name, "link", "add", "eth0", "type", "veth", "peer", "name", port, "netns", node.namespace.name]);
+    must([
+      "ip",
+      "-n",
+      namespace.name,
+      "link",
+      "add",
+      "eth0",
+      "type",
+      "veth",
+      "peer",
+      "name",
+      port,
+      "netns",
+      node.namespace.name,
+    ]);
     must(["ip", "-n", node.namespace.name, "-batch", "-"], `link set ${port} master ${BRIDGE}\nlink set ${port} up\n`);
     const commands = [
       `addr add ${ip}/24 dev eth0`,
@@ -160,7 +174,21 @@ export class Lab {
     const ip = `10.77.0.${subnet}`;
     const gateway = `10.77.${subnet}.1`;
     const port = `node${subnet}`;
-    must(["ip", "-n", namespace.name, "link", "add", "uplink", "type", "veth", "peer", "name", port, "netns", this.#hub.name]);
+    must([
+      "ip",
+      "-n",
+      namespace.name,
+      "link",
+      "add",
+      "uplink",
+      "type",
+      "veth",
+      "peer",
+      "name",
+      port,
+      "netns",
+      this.#hub.name,
+    ]);
     must(["ip", "-n", this.#hub.name, "-batch", "-"], `link set ${port} master ${BRIDGE}\nlink set ${port} up\n`);
     const commands = [
       `link add ${BRIDGE} type bridge`,

@@ -1,5 +1,5 @@
 /** Network namespaces that look like a small cluster: nodes, pods, istio-cni's redirection, and their complete removal. */
-export { attempt, CommandError, commandEnvironment, findProgram, must } from "./commands.ts";
+export { attempt, commandEnvironment, CommandError, findProgram, must } from "./commands.ts";
 export { type Host, inspectHost, installPrograms, type Redirector, rerunIn } from "./host.ts";
 export { Lab, type LabNode, type LabPlan, type LabPod, type PodPlan } from "./lab.ts";
 export { isAlive, leftovers, recordPath, removeAbandoned, removeAll, removePath } from "./ledger.ts";

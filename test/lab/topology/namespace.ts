@@ -1,6 +1,7 @@
 /** One network namespace of a lab, by name under /run/netns, with `lo` up. */
 import { existsSync, writeFileSync } from "node:fs";
 import process from "node:process";
+import { closeFd, openNamespace } from "../../../src/linux/mod.ts";
 import { attempt, type CommandResult, must } from "./commands.ts";
 import { NAMESPACE_DIRECTORY, NAMESPACE_PREFIX, recordNamespace, removeNamespace } from "./ledger.ts";
 import { LabProcess, type ProcessOptions } from "./process.ts";
@@ -13,6 +14,7 @@ const LOCAL_PORTS = "20000 65000";
 export class NetworkNamespace {
   readonly name: string;
   readonly path: string;
+  #fd: number | undefined;
 
   /** @throws CommandError when it cannot be made */
   constructor(label: string) {
@@ -60,7 +62,15 @@ export class NetworkNamespace {
     return new LabProcess(this.command(command), options);
   }
 
+  /** A descriptor of the namespace, for sockets made in it by this process; open until the namespace is removed. */
+  get fd(): number {
+    this.#fd ??= openNamespace(this.path);
+    return this.#fd;
+  }
+
   remove(): void {
+    if (this.#fd !== undefined) closeFd(this.#fd);
+    this.#fd = undefined;
     removeNamespace(this.name);
   }
 }

@@ -7,6 +7,9 @@ import { forgetProcess, recordProcess } from "./ledger.ts";
 /** How long anything in a lab may take before it is called a failure, unless told otherwise; milliseconds. */
 export const LAB_DEADLINE_MS = 10_000;
 
+/** Lines remembered of a program whose lines are not kept. */
+const TAIL = 100;
+
 /** A condition did not come true in time. The message says which, and what was seen instead. */
 export class DeadlineError extends Error {
   override readonly name = "DeadlineError";
@@ -15,6 +18,10 @@ export class DeadlineError extends Error {
 export interface ProcessOptions {
   readonly environment?: Record<string, string>;
   readonly directory?: string;
+  /** False keeps the last lines only: for programs that say very much. */
+  readonly keepLines?: boolean;
+  /** Keeps stdin open for `say`. */
+  readonly talk?: boolean;
   /** Called for each line of stdout and stderr as it comes. */
   readonly onLine?: (line: string) => void;
 }
@@ -28,14 +35,16 @@ export class LabProcess {
   readonly lines: string[] = [];
   readonly exited: Promise<number>;
   #waiters = new Set<LineWaiter>();
-  #child: Subprocess<"ignore", "pipe", "pipe">;
+  #child: Subprocess<"pipe" | "ignore", "pipe", "pipe">;
   #onLine: ((line: string) => void) | undefined;
   #exitCode: number | undefined;
+  readonly #keepLines: boolean;
 
   constructor(command: readonly string[], options: ProcessOptions = {}) {
     this.#onLine = options.onLine;
+    this.#keepLines = options.keepLines ?? true;
     this.#child = Bun.spawn([...command], {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [options.talk === true ? "pipe" : "ignore", "pipe", "pipe"],
       env: commandEnvironment(options.environment),
       ...(options.directory === undefined ? {} : { cwd: options.directory }),
     });
@@ -95,6 +104,14 @@ export class LabProcess {
     return code;
   }
 
+  /** Writes a line to the program's stdin; it was started with `talk`. */
+  say(line: string): void {
+    const stdin = this.#child.stdin;
+    if (stdin === undefined) throw new Error("this process was started without a stdin to talk to");
+    stdin.write(`${line}\n`);
+    stdin.flush();
+  }
+
   signal(signal: "SIGTERM" | "SIGINT" | "SIGSTOP" | "SIGCONT" | "SIGKILL"): void {
     process.kill(this.pid, signal);
   }
@@ -111,6 +128,7 @@ export class LabProcess {
   }
 
   #said(line: string): void {
+    if (!this.#keepLines && this.lines.length >= TAIL) this.lines.shift();
     this.lines.push(line);
     this.#onLine?.(line);
     for (const waiter of this.#waiters) if (waiter.matches(line)) waiter.found(line);

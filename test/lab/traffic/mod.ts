@@ -1,0 +1,11 @@
+/** Traffic from and to pods, made by the test's own process with sockets that live in the pod's namespace. */
+export { adoptConnection, adoptListener, descriptorOf } from "./adoption.ts";
+export {
+  Conversation,
+  ConversationError,
+  conversationHandlers,
+  type ConversationOptions,
+  type Destination,
+} from "./conversation.ts";
+export { type HttpAnswer, httpRequest } from "./http.ts";
+export { type Behaviour, doubling, PodServer, type Visit } from "./server.ts";
