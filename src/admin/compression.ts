@@ -1,6 +1,4 @@
 import type { Buffer } from "node:buffer";
-import { promisify } from "node:util";
-import { brotliCompress, constants, deflate, gzip, zstdCompress } from "node:zlib";
 
 /** Content codings in order of preference among those a client likes equally: the cheapest for their size first. */
 const ENCODINGS = ["zstd", "br", "gzip", "deflate"] as const;
@@ -33,16 +31,20 @@ export function preferredEncoding(header: string): Encoding {
   return best;
 }
 
+type Compressor = (done: (error: Error | null, compressed: Buffer) => void) => void;
+
 /** Compresses off the event loop. */
 export async function compress(encoding: Exclude<Encoding, "identity">, body: Buffer): Promise<Buffer> {
-  switch (encoding) {
-    case "zstd":
-      return await promisify(zstdCompress)(body);
-    case "br":
-      return await promisify(brotliCompress)(body, { params: { [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } });
-    case "gzip":
-      return await promisify(gzip)(body);
-    case "deflate":
-      return await promisify(deflate)(body);
-  }
+  // A static import would be hoisted to the top of the bundle, and cost idle processes its memory.
+  const zlib = await import("node:zlib");
+  const compressors: Record<typeof encoding, Compressor> = {
+    zstd: (done) => zlib.zstdCompress(body, done),
+    br: (done) =>
+      zlib.brotliCompress(body, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } }, done),
+    gzip: (done) => zlib.gzip(body, done),
+    deflate: (done) => zlib.deflate(body, done),
+  };
+  return await new Promise((resolve, reject) => {
+    compressors[encoding]((error, compressed) => error === null ? resolve(compressed) : reject(error));
+  });
 }

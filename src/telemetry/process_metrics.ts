@@ -1,18 +1,5 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { openFdCount, openFileLimit } from "../linux/mod.ts";
 import type { MetricRegistry, Sample } from "./metrics.ts";
-
-/** File descriptors this process has open. */
-export function openFileDescriptors(): number {
-  // Since Linux 6.2 the size of the directory is the count; reading it would take a descriptor of its own.
-  const { size } = statSync("/proc/self/fd");
-  return size > 0 ? size : readdirSync("/proc/self/fd").length - 1;
-}
-
-/** Soft limit of open files (RLIMIT_NOFILE); Infinity when there is none. */
-export function maxFileDescriptors(): number {
-  const soft = /^Max open files\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
-  return soft === "unlimited" ? Infinity : Number(soft);
-}
 
 /** process_open_fds and process_max_fds, looked up at each scrape. */
 export function registerProcessMetrics(registry: MetricRegistry): void {
@@ -20,8 +7,8 @@ export function registerProcessMetrics(registry: MetricRegistry): void {
   const open = gauge("process_open_fds", "Open file descriptors.");
   const max = gauge("process_max_fds", "Limit of open file descriptors.");
   registry.beforeScrape(() => {
-    open.value = openFileDescriptors();
-    max.value = maxFileDescriptors();
+    open.value = openFdCount();
+    max.value = openFileLimit().soft;
   });
 }
 
