@@ -46,10 +46,12 @@ export const TCP_USER_TIMEOUT = 18;
 export const SCM_RIGHTS = 1;
 export const MSG_CTRUNC = 0x8;
 export const MSG_TRUNC = 0x20;
+export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_CMSG_CLOEXEC = 0x4000_0000;
 
 export const SHUT_RDWR = 2;
+export const F_SETFL = 4;
 export const F_DUPFD_CLOEXEC = 1030;
 export const RLIMIT_NOFILE = 7;
 export const NS_GET_NSTYPE = 0xb703; // _IO(0xb7, 3)

@@ -3,18 +3,21 @@ import { ptr } from "bun:ffi";
 import {
   AF_UNIX,
   EINTR,
+  F_SETFL,
   MSG_CMSG_CLOEXEC,
   MSG_CTRUNC,
+  MSG_DONTWAIT,
   MSG_NOSIGNAL,
   MSG_TRUNC,
   SCM_RIGHTS,
   SHUT_RDWR,
   SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
   SOCK_SEQPACKET,
   SOL_SOCKET,
 } from "./constants.ts";
 import { closeFd } from "./descriptor.ts";
-import { checked, errno, failure, libc } from "./libc.ts";
+import { checked, errno, libc } from "./libc.ts";
 
 /** One packet. `bytes` empty without descriptors is the peer's end of the connection. */
 export interface Packet {
@@ -36,8 +39,8 @@ const MAX_FDS = 16;
 const CONTROL = CMSGHDR + 8 * Math.ceil((4 * MAX_FDS) / 8); // bytes
 
 /**
- * A unix SOCK_SEQPACKET socket (unix(7)): packets with their boundaries kept, and descriptors beside them. Calls block;
- * receive() belongs in a Worker. The socket stays open when its object is lost: close() it.
+ * A unix SOCK_SEQPACKET socket (unix(7)): packets with their boundaries kept, and descriptors beside them. Only
+ * receive() waits: it belongs in a Worker. The socket stays open when its object is lost: close() it.
  */
 export class SeqpacketSocket {
   readonly fd: number;
@@ -47,12 +50,14 @@ export class SeqpacketSocket {
     this.fd = fd;
   }
 
-  /** Throws SystemError: `connect(PATH): ENOENT`. */
+  /** Never waits: a server that does not accept is EAGAIN. Throws SystemError: `connect(PATH): ENOENT`. */
   static connect(path: string): SeqpacketSocket {
     const address = unixAddress(path);
-    const fd = open();
-    if (libc().connect(fd, ptr(address), address.length) !== 0) {
-      const error = failure(`connect(${path})`);
+    const fd = open(SOCK_NONBLOCK);
+    try {
+      checked(libc().connect(fd, ptr(address), address.length), `connect(${path})`);
+      checked(libc().fcntl(fd, F_SETFL, 0), "fcntl(F_SETFL)"); // receive() waits
+    } catch (error) {
       closeFd(fd);
       throw error;
     }
@@ -75,13 +80,16 @@ export class SeqpacketSocket {
     return { bytes: bytes.slice(0, received), fds, truncated: (message.flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0 };
   }
 
-  /** Sends one packet. The descriptors are duplicated by the kernel: ours stay ours. Throws SystemError. */
+  /**
+   * Sends one packet and never waits: a peer that does not read is EAGAIN. The descriptors are duplicated by the kernel,
+   * ours stay ours. Throws SystemError.
+   */
   send(bytes: Uint8Array, fds: readonly number[] = []): void {
     const message = new Message(Uint8Array.from(bytes), fds.length === 0 ? 0 : CMSGHDR + 4 * fds.length);
     message.setDescriptors(fds);
     let sent: number;
     do {
-      sent = Number(libc().sendmsg(this.fd, message.pointer, MSG_NOSIGNAL));
+      sent = Number(libc().sendmsg(this.fd, message.pointer, MSG_NOSIGNAL | MSG_DONTWAIT));
     } while (sent < 0 && errno() === EINTR);
     checked(sent, "sendmsg");
   }
@@ -132,8 +140,8 @@ export class SeqpacketListener {
   }
 }
 
-function open(): number {
-  return checked(libc().socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), "socket(SOCK_SEQPACKET)");
+function open(flags = 0): number {
+  return checked(libc().socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0), "socket(SOCK_SEQPACKET)");
 }
 
 function unixAddress(path: string): Uint8Array {
