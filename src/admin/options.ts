@@ -14,7 +14,10 @@ export interface AdminOptions {
   readonly registry: MetricRegistry;
   readonly logger: Logger;
   readonly build: BuildInfo;
-  /** The whole state, as plain data; key order does not matter. `version` is added here. */
+  /**
+   * The whole state, as plain data; key order does not matter. A Map counts as an object and a generator as an array, so
+   * that a large mesh need not be copied. `version` is added here.
+   */
   readonly configDump: () => Record<string, unknown> | Promise<Record<string, unknown>>;
   /** Called after /quitquitquit has been answered. */
   readonly shutdown: () => void;

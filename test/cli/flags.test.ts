@@ -1,0 +1,53 @@
+import { describe, expect, test } from "bun:test";
+import { type Command, HELP, parseCommand } from "../../src/cli/mod.ts";
+
+function run(flags: { config?: string; caDir?: string } = {}): Command {
+  return { kind: "run", flags: { mode: "ztunnel", config: flags.config, caDir: flags.caDir } };
+}
+
+describe("commands", () => {
+  for (
+    const [line, command] of [
+      ["", run()],
+      ["proxy", run()],
+      ["proxy ztunnel", run()],
+      ["proxy ztunnel --anything at all", run()],
+      ["--mode=ztunnel", run()],
+      ["--mode ztunnel --config mesh.yaml --ca-dir=/ca", run({ config: "mesh.yaml", caDir: "/ca" })],
+      ["--config=a=b.yaml", run({ config: "a=b.yaml" })],
+      ["version", { kind: "version", licenses: false }],
+      ["--version", { kind: "version", licenses: false }],
+      ["version --licenses", { kind: "version", licenses: true }],
+      ["help", { kind: "help" }],
+      ["--help", { kind: "help" }],
+      ["schema", { kind: "schema" }],
+    ] as const
+  ) {
+    test(`'${line}'`, () => expect(parseCommand(line.split(" ").filter(Boolean))).toEqual(command));
+  }
+});
+
+describe("errors name what is wrong", () => {
+  for (
+    const [line, message] of [
+      ["serve", "unknown command: serve"],
+      ["--colour", "unknown flag: --colour"],
+      ["--mode=ztunnel extra", "unknown command: extra"],
+      ["--mode=sidecar", "--mode=sidecar: the mode must be ztunnel"],
+      ["--mode=waypoint", "--mode=waypoint is not in this version"],
+      ["--config", "--config needs a value"],
+      ["--ca-dir=", "--ca-dir needs a value"],
+      ["version --licences", "unknown argument of version: --licences"],
+      ["version --licenses now", "unknown argument of version: now"],
+      ["schema all", "unknown argument of schema: all"],
+    ] as const
+  ) {
+    test(`'${line}'`, () => expect(parseCommand(line.split(" "))).toEqual({ kind: "error", message }));
+  }
+});
+
+test("the help names every flag and command", () => {
+  for (const word of ["--mode", "--config", "--ca-dir", "version", "--licenses", "schema", "proxy ztunnel"]) {
+    expect(HELP).toContain(word);
+  }
+});
