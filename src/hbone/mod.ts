@@ -1,0 +1,11 @@
+/** HBONE: HTTP/2 CONNECT over mTLS with SPIFFE identities (spec/ztunnel.md §6, §7). */
+export { type Authority, parseAuthority } from "./authority.ts";
+export { type Baggage, formatBaggage, parseBaggage } from "./baggage.ts";
+export { type DialTunnel, tunnelDialer, type TunnelOptions } from "./dial.ts";
+export { type ConnectFailure, connectFailure, type ResponseFlag } from "./failure.ts";
+export { formatForwarded, forwardedHost } from "./forwarded.ts";
+export { Pool, type PoolOptions, type PoolTarget } from "./pool.ts";
+export { type AcceptedPeer, HboneServer, type HboneServerOptions } from "./server.ts";
+export { type ConnectOwner, StreamEndpoint } from "./stream_endpoint.ts";
+export { formatTraceParent, newTraceParent, parseTraceParent } from "./traceparent.ts";
+export { type HboneSettings, HboneTransport, type StreamUser } from "./transport.ts";

@@ -1,0 +1,257 @@
+import type { HeaderList, Http2Stream } from "../http2/mod.ts";
+import { formatIdentity, type Identity, parseIdentity, type WorkloadCertificate } from "../identity/mod.ts";
+import { localAddress, peerAddress } from "../linux/mod.ts";
+import type { SocketAddress } from "../net/address.ts";
+import { errorCode, osErrorText } from "../net/os_error.ts";
+import { adoptListener } from "../net/tcp.ts";
+import { serverContext, type TlsPolicy, verifyClient } from "../tls/mod.ts";
+import { type HboneSettings, HboneTransport, type StreamUser, type TransportOwner, type TransportSocket } from "./transport.ts";
+
+/** Time for the TLS handshake, ms. The original has none, so a silent client holds a socket for ever. */
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** Both ends of an accepted connection. */
+export interface AcceptedPeer {
+  readonly address: SocketAddress;
+  readonly local: SocketAddress;
+  /** As proved in the handshake. */
+  readonly identity: Identity;
+  readonly identityText: string;
+}
+
+export interface HboneServerOptions {
+  readonly tlsPolicy: TlsPolicy;
+  readonly settings: HboneSettings;
+  /** The certificate to present now; waits while it is being made. */
+  certificate(): WorkloadCertificate | Promise<WorkloadCertificate>;
+  onRequest(
+    transport: HboneTransport,
+    peer: AcceptedPeer,
+    stream: Http2Stream<StreamUser>,
+    headers: HeaderList,
+    endStream: boolean,
+  ): void;
+  /** A connection that did not get as far as HTTP/2. */
+  onRefused(peer: SocketAddress, local: SocketAddress, error: string): void;
+  onSocketOpened(): void;
+  onSocketClosed(): void;
+}
+
+/**
+ * Accepts HBONE connections on a listening fd: plain accept, then TLS with the certificate of the moment, so that a
+ * rotation needs nothing but a newer certificate.
+ */
+export class HboneServer implements TransportOwner {
+  readonly #options: HboneServerOptions;
+  readonly #listener: Bun.TCPSocketListener<ServerData>;
+  readonly #transports = new Map<HboneTransport, AcceptedPeer>();
+  readonly #handshakes = new Set<Handshake>();
+  #emptied: (() => void) | undefined = undefined;
+
+  constructor(fd: number, options: HboneServerOptions) {
+    this.#options = options;
+    this.#listener = adoptListener<ServerData>(fd, {
+      ...serverHandlers,
+      open: (socket) => {
+        options.onSocketOpened();
+        new Handshake(this, options, socket);
+      },
+    });
+  }
+
+  /** Connections that are open. */
+  get size(): number {
+    return this.#transports.size;
+  }
+
+  stopListening(): void {
+    this.#listener.stop(false);
+  }
+
+  /** Lets running streams end and takes no new ones. */
+  drain(): void {
+    this.stopListening();
+    for (const handshake of [...this.#handshakes]) handshake.fail("connection draining");
+    for (const transport of [...this.#transports.keys()]) transport.drain();
+  }
+
+  /** Ends everything now. */
+  close(): void {
+    this.stopListening();
+    for (const handshake of [...this.#handshakes]) handshake.fail("connection draining");
+    for (const transport of [...this.#transports.keys()]) transport.close();
+  }
+
+  /** Resolves when no connection is left. */
+  whenEmpty(): Promise<void> {
+    if (this.#transports.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#emptied = resolve;
+    });
+  }
+
+  begun(handshake: Handshake): void {
+    this.#handshakes.add(handshake);
+  }
+
+  ended(handshake: Handshake): void {
+    this.#handshakes.delete(handshake);
+  }
+
+  admit(socket: TransportSocket, peer: AcceptedPeer): HboneTransport {
+    const transport = new HboneTransport("server", socket, this.#options.settings, this, peer.identityText);
+    this.#transports.set(transport, peer);
+    return transport;
+  }
+
+  onRequest(
+    transport: HboneTransport,
+    stream: Http2Stream<StreamUser>,
+    headers: HeaderList,
+    endStream: boolean,
+  ): void {
+    this.#options.onRequest(transport, this.#transports.get(transport) as AcceptedPeer, stream, headers, endStream);
+  }
+
+  onCapacity(): void {
+    // Room for more streams matters to clients only.
+  }
+
+  onGoaway(): void {
+    // The client opens no more streams; those that run go on.
+  }
+
+  onTransportClosed(transport: HboneTransport): void {
+    this.#transports.delete(transport);
+    if (this.#transports.size === 0) this.#emptied?.();
+  }
+}
+
+/** An accepted socket until its peer is verified. */
+class Handshake {
+  readonly #server: HboneServer;
+  readonly #options: HboneServerOptions;
+  readonly #peer: SocketAddress;
+  readonly #local: SocketAddress;
+  #own: Identity | undefined = undefined;
+  #socket: ServerSocket;
+  #timer: Timer | undefined = undefined;
+  #state: "certificate" | "tls" | "finished" = "certificate";
+
+  constructor(server: HboneServer, options: HboneServerOptions, socket: ServerSocket) {
+    this.#server = server;
+    this.#options = options;
+    this.#socket = socket;
+    socket.data = this;
+    const { fd } = socket as unknown as { fd: number };
+    const peer = peerAddress(fd);
+    const local = localAddress(fd);
+    this.#peer = peer ?? NOWHERE;
+    this.#local = local ?? NOWHERE;
+    if (peer === undefined || local === undefined) {
+      this.#state = "finished"; // reset before it was accepted
+      socket.end();
+      return;
+    }
+    server.begun(this);
+    this.#timer = setTimeout(() => this.fail("tls handshake error: timed out"), HANDSHAKE_TIMEOUT_MS);
+    const certificate = options.certificate();
+    if (!(certificate instanceof Promise)) {
+      this.#upgrade(certificate);
+      return;
+    }
+    socket.pause(); // the client's first flight waits in the kernel
+    certificate.then((fetched) => {
+      if (this.#state !== "certificate") return;
+      socket.resume();
+      this.#upgrade(fetched);
+    }, (error: Error) => this.fail(error.message));
+  }
+
+  #upgrade(certificate: WorkloadCertificate): void {
+    this.#state = "tls";
+    this.#own = parseIdentity(certificate.identity);
+    const [, secure] = this.#socket.upgradeTLS<ServerData>({
+      data: this,
+      isServer: true,
+      tls: serverContext(certificate, this.#options.tlsPolicy),
+      socket: serverHandlers,
+    } as unknown as Bun.TLSUpgradeOptions<ServerData>);
+    this.#socket = secure;
+  }
+
+  handshake(socket: ServerSocket, ok: boolean, error: Error | null | undefined): void {
+    if (this.#state !== "tls" || this.#own === undefined) return;
+    const verdict = verifyClient(socket as Bun.Socket<unknown>, ok, error, this.#own);
+    const identity = verdict.ok ? parseIdentity(verdict.identity) : undefined;
+    if (!verdict.ok || identity === undefined) {
+      this.fail(`tls handshake error: ${verdict.ok ? `invalid identity ${verdict.identity}` : verdict.error}`);
+      return;
+    }
+    this.#finish();
+    socket.data = this.#server.admit(socket as TransportSocket, {
+      address: this.#peer,
+      local: this.#local,
+      identity,
+      identityText: formatIdentity(identity),
+    });
+  }
+
+  closed(error: Error | undefined): void {
+    if (this.#state === "finished") return;
+    const code = errorCode(error);
+    this.#report(`tls handshake error: ${code === "" ? "tls handshake eof" : osErrorText(code)}`);
+  }
+
+  fail(text: string): void {
+    if (this.#state === "finished") return;
+    const socket = this.#socket;
+    this.#report(text);
+    socket.end();
+  }
+
+  #report(text: string): void {
+    this.#finish();
+    this.#options.onRefused(this.#peer, this.#local, text);
+  }
+
+  #finish(): void {
+    this.#state = "finished";
+    clearTimeout(this.#timer);
+    this.#server.ended(this);
+  }
+
+  get options(): HboneServerOptions {
+    return this.#options;
+  }
+}
+
+const NOWHERE: SocketAddress = { ip: "0.0.0.0", port: 0 };
+
+type ServerData = Handshake | HboneTransport;
+type ServerSocket = Bun.Socket<ServerData>;
+
+/** Handlers of all accepted tunnels. Nothing of a peer is looked at before `handshake` has verified it. */
+const serverHandlers: Bun.SocketHandler<ServerData> = {
+  handshake(socket, ok, error) {
+    if (socket.data instanceof Handshake) socket.data.handshake(socket, ok, error);
+  },
+  data(socket, chunk) {
+    if (socket.data instanceof HboneTransport) socket.data.received(chunk);
+  },
+  drain(socket) {
+    if (socket.data instanceof HboneTransport) socket.data.writable();
+  },
+  end(socket) {
+    if (socket.data instanceof HboneTransport) socket.data.close();
+    else socket.data.closed(undefined);
+  },
+  close(socket, error) {
+    if (socket.data instanceof HboneTransport) socket.data.gone(errorCode(error) || "closed by the peer");
+    else socket.data.closed(error);
+  },
+  error(socket, error) {
+    if (socket.data instanceof HboneTransport) socket.data.close();
+    else socket.data.fail(`tls handshake error: ${error.message}`);
+  },
+};

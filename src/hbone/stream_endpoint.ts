@@ -1,0 +1,203 @@
+import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
+import { Endpoint } from "../net/endpoint.ts";
+import type { RelayError } from "../net/relay.ts";
+import { type ConnectFailure, connectFailure } from "./failure.ts";
+import { resetText } from "./reset_text.ts";
+import type { StreamUser } from "./transport.ts";
+
+const EMPTY = new Uint8Array(0);
+
+/** Who asked for a tunnel: hears exactly one of the two. */
+export interface ConnectOwner {
+  /** The peer answered 200: bytes may flow. `headers` are those of the response. */
+  connected(endpoint: StreamEndpoint, headers: HeaderList): void;
+  connectFailed(failure: ConnectFailure): void;
+}
+
+/** Decides about a CONNECT that was reset before it was answered: true when it is sent again elsewhere. */
+export interface ConnectRetrier {
+  retry(endpoint: StreamEndpoint, code: number): boolean;
+}
+
+/**
+ * A CONNECT stream of an HBONE transport as one end of a relay.
+ *
+ * Client side: created with an owner that waits for the response. Server side: created for an accepted request.
+ * Received bytes return their flow-control credit only once they have left through the peer, so what this endpoint
+ * can make the process hold is bounded by the stream's window.
+ */
+export class StreamEndpoint extends Endpoint implements StreamUser {
+  #stream: Http2Stream<StreamUser> | undefined = undefined;
+  #owner: ConnectOwner | undefined;
+  #retrier: ConnectRetrier | undefined = undefined;
+  /** Bytes handed to the codec after it asked to stop, reported to the peer once it is writable again. */
+  #owed = 0;
+  #reading: "open" | "ended" = "open";
+  #writing: "open" | "finishing" | "closing" | "closed" = "open";
+  /** Bytes that came between the response (or request) and the join. */
+  #early: Uint8Array[] | undefined = undefined;
+  #error: RelayError | undefined = undefined;
+
+  /** Set when nobody waits for the answer any more. */
+  abandoned = false;
+
+  constructor(owner: ConnectOwner | undefined) {
+    super();
+    this.#owner = owner;
+  }
+
+  /** Binds the codec's stream. A client stream that is retried is bound again. */
+  bind(stream: Http2Stream<StreamUser>, retrier: ConnectRetrier | undefined): void {
+    this.#stream = stream;
+    this.#retrier = retrier;
+  }
+
+  get stream(): Http2Stream<StreamUser> | undefined {
+    return this.#stream;
+  }
+
+  get closed(): boolean {
+    return this.#writing === "closed";
+  }
+
+  /** The owner no longer wants the tunnel; nothing is reported to it. */
+  abandon(): void {
+    this.abandoned = true;
+    this.#owner = undefined;
+    this.#stream?.reset(ErrorCode.CANCEL);
+  }
+
+  override joined(): void {
+    const early = this.#early;
+    this.#early = undefined;
+    if (early !== undefined) {
+      for (const chunk of early) this.#forward(chunk);
+    }
+    if (this.#reading === "ended") this.peer?.finish();
+    if (this.#writing === "closed") this.relay?.endpointClosed(this, this.#error);
+  }
+
+  // --- towards the tunnel ---
+
+  override deliver(chunk: Uint8Array): void {
+    if (this.#writing !== "open" || this.#stream === undefined) {
+      this.peer?.consumed(chunk.length);
+      return;
+    }
+    if (this.#stream.sendData(chunk, false) && this.#owed === 0) this.peer?.consumed(chunk.length);
+    else this.#owed += chunk.length;
+  }
+
+  override consumed(bytes: number): void {
+    this.#stream?.consume(bytes);
+  }
+
+  override finish(): void {
+    if (this.#writing !== "open") return;
+    this.#writing = "finishing";
+    this.#stream?.sendData(EMPTY, true);
+  }
+
+  override close(): void {
+    if (this.#writing === "closed") return;
+    this.finish();
+    this.#writing = "closing";
+    // What was delivered still leaves; only then is the rest of the peer's direction cancelled.
+    if (this.#stream !== undefined && this.#stream.pendingBytes === 0) this.abort();
+  }
+
+  override abort(): void {
+    this.#stream?.reset(ErrorCode.CANCEL);
+  }
+
+  // --- from the codec ---
+
+  onHeaders(headers: HeaderList, endStream: boolean): void {
+    const owner = this.#owner;
+    if (owner === undefined) return;
+    const status = headers[0]?.[1] ?? "";
+    if (status.length === 3 && status.charCodeAt(0) === 0x31) return; // informational: the answer is yet to come
+    this.#owner = undefined;
+    this.#retrier = undefined;
+    if (status === "200") {
+      if (endStream) this.#reading = "ended";
+      owner.connected(this, headers);
+      return;
+    }
+    this.#stream?.reset(ErrorCode.CANCEL);
+    owner.connectFailed(connectFailure(`http status: ${statusText(status)}`));
+  }
+
+  onData(chunk: Uint8Array, endStream: boolean): void {
+    if (chunk.length > 0) {
+      if (this.peer !== undefined) {
+        this.#forward(chunk);
+      } else {
+        (this.#early ??= []).push(chunk);
+      }
+    }
+    if (endStream) this.#readEnded();
+  }
+
+  onWritable(): void {
+    const owed = this.#owed;
+    if (owed > 0) {
+      this.#owed = 0;
+      this.peer?.consumed(owed);
+    }
+    if (this.#writing === "closing" && this.#stream?.pendingBytes === 0) this.abort();
+  }
+
+  onReset(code: number, remote: boolean): void {
+    // A stream that goes away with its connection reads as an end of file too, as a reset TCP connection does.
+    if (code !== ErrorCode.NO_ERROR && code !== ErrorCode.CANCEL) {
+      this.#error ??= { text: resetText(code, remote) };
+    }
+    if (this.#owner !== undefined && remote && this.#retrier?.retry(this, code)) return;
+    const owner = this.#owner;
+    this.#owner = undefined;
+    this.#readEnded();
+    owner?.connectFailed(connectFailure(this.#error?.text ?? resetText(code, remote), "H2_HANDSHAKE_FAILURE"));
+  }
+
+  onClosed(stream: Http2Stream<StreamUser>): void {
+    if (stream !== this.#stream || this.#writing === "closed") return; // the first attempt of a retried CONNECT
+    this.#writing = "closed";
+    const owed = this.#owed;
+    this.#owed = 0;
+    if (owed > 0) this.peer?.consumed(owed);
+    this.#stream = undefined;
+    this.relay?.endpointClosed(this, this.#error);
+  }
+
+  #forward(chunk: Uint8Array): void {
+    this.bytesRead += chunk.length;
+    if (this.readCounter !== undefined) this.readCounter.value += chunk.length;
+    (this.peer as Endpoint).deliver(chunk);
+  }
+
+  #readEnded(): void {
+    if (this.#reading === "ended") return;
+    this.#reading = "ended";
+    this.peer?.finish();
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  "400": "Bad Request",
+  "401": "Unauthorized",
+  "403": "Forbidden",
+  "404": "Not Found",
+  "405": "Method Not Allowed",
+  "429": "Too Many Requests",
+  "431": "Request Header Fields Too Large",
+  "500": "Internal Server Error",
+  "502": "Bad Gateway",
+  "503": "Service Unavailable",
+  "504": "Gateway Timeout",
+};
+
+function statusText(status: string): string {
+  const reason = REASONS[status];
+  return reason === undefined ? status : `${status} ${reason}`;
+}

@@ -1,0 +1,274 @@
+import { type HeaderList, Http2Connection, type Http2Handler, type Http2Stream } from "../http2/mod.ts";
+import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
+
+/** What an HBONE stream reports to: one object a stream, so that the codec's handler needs no closure of its own. */
+export interface StreamUser {
+  onHeaders(headers: HeaderList, endStream: boolean): void;
+  onData(chunk: Uint8Array, endStream: boolean): void;
+  onWritable(): void;
+  onReset(code: number, remote: boolean): void;
+  onClosed(stream: Http2Stream<StreamUser>): void;
+}
+
+/** Who owns a transport: the pool (client) or the server. */
+export interface TransportOwner {
+  /** Server role: a request arrived. Must set `stream.data` or answer with an end of stream. */
+  onRequest(transport: HboneTransport, stream: Http2Stream<StreamUser>, headers: HeaderList, endStream: boolean): void;
+  /** A stream ended, or the peer's settings changed: there may be room for another one. */
+  onCapacity(transport: HboneTransport): void;
+  /** The peer asked us to open no more streams here. */
+  onGoaway(transport: HboneTransport): void;
+  onTransportClosed(transport: HboneTransport): void;
+}
+
+/** HTTP/2 settings of HBONE, both roles (spec/ztunnel.md §6.2). Sizes in bytes. */
+export interface HboneSettings {
+  /** HTTP2_STREAM_WINDOW_SIZE */
+  readonly streamWindow: number;
+  /** HTTP2_CONNECTION_WINDOW_SIZE */
+  readonly connectionWindow: number;
+  /** HTTP2_FRAME_SIZE */
+  readonly frameSize: number;
+}
+
+/** SETTINGS_MAX_HEADER_LIST_SIZE and SETTINGS_MAX_CONCURRENT_STREAMS that a server announces (§6.2). */
+const SERVER_HEADER_LIST_SIZE = 64 * 1024;
+const SERVER_MAX_STREAMS = 200;
+/** SETTINGS_MAX_HEADER_LIST_SIZE of a client (§6.2). */
+const CLIENT_HEADER_LIST_SIZE = 16 * 1024;
+/** Bytes one stream may have queued before its source stops being read. */
+const STREAM_SEND_BUFFER = 400 * 1024;
+
+/** First PING this long after the start, then after each PONG; ms (§6.2). */
+const PING_INTERVAL_MS = 10_000;
+/** A PONG that takes longer means the peer is gone; ms (§6.2). */
+const PONG_TIMEOUT_MS = 20_000;
+/** As the original sends it (§6.2): lets a capture be read by the same eyes. */
+const PING_PAYLOAD = new Uint8Array([0x3b, 0x7c, 0xdb, 0x7a, 0x0b, 0x87, 0x16, 0xb4]);
+/** Time between the two GOAWAYs of a graceful drain, enough for requests in flight to arrive; ms (RFC 9113 §6.8). */
+const GOAWAY_GRACE_MS = 1_000;
+
+export type TransportSocket = Bun.Socket<HboneTransport>;
+
+/**
+ * An HTTP/2 connection over one TLS socket: moves bytes between the socket and the codec.
+ *
+ * Output of all streams gathers in the codec and leaves once in a turn of the event loop, so many small messages share
+ * one TLS record and one system call. A transport with a single stream writes at once: nothing else could join it.
+ */
+export class HboneTransport implements Ticking {
+  readonly h2: Http2Connection<StreamUser>;
+  /** SPIFFE id that the peer proved in the TLS handshake. */
+  readonly peerIdentity: string;
+  state: "open" | "closing" | "closed" = "open";
+  /** When the pool last handed out a stream of this transport; ms of performance.now(). */
+  lastUse = performance.now();
+  readonly #socket: TransportSocket;
+  readonly #owner: TransportOwner;
+  /** What the socket did not take yet; nothing more is drawn from the codec meanwhile. */
+  #rest: Uint8Array | undefined = undefined;
+  #flushPlanned = false;
+  #nextPing: number;
+  #pongDeadline = Infinity;
+  #finalGoawayAt = Infinity;
+
+  constructor(
+    role: "client" | "server",
+    socket: TransportSocket,
+    settings: HboneSettings,
+    owner: TransportOwner,
+    peerIdentity: string,
+  ) {
+    this.peerIdentity = peerIdentity;
+    this.#socket = socket;
+    this.#owner = owner;
+    this.h2 = new Http2Connection<StreamUser>(role, {
+      initialWindowSize: settings.streamWindow,
+      connectionWindowSize: settings.connectionWindow,
+      maxFrameSize: settings.frameSize,
+      maxSendBuffer: STREAM_SEND_BUFFER,
+      ...(role === "server"
+        ? { maxHeaderListSize: SERVER_HEADER_LIST_SIZE, maxConcurrentStreams: SERVER_MAX_STREAMS }
+        : { maxHeaderListSize: CLIENT_HEADER_LIST_SIZE, enablePush: false as const }),
+    }, codecHandler);
+    this.h2.data = this;
+    this.#nextPing = performance.now() + PING_INTERVAL_MS;
+    startTicking(this);
+    if (this.h2.hasOutput) this.flush();
+  }
+
+  get socket(): TransportSocket {
+    return this.#socket;
+  }
+
+  // --- socket events ---
+
+  received(bytes: Uint8Array): void {
+    if (this.state === "closed") return;
+    this.h2.receive(bytes);
+  }
+
+  writable(): void {
+    if (this.#rest === undefined) return;
+    const rest = this.#rest;
+    this.#rest = undefined;
+    this.#writeFrom(rest);
+  }
+
+  gone(reason: string): void {
+    if (this.state === "closed") return;
+    this.state = "closed";
+    this.#rest = undefined;
+    stopTicking(this);
+    this.h2.transportClosed(reason);
+    this.#owner.onTransportClosed(this);
+  }
+
+  // --- life ---
+
+  /** Opens no more streams: GOAWAY now and again with the last id after a moment; closes when the last stream ends. */
+  drain(): void {
+    if (this.state !== "open") return;
+    this.state = "closing";
+    this.h2.goaway();
+    this.#finalGoawayAt = performance.now() + GOAWAY_GRACE_MS;
+    this.closeIfDrained();
+  }
+
+  /** Ends the connection now, with every stream on it. */
+  close(): void {
+    if (this.state === "closed") return;
+    this.h2.finalGoaway();
+    this.flush();
+    this.#shut("transport closed");
+  }
+
+  /** After the last stream of a draining transport: says good-bye and closes. */
+  closeIfDrained(): void {
+    if (this.state !== "closing" || this.h2.openStreams > 0) return;
+    if (this.h2.role === "server" && this.#finalGoawayAt !== Infinity) return; // requests may still be on their way
+    this.close();
+  }
+
+  tick(now: number): void {
+    if (now >= this.#finalGoawayAt) {
+      this.#finalGoawayAt = Infinity;
+      this.h2.finalGoaway();
+      this.closeIfDrained();
+      if (this.state !== "closing") return;
+    }
+    if (now >= this.#pongDeadline) {
+      this.h2.finalGoaway();
+      this.flush();
+      this.#shut("keepalive timed out");
+    } else if (now >= this.#nextPing) {
+      this.#nextPing = Infinity;
+      this.#pongDeadline = now + PONG_TIMEOUT_MS;
+      this.h2.ping(PING_PAYLOAD);
+    }
+  }
+
+  pong(): void {
+    this.#pongDeadline = Infinity;
+    this.#nextPing = performance.now() + PING_INTERVAL_MS;
+  }
+
+  // --- output ---
+
+  planFlush(): void {
+    if (this.#flushPlanned || this.#rest !== undefined) return;
+    this.#flushPlanned = true;
+    planned.push(this);
+    if (planned.length > 1) return;
+    // Alone on its connection a stream gains nothing from waiting for the end of the turn.
+    if (this.h2.openStreams <= 1) queueMicrotask(flushPlanned);
+    else setImmediate(flushPlanned);
+  }
+
+  /** Writes what the codec has, until the socket takes no more. */
+  flush(): void {
+    this.#flushPlanned = false;
+    if (this.#rest !== undefined || this.state === "closed") return;
+    this.#writeFrom(this.h2.nextOutput());
+  }
+
+  fail(code: number, message: string): void {
+    this.flush();
+    this.#shut(`http2 error ${code}: ${message}`);
+  }
+
+  capacity(): void {
+    this.#owner.onCapacity(this);
+    this.closeIfDrained();
+  }
+
+  goneAway(): void {
+    if (this.state === "open") this.state = "closing";
+    this.#owner.onGoaway(this);
+    this.closeIfDrained();
+  }
+
+  request(stream: Http2Stream<StreamUser>, headers: HeaderList, endStream: boolean): void {
+    this.#owner.onRequest(this, stream, headers, endStream);
+  }
+
+  #writeFrom(first: Uint8Array | undefined): void {
+    const socket = this.#socket;
+    let piece = first;
+    while (piece !== undefined) {
+      const written = socket.write(piece);
+      if (written < piece.length) {
+        this.#rest = written > 0 ? piece.subarray(written) : piece;
+        return;
+      }
+      piece = this.h2.nextOutput();
+    }
+  }
+
+  #shut(reason: string): void {
+    const socket = this.#socket;
+    this.gone(reason);
+    socket.end();
+  }
+}
+
+/** Transports with output, in the order in which they got it; one flush serves them all. */
+let planned: HboneTransport[] = [];
+
+function flushPlanned(): void {
+  const due = planned;
+  planned = [];
+  for (const transport of due) transport.flush();
+}
+
+function transportOf(connection: Http2Connection<StreamUser>): HboneTransport {
+  return connection.data as HboneTransport;
+}
+
+/** One handler for all transports of the process. */
+const codecHandler: Http2Handler<StreamUser> = {
+  onOutput: (connection) => transportOf(connection)?.planFlush(),
+  onHeaders(stream, headers, endStream) {
+    const transport = transportOf(stream.connection);
+    if (transport.h2.role === "server") transport.request(stream, headers, endStream);
+    else stream.data.onHeaders(headers, endStream);
+  },
+  // A CONNECT stream carries no trailers with meaning; their end of stream is what counts (RFC 9113 §8.5).
+  onTrailers: (stream) => stream.data?.onData(EMPTY, true),
+  onData: (stream, chunk, endStream) => {
+    if (stream.data === undefined) stream.consume(chunk.length);
+    else stream.data.onData(chunk, endStream);
+  },
+  onWritable: (stream) => stream.data?.onWritable(),
+  onReset: (stream, code, remote) => stream.data?.onReset(code, remote),
+  onStreamClosed(stream) {
+    stream.data?.onClosed(stream);
+    transportOf(stream.connection).capacity();
+  },
+  onSettings: (connection) => transportOf(connection)?.capacity(),
+  onGoaway: (connection) => transportOf(connection).goneAway(),
+  onPong: (connection) => transportOf(connection).pong(),
+  onConnectionError: (connection, code, message) => transportOf(connection).fail(code, message),
+};
+
+const EMPTY = new Uint8Array(0);

@@ -1,0 +1,157 @@
+import { type ConnectOptions, connectTcp, errnoName, peerAddress, socketError, SystemError } from "../linux/mod.ts";
+import type { SocketAddress } from "./address.ts";
+import { errorCode, osErrorText } from "./os_error.ts";
+import { TcpEndpoint, type TcpSocket } from "./tcp_endpoint.ts";
+
+/** Time a TCP connect may take, ms (spec/ztunnel.md §14.4). */
+export const CONNECT_TIMEOUT_MS = 10_000;
+
+/** How sockets towards a destination are made: namespace (fd), SO_MARK, keepalive. */
+export type DialOptions = Pick<ConnectOptions, "namespace" | "mark" | "keepAlive" | "userTimeoutMs">;
+
+/** Why a connect failed: the operating system's text, or the original's for a time-out. */
+export interface DialError {
+  readonly timedOut: boolean;
+  readonly text: string;
+}
+
+/** Who asked for a connection; hears exactly one of the two, possibly before `dialTcp` returns. */
+export interface DialOwner {
+  dialed(endpoint: TcpEndpoint): void;
+  dialFailed(error: DialError): void;
+}
+
+const TIMED_OUT: DialError = { timedOut: true, text: "deadline has elapsed" };
+
+/** A connect in progress. The runtime opens an adopted socket at once; it is connected when it becomes writable. */
+class PendingDial {
+  #socket: TcpSocket | undefined;
+  #timer: Timer | undefined;
+  #owner: DialOwner | undefined;
+
+  constructor(owner: DialOwner) {
+    this.#owner = owner;
+  }
+
+  opened(socket: TcpSocket): void {
+    this.#socket = socket;
+    const { fd } = socket as unknown as { fd: number };
+    const error = socketError(fd);
+    if (error !== 0) this.fail(osErrorText(errnoName(error)));
+    else if (peerAddress(fd) !== undefined) this.connected();
+    else this.#timer = setTimeout(() => this.#expired(), CONNECT_TIMEOUT_MS);
+  }
+
+  connected(): void {
+    const socket = this.#socket as TcpSocket;
+    const owner = this.#owner;
+    this.#done();
+    owner?.dialed(new TcpEndpoint(socket));
+  }
+
+  fail(text: string): void {
+    const owner = this.#owner;
+    const socket = this.#socket;
+    this.#done();
+    socket?.terminate();
+    owner?.dialFailed({ timedOut: text === "ETIMEDOUT", text });
+  }
+
+  #expired(): void {
+    const owner = this.#owner;
+    const socket = this.#socket;
+    this.#done();
+    socket?.terminate();
+    owner?.dialFailed(TIMED_OUT);
+  }
+
+  #done(): void {
+    clearTimeout(this.#timer);
+    this.#owner = undefined;
+    this.#socket = undefined;
+  }
+}
+
+/** What `socket.data` holds: a dial until it is connected, its endpoint from then on. */
+type DialData = PendingDial | TcpEndpoint;
+type DialSocket = Bun.Socket<DialData>;
+
+/** Handlers of all outgoing plain sockets. */
+const dialHandlers: Bun.SocketHandler<DialData> = {
+  open(socket: DialSocket) {
+    (socket.data as PendingDial).opened(socket as TcpSocket);
+  },
+  data(socket, chunk) {
+    if (socket.data instanceof PendingDial) socket.data.connected(); // readable before writable was reported
+    (socket.data as TcpEndpoint).received(chunk);
+  },
+  drain(socket) {
+    if (socket.data instanceof TcpEndpoint) socket.data.writable();
+    else socket.data.connected();
+  },
+  end(socket) {
+    if (socket.data instanceof TcpEndpoint) socket.data.ended();
+  },
+  close(socket, error) {
+    if (socket.data instanceof TcpEndpoint) socket.data.gone(error);
+    else socket.data.fail(osErrorText(errorCode(error) || "ECONNABORTED"));
+  },
+  error(socket, error) {
+    if (socket.data instanceof TcpEndpoint) socket.data.broken(error);
+    else socket.data.fail(error.message);
+  },
+};
+
+/**
+ * Connects to `destination` from the given namespace, without waiting: the owner is called back.
+ *
+ * `source`, when given, is bound as the source IP (the port is the kernel's choice) so that an application sees its
+ * real client; where the kernel refuses that, the connection is made from our own address.
+ */
+export function dialTcp(
+  destination: SocketAddress,
+  source: string | undefined,
+  options: DialOptions,
+  owner: DialOwner,
+): void {
+  const fd = connectTcp({
+    destination,
+    ...options,
+    ...(source !== undefined && source !== destination.ip ? { source } : {}),
+  });
+  if (fd instanceof SystemError) {
+    owner.dialFailed({ timedOut: false, text: osErrorText(fd.code) });
+    return;
+  }
+  const pending = new PendingDial(owner);
+  // The promise repeats what the handlers hear; only a socket that could not be adopted is news.
+  Bun.connect<DialData>(
+    { fd, data: pending, allowHalfOpen: true, socket: dialHandlers } as unknown as Bun.TCPSocketConnectOptions<DialData>,
+  ).catch((error: Error) => pending.fail(error.message));
+}
+
+/** Handlers of accepted plain sockets of one listener: `accept` gets each as an endpoint, `closed` hears when it is gone. */
+export function acceptHandlers(
+  accept: (endpoint: TcpEndpoint) => void,
+  closed: () => void,
+): Bun.SocketHandler<TcpEndpoint> {
+  return {
+    open(socket) {
+      accept(new TcpEndpoint(socket));
+    },
+    data: (socket, chunk) => socket.data.received(chunk),
+    drain: (socket) => socket.data.writable(),
+    end: (socket) => socket.data.ended(),
+    close(socket, error) {
+      closed();
+      socket.data.gone(error);
+    },
+    error: (socket, error) => socket.data.broken(error),
+  };
+}
+
+/** Adopts a listening fd made by `listenTcp`. */
+export function adoptListener<T>(fd: number, socket: Bun.SocketHandler<T>): Bun.TCPSocketListener<T> {
+  return Bun.listen<T>({ fd, allowHalfOpen: true, socket } as unknown as Bun.TCPSocketListenOptions<T>);
+}
+

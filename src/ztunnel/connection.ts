@@ -1,0 +1,99 @@
+import type { ConnectFailure } from "../hbone/mod.ts";
+import type { MeshState } from "../mesh/mod.ts";
+import type { SocketAddress } from "../net/address.ts";
+import type { Endpoint } from "../net/endpoint.ts";
+import { Relay, type RelayOwner } from "../net/relay.ts";
+import type { AccessLog, ConnectionEnds, KnownTraffic } from "../telemetry/mod.ts";
+import type { ConnectionTracker } from "./tracker.ts";
+
+/** A line of `workloadState[uid].connections` in the configuration dump. */
+export interface ConnectionSummary {
+  readonly src: SocketAddress;
+  /** Outbound: where the application wanted to go; inbound: the service host of the forwarded header. */
+  readonly originalDst: string | null;
+  readonly actualDst: SocketAddress;
+  readonly protocol: "HBONE" | "TCP";
+}
+
+/**
+ * A connection that was let in: counted and logged when it opens, relayed, counted and logged when it ends, and cut
+ * when it must not go on. Subclasses decide where it goes.
+ */
+export abstract class Connection implements RelayOwner {
+  readonly #log: AccessLog;
+  readonly #tracker: ConnectionTracker;
+  readonly #started = performance.now();
+  #traffic: KnownTraffic | undefined = undefined;
+  #ends: ConnectionEnds | undefined = undefined;
+  #relay: Relay | undefined = undefined;
+  #failure: ConnectFailure | undefined = undefined;
+
+  constructor(log: AccessLog, tracker: ConnectionTracker) {
+    this.#log = log;
+    this.#tracker = tracker;
+  }
+
+  abstract readonly direction: "inbound" | "outbound";
+  abstract summary(): ConnectionSummary;
+  /** Whether the policies of a new snapshot would still let the connection in (spec/ztunnel.md §8.4). */
+  abstract allowedBy(mesh: MeshState): boolean;
+  /** Lets go of what is there before the relay: sockets half made, requests under way. */
+  protected abstract abandon(): void;
+
+  /** From here on the connection counts; every `opened` is followed by exactly one end. */
+  protected opened(traffic: KnownTraffic, ends: ConnectionEnds): void {
+    this.#traffic = traffic;
+    this.#ends = ends;
+    traffic.series.opened.value++;
+    this.#log.connectionOpened(ends, traffic);
+    this.#tracker.add(this);
+  }
+
+  /** Whether it has ended, so that a late answer of a peer finds nobody. */
+  get ended(): boolean {
+    return this.#traffic === undefined;
+  }
+
+  protected relay(downstream: Endpoint, upstream: Endpoint): void {
+    const { series } = this.#traffic as KnownTraffic;
+    this.#relay = new Relay(downstream, upstream, this, series.received, series.sent);
+  }
+
+  relayFinished(relay: Relay): void {
+    const failure = this.#failure ??
+      (relay.error === undefined ? undefined : { text: relay.error.text, flag: "CONNECT" as const });
+    this.#end(failure, relay.received, relay.sent);
+  }
+
+  /** Ends a connection that never got as far as a relay. */
+  protected failed(failure: ConnectFailure): void {
+    this.#end(failure, 0, 0);
+  }
+
+  /** Ends the connection now, for a reason of ours. */
+  cut(failure: ConnectFailure): void {
+    if (this.ended) return;
+    const relay = this.#relay;
+    if (relay === undefined) {
+      this.abandon();
+      this.failed(failure);
+      return;
+    }
+    this.#failure ??= failure;
+    relay.cut({ text: failure.text });
+  }
+
+  #end(failure: ConnectFailure | undefined, received: number, sent: number): void {
+    const traffic = this.#traffic;
+    if (traffic === undefined) return;
+    this.#traffic = undefined;
+    this.#tracker.remove(this);
+    traffic.series.close(failure?.flag ?? "-");
+    this.#log.connectionComplete(this.#ends as ConnectionEnds, traffic, {
+      received,
+      sent,
+      durationMs: performance.now() - this.#started,
+      error: failure?.text,
+    });
+  }
+}

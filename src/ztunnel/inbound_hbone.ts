@@ -1,0 +1,186 @@
+import {
+  type Baggage,
+  connectFailure,
+  forwardedHost,
+  type HboneTransport,
+  parseBaggage,
+  StreamEndpoint,
+  type StreamUser,
+} from "../hbone/mod.ts";
+import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
+import type { Identity } from "../identity/mod.ts";
+import { type InboundRoute, resolveInbound } from "../mesh/mod.ts";
+import type { SocketAddress } from "../net/address.ts";
+import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
+import type { BaggageWorkload } from "../telemetry/mod.ts";
+import { baggageOf } from "./baggage_cache.ts";
+import type { ConnectionSummary } from "./connection.ts";
+import { InboundConnection } from "./inbound_connection.ts";
+import type { WorkloadContext } from "./workload_context.ts";
+
+/** Who is at the other end of an accepted HBONE connection. */
+export interface HbonePeer {
+  readonly address: SocketAddress;
+  /** Our side of the connection: the pod's address and 15008. */
+  readonly local: SocketAddress;
+  /** As proved in the TLS handshake. */
+  readonly identity: Identity;
+  readonly identityText: string;
+}
+
+/** What we read of a CONNECT request (spec/ztunnel.md §6.3). */
+interface ConnectRequest {
+  method: string;
+  authority: string;
+  forwardedHost: string | undefined;
+  forwardedNetwork: string | undefined;
+  baggage: string[];
+}
+
+function readRequest(headers: HeaderList): ConnectRequest {
+  const request: ConnectRequest = {
+    method: "",
+    authority: "",
+    forwardedHost: undefined,
+    forwardedNetwork: undefined,
+    baggage: [],
+  };
+  for (const [name, value] of headers) {
+    if (name === ":method") request.method = value;
+    else if (name === ":authority") request.authority = value;
+    else if (name === "baggage") request.baggage.push(value);
+    else if (name === "forwarded") request.forwardedHost ??= forwardedHost(value);
+    else if (name === "x-forwarded-network") request.forwardedNetwork ??= value;
+  }
+  return request;
+}
+
+/** Answers without a body and forgets the request's. */
+function respondOnly(stream: Http2Stream<StreamUser>, status: string): void {
+  stream.respond([[":status", status]], true);
+  stream.reset(ErrorCode.NO_ERROR);
+}
+
+/** A connection that came through a tunnel. */
+class HboneConnection extends InboundConnection {
+  readonly #stream: Http2Stream<StreamUser>;
+  readonly #downstream: StreamEndpoint;
+  readonly #peer: HbonePeer;
+  readonly #request: ConnectRequest;
+
+  constructor(
+    context: WorkloadContext,
+    route: InboundRoute,
+    stream: Http2Stream<StreamUser>,
+    downstream: StreamEndpoint,
+    peer: HbonePeer,
+    request: ConnectRequest,
+  ) {
+    super(context, route, peer.address, peer.identity);
+    this.#stream = stream;
+    this.#downstream = downstream;
+    this.#peer = peer;
+    this.#request = request;
+  }
+
+  start(): void {
+    const { source, workload, service } = this.route;
+    this.begin({
+      reporter: "destination",
+      security: "mutual_tls",
+      source,
+      sourceBaggage: source === undefined ? baggageWorkload(parseBaggage(this.#request.baggage)) : undefined,
+      sourceIdentity: this.#peer.identityText,
+      destination: workload,
+      service,
+    }, {
+      source: this.#peer.address,
+      destination: this.#peer.local,
+      hboneAuthority: this.#request.authority,
+    });
+  }
+
+  protected override accepted(upstream: TcpEndpoint): void {
+    if (this.#downstream.closed) {
+      upstream.abort();
+      this.failed(connectFailure("client disconnected before all data was written"));
+      return;
+    }
+    const headers: HeaderList = [[":status", "200"]];
+    if (this.context.plane.config.responseBaggage) headers.push(["baggage", baggageOf(this.route.workload)]);
+    this.#stream.respond(headers, false);
+    this.relay(this.#downstream, upstream);
+  }
+
+  protected override refused(status: string): void {
+    if (!this.#downstream.closed) respondOnly(this.#stream, status);
+  }
+
+  protected override abandon(): void {
+    this.#downstream.abort();
+  }
+
+  override summary(): ConnectionSummary {
+    return {
+      src: this.#peer.address,
+      originalDst: this.#request.forwardedHost ?? null,
+      actualDst: this.route.policyDestination,
+      protocol: "HBONE",
+    };
+  }
+}
+
+function baggageWorkload(baggage: Baggage): BaggageWorkload {
+  const known: { -readonly [K in keyof BaggageWorkload]: string } = {};
+  if (baggage.workloadName !== undefined) known.workloadName = baggage.workloadName;
+  if (baggage.namespace !== undefined) known.namespace = baggage.namespace;
+  if (baggage.serviceName !== undefined) known.canonicalName = baggage.serviceName;
+  if (baggage.revision !== undefined) known.canonicalRevision = baggage.revision;
+  if (baggage.clusterId !== undefined) known.clusterId = baggage.clusterId;
+  if (baggage.region !== undefined) known.region = baggage.region;
+  if (baggage.zone !== undefined) known.zone = baggage.zone;
+  return known;
+}
+
+/** Handles one request of an accepted HBONE connection. */
+export function acceptRequest(
+  context: WorkloadContext,
+  transport: HboneTransport,
+  peer: HbonePeer,
+  stream: Http2Stream<StreamUser>,
+  headers: HeaderList,
+  endStream: boolean,
+): void {
+  const { plane, info } = context;
+  const request = readRequest(headers);
+  const endpoint = new StreamEndpoint(undefined);
+  stream.data = endpoint;
+  endpoint.bind(stream, undefined);
+  if (endStream) endpoint.onData(NOTHING, true);
+
+  const refuse = (status: number, error: string) => {
+    plane.accessLog.connectionFailed(peer.address, peer.local, "inbound", error);
+    if (!endpoint.closed) respondOnly(stream, String(status));
+  };
+  if (request.method !== "CONNECT") {
+    refuse(400, `expected method CONNECT, got ${request.method}`);
+    return;
+  }
+  plane.mesh.localWorkload(info, (local) => {
+    if (endpoint.closed || transport.state === "closed") return;
+    const decision = resolveInbound(plane.mesh.current, {
+      info,
+      local,
+      authority: request.authority,
+      destination: peer.local,
+      peer: peer.address,
+      forwardedHost: request.forwardedHost,
+      forwardedNetwork: request.forwardedNetwork,
+      selfListener: context.self,
+    }, plane.routing);
+    if (!decision.ok) refuse(decision.status, decision.error);
+    else new HboneConnection(context, decision, stream, endpoint, peer, request).start();
+  });
+}
+
+const NOTHING = new Uint8Array(0);

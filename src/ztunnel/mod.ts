@@ -1,0 +1,2 @@
+/** ztunnel mode: the per-node L4 proxy. */
+export { runZtunnel } from "./ztunnel.ts";

@@ -1,0 +1,178 @@
+import { type AcceptedPeer, connectFailure, HboneServer, Pool } from "../hbone/mod.ts";
+import type { WorkloadCertificate } from "../identity/mod.ts";
+import { listenTcp, type TcpListener } from "../linux/mod.ts";
+import { unknownLocalWorkload, type Workload } from "../mesh/mod.ts";
+import { formatAddress, type SocketAddress } from "../net/address.ts";
+import { acceptHandlers, adoptListener, CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
+import { acceptRequest } from "./inbound_hbone.ts";
+import { acceptPlaintext } from "./inbound_plaintext.ts";
+import { acceptOutbound } from "./outbound.ts";
+import { serveSocks5 } from "./socks5.ts";
+import type { WorkloadContext } from "./workload_context.ts";
+
+/** Accept queue of listeners (spec/ztunnel.md §2.5). */
+const BACKLOG = 128;
+
+type Component = "inbound" | "inbound plaintext" | "outbound" | "socks5";
+
+/** Which listeners a workload gets: a captured pod all, the proxy itself only the first. */
+export type Listeners = "all" | "inbound";
+
+/** The proxy of one workload: its listeners, its tunnels, its connections. */
+export class WorkloadProxy {
+  readonly context: WorkloadContext;
+  readonly #inbound: HboneServer;
+  readonly #listeners: Bun.TCPSocketListener<never>[] = [];
+  readonly #pool: Pool;
+  readonly #unsubscribe: () => void;
+
+  /** Opens the listeners. Throws SystemError naming the call; nothing stays open then. */
+  constructor(context: WorkloadContext, which: Listeners) {
+    this.context = context;
+    const { plane } = context;
+    const { config } = plane;
+    const opened: TcpListener[] = [];
+    const open = (component: Component, address: SocketAddress): TcpListener => {
+      const listener = openListener(context, component, address);
+      opened.push(listener);
+      return listener;
+    };
+    let inbound: TcpListener, plaintext: TcpListener | undefined, outbound: TcpListener | undefined;
+    let socks5: TcpListener | undefined;
+    try {
+      inbound = open("inbound", config.inboundAddress);
+      if (which === "all") {
+        plaintext = open("inbound plaintext", config.inboundPlaintextAddress);
+        outbound = open("outbound", config.outboundAddress);
+        if (config.socks5Address !== undefined) socks5 = open("socks5", config.socks5Address);
+      }
+    } catch (error) {
+      for (const { fd } of opened) adoptListener<undefined>(fd, { data() {} }).stop(true);
+      throw error;
+    }
+    context.preserveSource = which === "all" && inbound.transparent;
+    this.#pool = new Pool({
+      maxStreamsPerConnection: config.poolMaxStreamsPerConnection,
+      unusedReleaseTimeout: config.poolUnusedReleaseTimeout,
+      waitTimeout: CONNECT_TIMEOUT_MS,
+    }, (target, owner, done, failed) => plane.dialTunnel(target, context.dialOptions, owner, done, failed));
+
+    this.#inbound = this.#serveInbound(inbound);
+    const { sockets } = plane.traffic;
+    if (plaintext !== undefined) {
+      this.#keep(adoptListener(
+        plaintext.fd,
+        acceptHandlers((endpoint) => {
+          sockets.destination.value++;
+          acceptPlaintext(context, endpoint);
+        }, () => void sockets.destination.value--),
+      ));
+    }
+    if (outbound !== undefined) {
+      this.#keep(adoptListener(
+        outbound.fd,
+        acceptHandlers((endpoint) => {
+          sockets.source.value++;
+          acceptOutbound(context, this.#pool, endpoint);
+        }, () => void sockets.source.value--),
+      ));
+    }
+    if (socks5 !== undefined) {
+      this.#keep(serveSocks5(context, this.#pool, socks5.fd, () => void sockets.source.value--));
+    }
+    this.#unsubscribe = plane.mesh.subscribe((mesh) => void context.tracker.recheck(mesh));
+  }
+
+  /** Takes no new work and lets running connections end; resolves when the last one has. */
+  async drain(): Promise<void> {
+    this.#stopListening();
+    this.#inbound.drain();
+    this.#pool.drain();
+    await this.context.tracker.whenEmpty();
+    await this.#inbound.whenEmpty();
+    this.#pool.close();
+  }
+
+  /** Cuts every connection now, for the reason given. */
+  stop(reason: string): void {
+    this.#stopListening();
+    this.context.tracker.cutAll(connectFailure(reason, "-"));
+    this.#inbound.close();
+    this.#pool.close();
+  }
+
+  #stopListening(): void {
+    this.#unsubscribe();
+    this.#inbound.stopListening();
+    for (const listener of this.#listeners.splice(0)) listener.stop(false);
+  }
+
+  #keep(listener: unknown): void {
+    this.#listeners.push(listener as Bun.TCPSocketListener<never>);
+  }
+
+  #serveInbound(listener: TcpListener): HboneServer {
+    const { context } = this;
+    const { plane } = context;
+    const { sockets } = plane.traffic;
+    const { streamWindow, connectionWindow, frameSize } = plane.config;
+    return new HboneServer(listener.fd, {
+      tlsPolicy: plane.tlsPolicy,
+      settings: { streamWindow, connectionWindow, frameSize },
+      certificate: () => currentCertificate(context),
+      onRequest: (transport, peer: AcceptedPeer, stream, headers, endStream) =>
+        acceptRequest(context, transport, peer, stream, headers, endStream),
+      onRefused: (peer, local, error) => plane.accessLog.connectionFailed(peer, local, "inbound", error),
+      onSocketOpened: () => void sockets.destination.value++,
+      onSocketClosed: () => void sockets.destination.value--,
+    });
+  }
+}
+
+function openListener(context: WorkloadContext, component: Component, address: SocketAddress): TcpListener {
+  const { plane, namespace, mark } = context;
+  const { config, logs } = plane;
+  const inPod = namespace !== undefined;
+  const original = config.requireOriginalSource;
+  const captured = component === "outbound" || component === "inbound plaintext";
+  const listener = listenTcp({
+    ...(inPod ? { namespace } : {}),
+    ...(inPod && mark !== undefined ? { mark } : {}),
+    ...(captured && plane.keepAlive !== undefined ? { keepAlive: plane.keepAlive } : {}),
+    ...(captured && plane.userTimeoutMs !== undefined ? { userTimeoutMs: plane.userTimeoutMs } : {}),
+    address,
+    backlog: BACKLOG,
+    reusePort: inPod && config.inpodPortReuse,
+    reuseAddress: !(inPod && config.inpodPortReuse),
+    transparent: context.self || original === false ? "off" : original === true ? "require" : "try",
+    noDelay: true,
+  });
+  const scope = {
+    "inbound": logs.inbound,
+    "inbound plaintext": logs.inboundPlaintext,
+    "outbound": logs.outbound,
+    "socks5": logs.socks5,
+  }[component];
+  scope.info("listener established", [
+    ["address", { display: formatAddress(listener.address) }],
+    ["component", component],
+    ["transparent", listener.transparent],
+  ]);
+  return listener;
+}
+
+/** The certificate of a workload for its next handshake; rejects with the text of the access log. */
+function currentCertificate(context: WorkloadContext): WorkloadCertificate | Promise<WorkloadCertificate> {
+  const { plane, info } = context;
+  const known = plane.mesh.current.localWorkload(info);
+  if (known !== undefined) {
+    const certificate = plane.certificates.peek(context.identityOf(known));
+    if (certificate !== undefined) return certificate;
+  }
+  return new Promise<Workload>((resolve, reject) =>
+    plane.mesh.localWorkload(info, (found) => {
+      if (found === undefined) reject(new Error(unknownLocalWorkload(info)));
+      else resolve(found);
+    })
+  ).then((record) => plane.certificates.get(context.identityOf(record), "realtime"));
+}

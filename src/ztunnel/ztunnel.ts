@@ -1,0 +1,283 @@
+import process from "node:process";
+import { type AdminServers, startAdmin } from "../admin/mod.ts";
+import { buildInfo, formatBuildInfo } from "../cli/mod.ts";
+import { dumpConfig, type ListenAddress, LocalSource, type ZtunnelConfig } from "../config/mod.ts";
+import { tunnelDialer } from "../hbone/mod.ts";
+import { CertificateCache, EmbeddedCa } from "../identity/mod.ts";
+import { markRefusal, raiseOpenFileLimit, SystemError } from "../linux/mod.ts";
+import { MeshState, workloadIdentity } from "../mesh/mod.ts";
+import type { SocketAddress } from "../net/address.ts";
+import {
+  AccessLog,
+  log,
+  MetricRegistry,
+  Readiness,
+  registerBuildMetric,
+  registerProcessMetrics,
+  registerWorkloadManagerMetrics,
+  TrafficMetrics,
+} from "../telemetry/mod.ts";
+import { dumpCertificates } from "./certificate_dump.ts";
+import type { DataPlane } from "./data_plane.ts";
+import { dumpMesh, type Json } from "./mesh_dump.ts";
+import { MeshSource } from "./mesh_source.ts";
+import { CONNECTION_DRAIN, Pods } from "./pods.ts";
+import { WorkloadContext } from "./workload_context.ts";
+import { dumpWorkloadState } from "./workload_dump.ts";
+import { WorkloadProxy } from "./workload_proxy.ts";
+import { ZdsClient } from "./zds/mod.ts";
+
+const scope = log.scope("ztunnel::app");
+
+/** Runs ztunnel mode until it is told to stop; the exit code. Throws what must not be survived at start. */
+export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
+  const problem = log.configure({ directives: config.logFilter, format: config.logFormat });
+  if (problem !== undefined) throw new Error(`invalid env var RUST_LOG=${config.logFilter} (${problem})`);
+  try {
+    raiseOpenFileLimit();
+  } catch (error) {
+    if (!(error instanceof SystemError)) throw error;
+    scope.warn("failed to raise the limit of open files", [["error", error.message]]);
+  }
+  scope.info("version", [["version", { display: formatBuildInfo(buildInfo()) }]]);
+  scope.info(`running with config: ${JSON.stringify(dumpConfig(config))}`);
+  for (const warning of config.warnings) scope.warn(warning);
+  if (config.dnsProxy) {
+    scope.warn("the DNS proxy is not in this version: port 15053 is not served, so let the CNI capture no DNS");
+  }
+  const ztunnel = new Ztunnel(config);
+  return await ztunnel.run();
+}
+
+/** The process in ztunnel mode: everything that lives as long as it does. */
+class Ztunnel {
+  readonly #config: ZtunnelConfig;
+  readonly #registry = new MetricRegistry();
+  readonly #readiness = new Readiness();
+  readonly #mesh = new MeshSource(MeshState.empty());
+  readonly #certificates: CertificateCache;
+  readonly #plane: DataPlane;
+  readonly #pods: Pods | undefined;
+  readonly #stopping = Promise.withResolvers<void>();
+  #admin: AdminServers | undefined = undefined;
+  #source: LocalSource | undefined = undefined;
+  #zds: ZdsClient | undefined = undefined;
+  /** The workload of dedicated mode, and the listener of ztunnel itself. */
+  readonly #own: WorkloadProxy[] = [];
+
+  constructor(config: ZtunnelConfig) {
+    this.#config = config;
+    if (config.authority.kind !== "embedded") throw new Error("no certificate authority but the embedded one is there");
+    const authority = EmbeddedCa.open({
+      directory: config.authority.directory,
+      trustDomain: config.selfTrustDomain,
+      ttlMs: config.secretTtl,
+    });
+    this.#certificates = new CertificateCache(authority);
+    registerProcessMetrics(this.#registry);
+    registerBuildMetric(this.#registry, "ztunnel", config.istioVersion);
+    const { keepaliveEnabled, keepaliveTime, keepaliveInterval, keepaliveRetries, userTimeoutEnabled } = config.socket;
+    const tlsPolicy = { tls12: config.tls12, pqc: config.pqc };
+    const { streamWindow, connectionWindow, frameSize } = config;
+    this.#plane = {
+      config,
+      routing: {
+        network: config.network,
+        hbonePort: config.inboundAddress.port,
+        illegalPorts: config.illegalPorts,
+        localhostAppTunnel: config.localhostAppTunnel,
+      },
+      mesh: this.#mesh,
+      certificates: this.#certificates,
+      tlsPolicy,
+      accessLog: new AccessLog(log),
+      traffic: new TrafficMetrics(this.#registry),
+      logs: {
+        inbound: log.scope("ztunnel::proxy::inbound"),
+        inboundPlaintext: log.scope("ztunnel::proxy::inbound_passthrough"),
+        outbound: log.scope("ztunnel::proxy::outbound"),
+        socks5: log.scope("ztunnel::proxy::socks5"),
+        policy: log.scope("ztunnel::state"),
+      },
+      keepAlive: keepaliveEnabled
+        ? { timeMs: keepaliveTime, intervalMs: keepaliveInterval, retries: keepaliveRetries }
+        : undefined,
+      userTimeoutMs: userTimeoutEnabled ? keepaliveTime + keepaliveRetries * keepaliveInterval : undefined,
+      dialTunnel: tunnelDialer({
+        certificates: this.#certificates,
+        tlsPolicy,
+        settings: { streamWindow, connectionWindow, frameSize },
+      }),
+    };
+    if (config.proxyMode === "shared") {
+      this.#pods = new Pods(
+        this.#plane,
+        registerWorkloadManagerMetrics(this.#registry),
+        log.scope("ztunnel::inpod::statemanager"),
+      );
+    }
+  }
+
+  async run(): Promise<number> {
+    const config = this.#config;
+    const state = this.#readiness.task("state manager");
+    const proxy = this.#readiness.task("proxy");
+    const pods = this.#pods === undefined ? undefined : this.#readiness.task("workload proxy manager");
+    this.#admin = startAdmin({
+      readinessAddresses: socketAddresses(config.readinessAddress),
+      adminAddresses: socketAddresses(config.adminAddress),
+      statsAddresses: socketAddresses(config.statsAddress),
+      readiness: this.#readiness,
+      registry: this.#registry,
+      logger: log,
+      build: buildInfo(),
+      configDump: () => this.#dump(),
+      shutdown: () => this.#stopping.resolve(),
+    });
+    this.#listenToSignals();
+    if (this.#pods !== undefined && config.packetMark !== undefined) {
+      const refused = markRefusal(config.packetMark);
+      if (refused !== undefined) throw new Error(`shared mode needs CAP_NET_ADMIN: ${refused.message}`);
+    }
+
+    await this.#loadLocalState();
+    state.ready();
+    if (config.proxyMode === "dedicated" && config.proxyWorkload !== undefined) {
+      const context = new WorkloadContext(this.#plane, config.proxyWorkload, undefined, config.packetMark);
+      this.#own.push(new WorkloadProxy(context, "all"));
+    } else if (config.selfWorkload !== undefined) {
+      const context = new WorkloadContext(this.#plane, config.selfWorkload, undefined, undefined, true);
+      this.#own.push(new WorkloadProxy(context, "inbound"));
+    }
+    proxy.ready();
+    if (this.#pods !== undefined && pods !== undefined) this.#followCni(this.#pods, pods);
+
+    await this.#stopping.promise;
+    return await this.#shutDown();
+  }
+
+  /** The local file, if there is one: must be right at the start; later a bad one leaves the last good one serving. */
+  async #loadLocalState(): Promise<void> {
+    const { localState, nodeName } = this.#config;
+    if (localState === undefined) return;
+    const stateLog = log.scope("ztunnel::state");
+    const source = new LocalSource(localState);
+    this.#source = source;
+    const first = await source.start({
+      onDocument: (document, warnings) => {
+        for (const { path, line, column, message } of warnings) {
+          stateLog.warn(message, [["at", { display: `${path}:${line}:${column}` }]]);
+        }
+        this.#mesh.replace(MeshState.fromDocument(document, nodeName));
+        stateLog.info("local state loaded", [
+          ["workloads", document.workloads.length],
+          ["services", document.services.length],
+          ["policies", document.policies.length],
+        ]);
+        this.#prefetch();
+      },
+      onErrors: (errors) => {
+        for (const { path, line, column, message } of errors) {
+          stateLog.error("local state refused, the last good one stays", [
+            ["at", { display: `${path}:${line}:${column}` }],
+            ["error", message],
+          ]);
+        }
+      },
+    });
+    if (first.length > 0) {
+      throw new Error(first.map(({ path, line, column, message }) => `${path}:${line}:${column}: ${message}`).join("\n"));
+    }
+  }
+
+  /** Certificates of the workloads of our node, before their first connection asks (spec/ztunnel.md §3.5). */
+  #prefetch(): void {
+    if (this.#pods === undefined || this.#config.nodeName === undefined) return;
+    for (const workload of this.#mesh.current.workloads()) {
+      if (workload.node !== this.#config.nodeName || (!workload.nativeTunnel && workload.protocol !== "HBONE")) continue;
+      this.#certificates.get(workloadIdentity(workload), "warmup").catch((error: Error) =>
+        scope.warn("certificate prefetch failed", [["error", error.message]])
+      );
+    }
+  }
+
+  #followCni(pods: Pods, ready: { ready(): void; pending(): void }): void {
+    const zdsLog = log.scope("ztunnel::inpod::workloadmanager");
+    this.#zds = new ZdsClient({
+      path: this.#config.inpodSocket,
+      handler: {
+        startWorkload: (uid, info, namespace) => pods.start(uid, info, namespace),
+        stopWorkload: (uid) => pods.stop(uid),
+        readiness: (pending) => pending ? ready.pending() : ready.ready(),
+        fatal: (message) => {
+          zdsLog.error(message);
+          log.flush();
+          process.exit(1);
+        },
+        log: (level, message, fields) => zdsLog[level](message, Object.entries(fields)),
+      },
+    });
+    const zds = this.#zds;
+    this.#registry.beforeScrape(() => pods.setPending([...zds.state.pending].length));
+    zds.start();
+  }
+
+  #listenToSignals(): void {
+    process.once("SIGTERM", () => this.#stopping.resolve());
+    process.once("SIGINT", () => {
+      this.#stopping.resolve();
+      process.once("SIGINT", () => {
+        log.flush();
+        process.exit(0);
+      });
+    });
+  }
+
+  /** Takes no new work, waits for what runs up to the deadline, cuts the rest (spec/ztunnel.md §11.3). */
+  async #shutDown(): Promise<number> {
+    scope.info("shutdown: draining");
+    this.#admin?.close();
+    this.#source?.close();
+    const zdsClosed = this.#zds?.close();
+    const proxies = [...this.#own, ...(this.#pods?.list() ?? []).map(({ proxy }) => proxy)];
+    const deadline = Promise.withResolvers<"deadline">();
+    const timer = setTimeout(() => deadline.resolve("deadline"), this.#config.terminationDeadline);
+    const drained = Promise.all(proxies.map((proxy) => proxy.drain())).then(() => "drained" as const);
+    if (await Promise.race([drained, deadline.promise]) === "deadline") {
+      const held = proxies.map(({ context }) => `${context.info.namespace}/${context.info.name}: ${context.tracker.size}`);
+      scope.warn("drain duration expired with pending connections, forcefully shutting down", [
+        ["connections", held.join(", ")],
+      ]);
+      for (const proxy of proxies) proxy.stop(CONNECTION_DRAIN);
+    }
+    clearTimeout(timer);
+    await zdsClosed;
+    this.#certificates.close();
+    scope.info("shutdown complete");
+    log.flush();
+    return 0;
+  }
+
+  #dump(): Record<string, Json> {
+    const config = this.#config;
+    return {
+      ...dumpMesh(this.#mesh.current),
+      config: dumpConfig(config) as Json,
+      certificates: dumpCertificates(this.#certificates),
+      staticConfig: this.#source === undefined ? { workloads: [], services: [], policies: [] } : staticConfig(this.#mesh),
+      ...(this.#pods === undefined ? {} : { workloadState: dumpWorkloadState(this.#pods.list()) }),
+    };
+  }
+}
+
+function staticConfig(mesh: MeshSource): Json {
+  const { workloads, services, policies } = dumpMesh(mesh.current);
+  return { workloads: workloads ?? [], services: services ?? [], policies: policies ?? [] };
+}
+
+/** Both loopbacks for a `localhost` address, else the one. */
+function socketAddresses(address: ListenAddress): SocketAddress[] {
+  if (address.kind === "address") return [{ ip: address.ip, port: address.port }];
+  const { port } = address;
+  return address.ipv6 ? [{ ip: "127.0.0.1", port }, { ip: "::1", port }] : [{ ip: "127.0.0.1", port }];
+}
