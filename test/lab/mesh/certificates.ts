@@ -80,7 +80,8 @@ export class OpensslAuthority {
     return {
       key: readFileSync(file("key"), "utf8"),
       chain: readFileSync(file("pem"), "utf8"),
-      roots: readFileSync(this.#root, "utf8"),
+      roots: /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(readFileSync(this.#root, "utf8"))?.[0] ??
+        "",
     };
   }
 }

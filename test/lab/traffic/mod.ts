@@ -9,3 +9,4 @@ export {
 } from "./conversation.ts";
 export { type HttpAnswer, httpRequest } from "./http.ts";
 export { type Behaviour, doubling, PodServer, type Visit } from "./server.ts";
+export { HbonePeer, type PeerCredentials, type StreamEvents } from "./hbone_peer.ts";
