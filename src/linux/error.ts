@@ -2,8 +2,8 @@ import { constants } from "node:os";
 
 const NAMES = new Map<number, string>();
 for (const [name, number] of Object.entries(constants.errno)) {
-  // EWOULDBLOCK and EOPNOTSUPP are second names of EAGAIN and ENOTSUP; the first of each pair stays.
-  if (!NAMES.has(number)) NAMES.set(number, name);
+  // Second names of EAGAIN and EOPNOTSUPP, which the manual pages of sockets do not use.
+  if (name !== "EWOULDBLOCK" && name !== "ENOTSUP") NAMES.set(number, name);
 }
 
 /** `EPERM` for 1, and so on; `errno 524` for a number without a name. */

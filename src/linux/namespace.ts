@@ -42,9 +42,19 @@ export function isNetworkNamespace(fd: number): boolean {
 /** Where the thread is now; undefined is its own namespace. */
 let current: number | undefined;
 
-/** Moves the thread. A failure leaves it where it was. Every success must be followed by leaveNamespace() in the same turn. */
+/** Whether it is known that the way back is open. */
+let returnable = false;
+
+/**
+ * Moves the thread. A failure leaves it where it was. Every success must be followed by leaveNamespace() in the same
+ * turn. The first time, the way back is tried before the way out: in a user namespace a process may enter namespaces it
+ * made itself and still not be let into the one it came from.
+ */
 export function enterNamespace(fd: number): SystemError | undefined {
-  ownNamespace();
+  if (!returnable) {
+    if (libc().setns(ownNamespace(), CLONE_NEWNET) !== 0) return failure("setns(own network namespace)");
+    returnable = true;
+  }
   if (libc().setns(fd, CLONE_NEWNET) !== 0) return failure("setns(CLONE_NEWNET)");
   current = fd;
   return undefined;
@@ -91,7 +101,7 @@ export function disableIpv6OnLoopback(namespace?: number): boolean {
   return !loopbackHasIpv6(namespace);
 }
 
-/** The error that entering `fd` gives, or undefined when this process may and can. */
+/** Why this process cannot work in other namespaces, as a check at the start; undefined when it can. */
 export function namespaceRefusal(fd: number = ownNamespace()): SystemError | undefined {
   const previous = current;
   const error = enterNamespace(fd);
