@@ -36,6 +36,8 @@ export interface PoolOptions {
 }
 
 const MAX_CONNECTIONS = 500;
+/** Streams that a peer is trusted to take before its SETTINGS say more: the least that RFC 9113 §6.5.2 recommends. */
+const STREAMS_BEFORE_SETTINGS = 100;
 
 interface Waiting {
   readonly endpoint: StreamEndpoint;
@@ -80,8 +82,9 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
     const limit = this.pool.options.maxStreamsPerConnection;
     let best: HboneTransport | undefined;
     for (const transport of this.transports) {
-      const open = transport.h2.openStreams;
-      if (transport.state !== "open" || open >= limit || !transport.h2.canRequest) continue;
+      const { openStreams: open, settingsReceived, canRequest } = transport.h2;
+      if (transport.state !== "open" || open >= limit || !canRequest) continue;
+      if (!settingsReceived && open >= STREAMS_BEFORE_SETTINGS) continue;
       if (best === undefined || open > best.h2.openStreams) best = transport;
     }
     return best;
@@ -103,6 +106,9 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
 
   #dial(): void {
     if (this.dialing || this.waiting.length === 0) return;
+    // A connection that has yet to say how many streams it takes may take all that wait; a repeated CONNECT needs its own.
+    const undecided = this.transports.some(({ h2, state }) => state === "open" && !h2.settingsReceived);
+    if (undecided && !(this.waiting[0] as Waiting).retried) return;
     this.dialing = true;
     this.pool.dial(this.target, this, (transport) => {
       this.dialing = false;
@@ -173,6 +179,7 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
     const index = this.transports.indexOf(transport);
     if (index >= 0) this.transports.splice(index, 1);
     this.pool.released(transport);
+    if (this.waiting.length > 0 && !this.pool.closed) this.#serve();
     this.pool.forgetIfUnused(this);
   }
 

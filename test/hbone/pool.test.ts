@@ -1,0 +1,325 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { type ConnectFailure, connectFailure, Pool, type PoolOptions, StreamEndpoint } from "../../src/hbone/mod.ts";
+import type { Dialer, PoolTarget } from "../../src/hbone/pool.ts";
+import { ErrorCode, type HeaderList } from "../../src/http2/mod.ts";
+import { Endpoint } from "../../src/net/endpoint.ts";
+import { Relay } from "../../src/net/relay.ts";
+import { connectPlain, type OnConnect, PlainServer } from "./plain_transport.ts";
+
+const cleanups: (() => void)[] = [];
+afterEach(() => {
+  for (const cleanup of cleanups.splice(0)) cleanup();
+});
+
+const HEADERS: HeaderList = [[":method", "CONNECT"], [":authority", "10.0.0.1:80"]];
+const OPTIONS: PoolOptions = { maxStreamsPerConnection: 100, unusedReleaseTimeout: 300_000, waitTimeout: 10_000 };
+
+function target(changes: Partial<PoolTarget> = {}): PoolTarget {
+  return {
+    sourceIdentity: "spiffe://td/ns/a/sa/b",
+    sourceIp: "10.0.0.2",
+    expectedIdentities: ["spiffe://td/ns/c/sa/d"],
+    destination: { ip: "127.0.0.1", port: 15008 },
+    ...changes,
+  };
+}
+
+/** A pool that dials the test server, and counts. */
+function pooled(server: PlainServer, options: Partial<PoolOptions> = {}, dialer?: Dialer) {
+  const counts = { dials: 0 };
+  const pool = new Pool({ ...OPTIONS, ...options }, (to, owner, done, failed) => {
+    counts.dials++;
+    if (dialer !== undefined) dialer(to, owner, done, failed);
+    else connectPlain(server.port, owner, done, (error) => failed(connectFailure(error.message)));
+  });
+  cleanups.push(() => pool.close(), () => server.stop());
+  return { pool, counts };
+}
+
+function connect(pool: Pool, to = target()): Promise<StreamEndpoint | ConnectFailure> {
+  return new Promise((resolve) => {
+    pool.connect(to, HEADERS, { connected: (endpoint) => resolve(endpoint), connectFailed: resolve });
+  });
+}
+
+/** The other end of a tunnel in a test: keeps what arrives, sends what it is told. */
+class Tape extends Endpoint {
+  readonly chunks: Uint8Array[] = [];
+  finished = false;
+  closed = false;
+  /** Unconsumed bytes: a tape that does not release holds the sender back. */
+  held = 0;
+  hold = false;
+  inFlight = 0;
+  readonly done = Promise.withResolvers<void>();
+
+  override deliver(chunk: Uint8Array): void {
+    this.chunks.push(chunk);
+    if (this.hold) this.held += chunk.length;
+    else this.peer?.consumed(chunk.length);
+  }
+  override consumed(bytes: number): void {
+    this.inFlight -= bytes;
+  }
+  override finish(): void {
+    this.finished = true;
+    this.done.resolve();
+  }
+  override close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.done.resolve();
+    this.relay?.endpointClosed(this, undefined);
+  }
+  override abort(): void {
+    this.close();
+  }
+  override joined(): void {}
+
+  say(text: string): void {
+    this.push(new TextEncoder().encode(text));
+  }
+  push(bytes: Uint8Array): void {
+    this.inFlight += bytes.length;
+    this.bytesRead += bytes.length;
+    this.peer?.deliver(bytes);
+  }
+  release(): void {
+    this.hold = false;
+    const { held } = this;
+    this.held = 0;
+    this.peer?.consumed(held);
+  }
+  get text(): string {
+    return this.chunks.map((chunk) => new TextDecoder().decode(chunk)).join("");
+  }
+  get bytes(): number {
+    return this.chunks.reduce((sum, { length }) => sum + length, 0);
+  }
+}
+
+function tapeOn(endpoint: StreamEndpoint): Tape {
+  const tape = new Tape();
+  new Relay(tape, endpoint, { relayFinished() {} }, { value: 0 }, { value: 0 });
+  return tape;
+}
+
+async function until(what: string, when: () => boolean): Promise<void> {
+  const deadline = performance.now() + 5000;
+  while (!when()) {
+    if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+const accept: OnConnect = (stream, endpoint) => {
+  stream.respond([[":status", "200"]], false);
+  // Echo: the endpoint is its own peer's source.
+  const echo = new Tape();
+  echo.deliver = (chunk) => {
+    echo.peer?.deliver(chunk);
+    echo.peer?.consumed(chunk.length);
+  };
+  echo.finish = () => echo.peer?.finish();
+  new Relay(endpoint, echo, { relayFinished() {} }, { value: 0 }, { value: 0 });
+};
+
+describe("pool", () => {
+  test("one connection carries the streams of one target", async () => {
+    const { pool, counts } = pooled(new PlainServer(accept));
+    const endpoints = await Promise.all(Array.from({ length: 50 }, () => connect(pool)));
+    expect(endpoints.every((endpoint) => endpoint instanceof StreamEndpoint)).toBe(true);
+    expect(counts.dials).toBe(1);
+    const tape = tapeOn(endpoints[7] as StreamEndpoint);
+    tape.say("hello");
+    await until("echo", () => tape.text === "hello");
+  });
+
+  test("targets that differ in anything share nothing", async () => {
+    const { pool, counts } = pooled(new PlainServer(accept));
+    await connect(pool);
+    await connect(pool, target({ sourceIp: "10.0.0.3" }));
+    await connect(pool, target({ sourceIdentity: "spiffe://td/ns/a/sa/other" }));
+    await connect(pool, target({ expectedIdentities: ["spiffe://td/ns/x/sa/d"] }));
+    await connect(pool, target({ destination: { ip: "127.0.0.1", port: 15009 } }));
+    expect(counts.dials).toBe(5);
+  });
+
+  test("a full connection gets a second one beside it and is used again when its streams ended", async () => {
+    const { pool, counts } = pooled(new PlainServer(accept), { maxStreamsPerConnection: 4 });
+    const first = await Promise.all(Array.from({ length: 4 }, () => connect(pool)));
+    expect(counts.dials).toBe(1);
+    await connect(pool);
+    expect(counts.dials).toBe(2);
+    for (const endpoint of first) (endpoint as StreamEndpoint).abort();
+    for (let i = 0; i < 7; i++) await connect(pool);
+    expect(counts.dials).toBe(2);
+  });
+
+  test("the peer's MAX_CONCURRENT_STREAMS counts", async () => {
+    const { pool, counts } = pooled(new PlainServer(accept), { maxStreamsPerConnection: 1000 });
+    const endpoints = await Promise.all(Array.from({ length: 450 }, () => connect(pool)));
+    expect(endpoints.filter((endpoint) => endpoint instanceof StreamEndpoint).length).toBe(450);
+    expect(counts.dials).toBe(3); // 200 each
+  });
+
+  test("a CONNECT refused before it was looked at goes once more over a fresh connection", async () => {
+    let requests = 0;
+    const server = new PlainServer((stream, endpoint, headers, transport) => {
+      if (requests++ === 0) stream.reset(ErrorCode.REFUSED_STREAM);
+      else accept(stream, endpoint, headers, transport);
+    });
+    const { pool, counts } = pooled(server);
+    expect(await connect(pool)).toBeInstanceOf(StreamEndpoint);
+    expect([requests, counts.dials]).toEqual([2, 2]);
+  });
+
+  test("refused twice is a failure", async () => {
+    const { pool } = pooled(new PlainServer((stream) => stream.reset(ErrorCode.REFUSED_STREAM)));
+    expect(await connect(pool)).toEqual(
+      connectFailure(
+        "h2 failed: stream error received: refused stream before processing any application logic",
+        "H2_HANDSHAKE_FAILURE",
+      ),
+    );
+  });
+
+  test("a connection lost before the answer is replaced once", async () => {
+    let requests = 0;
+    const server = new PlainServer((stream, endpoint, headers, transport) => {
+      if (requests++ === 0) transport.socket.terminate();
+      else accept(stream, endpoint, headers, transport);
+    });
+    const { pool } = pooled(server);
+    expect(await connect(pool)).toBeInstanceOf(StreamEndpoint);
+  });
+
+  test("an answer other than 200 is the failure", async () => {
+    const { pool } = pooled(new PlainServer((stream) => stream.respond([[":status", "401"]], true)));
+    expect(await connect(pool)).toEqual(connectFailure("http status: 401 Unauthorized"));
+  });
+
+  test("GOAWAY: running streams live on, new ones go elsewhere, the connection closes with the last", async () => {
+    const server = new PlainServer(accept);
+    const { pool, counts } = pooled(server);
+    const old = await connect(pool) as StreamEndpoint;
+    const tape = tapeOn(old);
+    server.transports[0]!.drain();
+    await until("client saw GOAWAY", () => old.stream!.connection.closing);
+    const fresh = await connect(pool) as StreamEndpoint;
+    expect(counts.dials).toBe(2);
+    expect(fresh.stream!.connection).not.toBe(old.stream!.connection);
+    tape.say("still here");
+    await until("echo over the draining connection", () => tape.text === "still here");
+    tape.peer!.finish();
+    await until("the draining connection closed", () => pool.size === 1);
+  });
+
+  test("a failed dial is told to the one who started it; the next in line dials again", async () => {
+    const server = new PlainServer(accept);
+    let attempts = 0;
+    const { pool, counts } = pooled(server, {}, (_, owner, done, failed) => {
+      if (attempts++ === 0) setImmediate(() => failed(connectFailure("io error: no luck")));
+      else connectPlain(server.port, owner, done, () => failed(connectFailure("unexpected")));
+    });
+    const results = await Promise.all([connect(pool), connect(pool), connect(pool)]);
+    expect(results[0]).toEqual(connectFailure("io error: no luck"));
+    expect(results.slice(1).every((result) => result instanceof StreamEndpoint)).toBe(true);
+    expect(counts.dials).toBe(2);
+  });
+
+  test("closing the pool fails those who wait and ends those who run", async () => {
+    const server = new PlainServer(accept);
+    let dialed = 0;
+    const { pool } = pooled(server, {}, (to, owner, done) => {
+      dialed++;
+      if (to.sourceIp === "10.0.0.2") connectPlain(server.port, owner, done, () => {});
+    });
+    const tape = tapeOn(await connect(pool) as StreamEndpoint);
+    const waiting = connect(pool, target({ sourceIp: "10.9.9.9" }));
+    expect(dialed).toBe(2);
+    pool.close();
+    expect(await waiting).toEqual(connectFailure("pool draining"));
+    await tape.done.promise;
+  });
+
+  test("a connection nobody used for long is released", async () => {
+    const { pool } = pooled(new PlainServer(accept), { unusedReleaseTimeout: 1 });
+    (await connect(pool) as StreamEndpoint).abort();
+    await until("released", () => pool.size === 0);
+  });
+
+  test("an abandoned request reports nothing and leaves no stream", async () => {
+    const server = new PlainServer(accept);
+    const { pool } = pooled(server);
+    await connect(pool);
+    let told = false;
+    const tell = () => {
+      told = true;
+    };
+    const endpoint = pool.connect(target(), HEADERS, { connected: tell, connectFailed: tell });
+    endpoint.abandon();
+    await connect(pool);
+    expect(told).toBe(false);
+    await until("two streams left", () => server.transports[0]!.h2.openStreams === 2);
+  });
+});
+
+describe("stream as an end of a relay", () => {
+  test("a reader that stops holds at most a window; the rest waits at the sender", async () => {
+    let server: Tape | undefined;
+    const { pool } = pooled(
+      new PlainServer((stream, endpoint) => {
+        stream.respond([[":status", "200"]], false);
+        server = new Tape();
+        server.hold = true;
+        new Relay(endpoint, server, { relayFinished() {} }, { value: 0 }, { value: 0 });
+      }),
+    );
+    const client = tapeOn(await connect(pool) as StreamEndpoint);
+    const chunk = new Uint8Array(256 << 10);
+    let pushed = 0;
+    // As a socket does: reads on only when what it read has left.
+    for (let turns = 0; turns < 2000 && pushed < (64 << 20); turns++) {
+      while (client.inFlight === 0) {
+        client.push(chunk);
+        pushed += chunk.length;
+      }
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(server!.bytes).toBe(4 << 20);
+    expect(pushed).toBeLessThanOrEqual((4 << 20) + (1 << 20));
+    server!.release();
+    await until("the rest arrives", () => server!.bytes === pushed);
+  });
+
+  test("both directions end one by one", async () => {
+    const { pool } = pooled(new PlainServer(accept));
+    const endpoint = await connect(pool) as StreamEndpoint;
+    const tape = tapeOn(endpoint);
+    tape.say("last words");
+    endpoint.finish();
+    await tape.done.promise;
+    expect(tape.text).toBe("last words");
+    await until("stream closed", () => endpoint.closed);
+  });
+
+  test("other streams go on while one is stalled", async () => {
+    const stalled: Tape[] = [];
+    const server = new PlainServer((stream, endpoint, headers, transport) => {
+      if (stalled.length > 0) return accept(stream, endpoint, headers, transport);
+      stream.respond([[":status", "200"]], false);
+      const tape = new Tape();
+      tape.hold = true;
+      stalled.push(tape);
+      new Relay(endpoint, tape, { relayFinished() {} }, { value: 0 }, { value: 0 });
+    });
+    const { pool } = pooled(server);
+    const stuck = tapeOn(await connect(pool) as StreamEndpoint);
+    stuck.push(new Uint8Array(8 << 20));
+    await until("a window full", () => stalled[0]!.bytes === 4 << 20);
+    const free = tapeOn(await connect(pool) as StreamEndpoint);
+    free.say("past the stalled one");
+    await until("echo", () => free.text === "past the stalled one");
+  });
+});
