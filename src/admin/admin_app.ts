@@ -2,8 +2,8 @@ import { Hono } from "hono/tiny";
 import { dashboardPage } from "./dashboard.ts";
 import { answerLogging } from "./logging.ts";
 import type { AdminOptions } from "./options.ts";
-import { collect } from "./slices.ts";
 import { sortedJson } from "./sorted_json.ts";
+import { streamed } from "./streamed.ts";
 import { textResponse } from "./text_response.ts";
 
 const JSON_HEADERS = { "content-type": "application/json" };
@@ -14,13 +14,13 @@ export function adminApp(options: AdminOptions): (request: Request) => Response 
   app.all("/", (context) => context.html(dashboardPage(options.build)));
   app.all("/config_dump", async (context) => {
     const dump = { ...await options.configDump(), version: options.build };
-    return context.body(await collect(sortedJson(dump)), 200, JSON_HEADERS);
+    return context.body(streamed(sortedJson(dump)), 200, JSON_HEADERS);
   });
   app.all("/logging", (context) => {
     const { status, text } = answerLogging(options.logger, context.req.method, new URL(context.req.url).searchParams);
     return textResponse(status, text);
   });
-  app.all("/version", async (context) => context.body(await collect(sortedJson(options.build)), 200, JSON_HEADERS));
+  app.all("/version", (context) => context.body(streamed(sortedJson(options.build)), 200, JSON_HEADERS));
   app.post("/quitquitquit", () => {
     // The answer must be on its way before the listeners close.
     setTimeout(options.shutdown, 0);

@@ -1,5 +1,3 @@
-import type { Buffer } from "node:buffer";
-
 /** Content codings in order of preference among those a client likes equally: the cheapest for their size first. */
 const ENCODINGS = ["zstd", "br", "gzip", "deflate"] as const;
 export type Encoding = (typeof ENCODINGS)[number] | "identity";
@@ -31,20 +29,14 @@ export function preferredEncoding(header: string): Encoding {
   return best;
 }
 
-type Compressor = (done: (error: Error | null, compressed: Buffer) => void) => void;
+/** The runtime's names of our codings. */
+const FORMATS = { zstd: "zstd", br: "brotli", gzip: "gzip", deflate: "deflate" } as const;
 
-/** Compresses off the event loop. */
-export async function compress(encoding: Exclude<Encoding, "identity">, body: Buffer): Promise<Buffer> {
-  // A static import would be hoisted to the top of the bundle, and cost idle processes its memory.
-  const zlib = await import("node:zlib");
-  const compressors: Record<typeof encoding, Compressor> = {
-    zstd: (done) => zlib.zstdCompress(body, done),
-    br: (done) =>
-      zlib.brotliCompress(body, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } }, done),
-    gzip: (done) => zlib.gzip(body, done),
-    deflate: (done) => zlib.deflate(body, done),
-  };
-  return await new Promise((resolve, reject) => {
-    compressors[encoding]((error, compressed) => error === null ? resolve(compressed) : reject(error));
-  });
+/** The body in a coding. */
+export function compress<T extends ReadableStream<Uint8Array<ArrayBuffer>>>(
+  encoding: Encoding,
+  body: T,
+): ReadableStream {
+  if (encoding === "identity") return body;
+  return body.pipeThrough(new CompressionStream(FORMATS[encoding], encoding === "br" ? { level: BROTLI_QUALITY } : {}));
 }

@@ -1,7 +1,7 @@
 import { Hono } from "hono/tiny";
 import { exposition, type MetricRegistry } from "../telemetry/mod.ts";
 import { compress, preferredEncoding } from "./compression.ts";
-import { collect } from "./slices.ts";
+import { streamed } from "./streamed.ts";
 
 const OPEN_METRICS = "application/openmetrics-text";
 
@@ -13,16 +13,14 @@ function contentType(accept: string): string {
 /** What the stats port answers: metrics, to any method. */
 export function statsApp(registry: MetricRegistry): (request: Request) => Response | Promise<Response> {
   const app = new Hono();
-  const answer = async (request: Request) => {
+  const answer = (request: Request) => {
     const headers = new Headers({
       "content-type": contentType(request.headers.get("accept") ?? ""),
       "vary": "accept-encoding",
     });
-    const body = await collect(exposition(registry));
     const encoding = preferredEncoding(request.headers.get("accept-encoding") ?? "");
-    if (encoding === "identity") return new Response(body, { headers });
-    headers.set("content-encoding", encoding);
-    return new Response(await compress(encoding, body), { headers });
+    if (encoding !== "identity") headers.set("content-encoding", encoding);
+    return new Response(compress(encoding, streamed(exposition(registry))), { headers });
   };
   app.all("/metrics", (context) => answer(context.req.raw));
   app.all("/stats/prometheus", (context) => answer(context.req.raw));
