@@ -144,11 +144,16 @@ describe("stats", () => {
     for (let n = 0; n < 50_000; n++) family.labels([String(n), "x".repeat(100)]).value = n;
     await (await stats("/nothing")).text();
     let turns = 0;
-    const timer = setInterval(() => turns++, 1);
+    let reading = true;
+    const turn = () => {
+      turns++;
+      if (reading) setImmediate(turn);
+    };
+    turn();
     const text = await (await stats("/metrics")).text();
-    clearInterval(timer);
+    reading = false;
     expect(parseExposition(text).get("m")?.samples.length).toBe(50_000);
-    expect(turns).toBeGreaterThan(5);
+    expect(turns).toBeGreaterThan(text.length / 500_000);
   });
 });
 
