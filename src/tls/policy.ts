@@ -1,0 +1,26 @@
+/** What a mesh's administrator may change about TLS. */
+export interface TlsPolicy {
+  /** TLS12_ENABLED: TLS 1.2 is accepted and offered too. */
+  readonly tls12: boolean;
+  /** COMPLIANCE_POLICY=pqc: only the post-quantum hybrid key exchange. */
+  readonly pqc: boolean;
+}
+
+/** TLS 1.3 with the four groups of spec/ztunnel.md §6.1. */
+export const DEFAULT_TLS_POLICY: TlsPolicy = { tls12: false, pqc: false };
+
+/** Versions as the wire has them (RFC 8446 §4.2.1), the form that Bun's sockets want. */
+export const TLS_1_2 = 0x0303;
+export const TLS_1_3 = 0x0304;
+
+/** Key exchange groups in the order of preference (spec/ztunnel.md §6.1); P-521 is not among them. */
+const GROUPS = "X25519:P-256:P-384:X25519MLKEM768";
+const PQC_GROUPS = "X25519MLKEM768";
+
+export function keyExchangeGroups(policy: TlsPolicy): string {
+  return policy.pqc ? PQC_GROUPS : GROUPS;
+}
+
+export function minimumVersion(policy: TlsPolicy): number {
+  return policy.tls12 ? TLS_1_2 : TLS_1_3;
+}
