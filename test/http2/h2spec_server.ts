@@ -34,9 +34,9 @@ function flush(link: Link): void {
   if (link.failed) link.socket.end();
 }
 
-/** Answers 200 with the method as the body, once the request is complete. */
+/** Answers 200 with a body that names the method, once the request is complete; h2spec wants five octets or more. */
 function answer(stream: Http2Stream<string>): void {
-  const body = new TextEncoder().encode(stream.data);
+  const body = new TextEncoder().encode(`method ${stream.data}\n`);
   stream.respond([[":status", "200"], ["content-length", String(body.length)]], false);
   stream.sendData(body, true);
 }

@@ -37,6 +37,11 @@ export class HpackDecoder {
     this.#limit = tableSize;
   }
 
+  /** Bytes that the dynamic table holds now, as counted by RFC 7541 §4.1. */
+  get tableSize(): number {
+    return this.#table.size;
+  }
+
   /** Takes a new SETTINGS_HEADER_TABLE_SIZE of ours, once the peer has acknowledged it. */
   setLimit(tableSize: number): void {
     this.#limit = tableSize;
