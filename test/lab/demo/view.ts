@@ -1,0 +1,133 @@
+/** The live picture in the terminal: who calls whom, how, and how fast, from the proxies' own access logs. */
+import process from "node:process";
+import type { LogLine } from "../mesh/mod.ts";
+import type { Scene } from "./scene.ts";
+
+/** One pair of caller and called. */
+interface Edge {
+  connections: number;
+  refused: number;
+  sent: number;
+  received: number;
+  lastError: string;
+  security: string;
+  latencies: number[];
+}
+
+/** Latencies kept for each edge. */
+const WINDOW = 100;
+const RECENT = 8;
+
+export class View {
+  readonly #scene: Scene;
+  readonly #edges = new Map<string, Edge>();
+  readonly #recent: string[] = [];
+  readonly #names = new Map<string, string>();
+  readonly #started = performance.now();
+
+  constructor(scene: Scene) {
+    this.#scene = scene;
+    for (const pod of scene.lab.pods) this.#names.set(pod.ip, pod.name);
+    scene.onAccess = (line, node) => this.#logged(line, node);
+  }
+
+  /** A call's latency as the application measured it, milliseconds. */
+  measured(from: string, to: string, ms: number): void {
+    const { latencies } = this.#edge(from, to);
+    latencies.push(ms);
+    if (latencies.length > WINDOW) latencies.shift();
+  }
+
+  draw(hint: readonly string[]): void {
+    const rows = [["caller", "called", "how", "connections", "refused", "bytes →", "bytes ←", "p50 ms"]];
+    for (const [pair, edge] of this.#edges) {
+      const [from = "", to = ""] = pair.split(">");
+      const sorted = edge.latencies.toSorted((a, b) => a - b);
+      const median = sorted[sorted.length >> 1];
+      rows.push([
+        from,
+        to,
+        edge.security || "refused",
+        `${edge.connections}`,
+        `${edge.refused}`,
+        `${edge.sent}`,
+        `${edge.received}`,
+        median === undefined ? "–" : median.toFixed(2),
+      ]);
+    }
+    const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => [...(row[column] ?? "")].length)));
+    const table = rows.map((row, index) => {
+      const line = row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("   ");
+      return index === 0 ? bold(line) : colour(line);
+    });
+    const seconds = ((performance.now() - this.#started) / 1000).toFixed(0);
+    const screen = [
+      bold(`ambient: two nodes, four pods, two proxies, ${seconds} s`),
+      `web is ${this.#scene.webProgram}; mail speaks first and wants an identity; outsider is not in the mesh`,
+      "",
+      ...table,
+      "",
+      bold("access log"),
+      ...this.#recent,
+      "",
+      ...hint,
+    ];
+    const clear = process.stdout.isTTY ? "\x1b[H\x1b[2J" : "";
+    process.stdout.write(`${clear}${screen.join("\n")}\n`);
+  }
+
+  #logged(line: LogLine, node: string): void {
+    if (line.message === "connection opened") return;
+    const { fields } = line;
+    const from = fields["src.workload"] ?? this.#nameOf(fields["src.addr"]);
+    const to = fields["dst.workload"] ?? this.#nameOf(fields["dst.addr"]);
+    const identities = fields["src.identity"] === undefined
+      ? "no identity"
+      : `${fields["src.identity"]} → ${fields["dst.identity"]}`;
+    const outcome = fields["error"] ?? `${fields["bytes_sent"]} out, ${fields["bytes_recv"]} in, ${fields["duration"]}`;
+    this.#recent.push(`node ${node}  ${fields["direction"] ?? "?"}  ${from} → ${to}  ${identities}  ${outcome}`);
+    if (this.#recent.length > RECENT) this.#recent.shift();
+    // Each connection is counted once, at its destination, where everything ends.
+    if (fields["direction"] !== "inbound") return;
+    const edge = this.#edge(from, to);
+    if (fields["error"] !== undefined) {
+      edge.refused++;
+      edge.lastError = fields["error"];
+      return;
+    }
+    edge.connections++;
+    edge.security = fields["src.identity"] === undefined ? "plaintext" : "encrypted";
+    edge.sent += Number(fields["bytes_recv"] ?? 0);
+    edge.received += Number(fields["bytes_sent"] ?? 0);
+  }
+
+  #nameOf(address: string | undefined): string {
+    const ip = address?.slice(0, address.lastIndexOf(":")) ?? "";
+    return this.#names.get(ip) ?? address ?? "?";
+  }
+
+  #edge(from: string, to: string): Edge {
+    const key = `${from}>${to}`;
+    const edge = this.#edges.get(key) ?? {
+      connections: 0,
+      refused: 0,
+      sent: 0,
+      received: 0,
+      lastError: "",
+      security: "",
+      latencies: [],
+    };
+    this.#edges.set(key, edge);
+    return edge;
+  }
+}
+
+function bold(text: string): string {
+  return process.stdout.isTTY ? `\x1b[1m${text}\x1b[0m` : text;
+}
+
+function colour(line: string): string {
+  if (!process.stdout.isTTY) return line;
+  const code = line.includes("encrypted") ? 32 : line.includes("plaintext") ? 33 : 31;
+  return `\x1b[${code}m${line}\x1b[0m`;
+}

@@ -1,0 +1,61 @@
+/** A wire tap: everything that passes an interface of a namespace, between two moments. */
+import { join } from "node:path";
+import type { Subprocess } from "bun";
+import { commandEnvironment, findProgram, type NetworkNamespace, recordProcess } from "../topology/mod.ts";
+import { type CapturedTraffic, readCapture } from "./capture_file.ts";
+
+/** How long packets may take from the kernel to the tap's output after the last one was sent, milliseconds. */
+const GRACE_MS = 300;
+
+export class WireTap {
+  readonly program: string;
+  readonly #child: Subprocess<"ignore", "pipe", "pipe">;
+  readonly #captured: Promise<Uint8Array>;
+
+  /** What can tap here: tcpdump, a few lines of Python, or nothing. */
+  static program(): "tcpdump" | "python3" | undefined {
+    return findProgram("tcpdump") !== undefined
+      ? "tcpdump"
+      : findProgram("python3") !== undefined
+      ? "python3"
+      : undefined;
+  }
+
+  /** Starts tapping; resolves when packets are being seen. @throws Error when it cannot */
+  static async start(namespace: NetworkNamespace, device: string): Promise<WireTap> {
+    const program = WireTap.program();
+    if (program === undefined) throw new Error("neither tcpdump nor python3 is installed");
+    const tap = new WireTap(program, namespace, device);
+    await tap.#listening();
+    return tap;
+  }
+
+  private constructor(program: "tcpdump" | "python3", namespace: NetworkNamespace, device: string) {
+    this.program = program;
+    const command = program === "tcpdump"
+      ? ["tcpdump", "-i", device, "-Z", "root", "--immediate-mode", "-U", "-s", "0", "-w", "-", "tcp"]
+      : ["python3", join(import.meta.dir, "tap.py"), device];
+    this.#child = Bun.spawn(namespace.command(command), {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: commandEnvironment(),
+    });
+    recordProcess(this.#child.pid);
+    this.#captured = new Response(this.#child.stdout).bytes();
+  }
+
+  async stop(): Promise<CapturedTraffic> {
+    await Bun.sleep(GRACE_MS);
+    this.#child.kill("SIGINT");
+    return readCapture(await this.#captured);
+  }
+
+  async #listening(): Promise<void> {
+    let said = "";
+    const decoder = new TextDecoder();
+    for await (const chunk of this.#child.stderr) {
+      said += decoder.decode(chunk);
+      if (said.includes("listening on")) return;
+    }
+    throw new Error(`${this.program}: ${said.trim()}`);
+  }
+}
