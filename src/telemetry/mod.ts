@@ -1,6 +1,5 @@
 // Metrics, log and access log, readiness.
 export { AccessLog, type ConnectionEnds, type ConnectionFigures, type Direction } from "./access_log.ts";
-export { type ConnectionFailure, type ConnectionRecord, ConnectionTelemetry } from "./connection_record.ts";
 export { exposition } from "./exposition.ts";
 export { log, Logger, type LoggerOptions, type LogScope } from "./log.ts";
 export { type Level, LogFilter } from "./log_filter.ts";
