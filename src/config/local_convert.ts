@@ -1,6 +1,6 @@
 /** From the validated YAML shape to the records that the mesh works with. */
 import { canonicalIp, parseCidr } from "../net/address.ts";
-import { type Endpoint, newService, type Service } from "../mesh/service.ts";
+import { newService, type Service, serviceKey } from "../mesh/service.ts";
 import {
   type GatewayAddress,
   type GatewayDestination,
@@ -63,18 +63,22 @@ export function convertWorkload(yaml: WorkloadYaml): Workload {
 }
 
 /** The endpoints that a workload is of the services it names. */
-export function membershipsOf(yaml: WorkloadYaml): LocalMembership[] {
+export function membershipsOfWorkload(yaml: WorkloadYaml): LocalMembership[] {
   return Object.entries(yaml.services).map(([service, ports]) => ({
     service,
     endpoint: { workloadUid: uidOf(yaml), ports: portMap(ports), status: yaml.status ?? "Healthy" },
   }));
 }
 
+/** The endpoints that a service names itself. */
+export function membershipsOfService(yaml: ServiceYaml): LocalMembership[] {
+  return Object.values(yaml.endpoints ?? {}).map(({ workloadUid, port, status }) => ({
+    service: serviceKey(yaml),
+    endpoint: { workloadUid, ports: portMap(port), status: status ?? "Healthy" },
+  }));
+}
+
 export function convertService(yaml: ServiceYaml): Service {
-  const endpoints = Object.values(yaml.endpoints ?? {}).map((endpoint): [string, Endpoint] => [
-    endpoint.workloadUid,
-    { workloadUid: endpoint.workloadUid, ports: portMap(endpoint.port), status: endpoint.status ?? "Healthy" },
-  ]);
   return newService({
     ...yaml,
     vips: yaml.vips.map((vip) => {
@@ -86,7 +90,7 @@ export function convertService(yaml: ServiceYaml): Service {
       return { network, cidr: valid(parseCidr(range)).text };
     }),
     ports: portMap(yaml.ports),
-    endpoints: new Map(endpoints),
+    endpoints: undefined,
     waypoint: gatewayOf(yaml.waypoint),
     weightedWaypoints: yaml.weightedWaypoints?.map(({ destination, weight }) => ({
       destination: valid(gatewayOf(destination)),

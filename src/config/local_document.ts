@@ -1,9 +1,9 @@
-/** Local mesh state as read from a file (ztunnel's LOCAL_XDS_PATH), validated. Survives a structured clone. */
-import type { Endpoint, Service } from "../mesh/service.ts";
-import type { Workload } from "../mesh/workload.ts";
+/** Local mesh state as read from a file (ztunnel's LOCAL_XDS_PATH), validated. Survives JSON, see reviveResult. */
+import { type Endpoint, newService, type Service } from "../mesh/service.ts";
+import { newWorkload, type Workload } from "../mesh/workload.ts";
 import type { Policy } from "../policy/policy.ts";
 
-/** A workload's membership in a service, from the workload's own `services` map. */
+/** A workload's membership in a service, written in either of them. */
 export interface LocalMembership {
   /** `namespace/hostname` */
   readonly service: string;
@@ -13,7 +13,7 @@ export interface LocalMembership {
 export interface LocalDocument {
   readonly workloads: readonly Workload[];
   readonly memberships: readonly LocalMembership[];
-  /** Their `endpoints` are those written in the service itself; memberships come on top. */
+  /** Without endpoints: all of them are in `memberships`. */
   readonly services: readonly Service[];
   readonly policies: readonly Policy[];
 }
@@ -33,3 +33,19 @@ export type DocumentWarning = DocumentError;
 export type DocumentResult =
   | { readonly ok: true; readonly document: LocalDocument; readonly warnings: readonly DocumentWarning[] }
   | { readonly ok: false; readonly errors: readonly DocumentError[] };
+
+/** A result that went through JSON, with its records in their usual shape again. */
+export function reviveResult(json: DocumentResult): DocumentResult {
+  if (!json.ok) return json;
+  const { workloads, memberships, services, policies } = json.document;
+  return {
+    ok: true,
+    document: {
+      workloads: workloads.map(newWorkload),
+      memberships,
+      services: services.map((service) => newService({ ...service, endpoints: undefined })),
+      policies,
+    },
+    warnings: json.warnings,
+  };
+}

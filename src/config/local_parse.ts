@@ -1,11 +1,17 @@
 /** A local file from text to records, with everything that is wrong in it. Pure. Loads zod and yaml. */
 import type { ZodIssue } from "zod/v3";
-import type { GatewayAddress } from "../mesh/workload.ts";
-import { formatGateway } from "../mesh/workload.ts";
+import { formatGateway, type GatewayAddress, workloadIdentity } from "../mesh/workload.ts";
 import { type Service, serviceKey } from "../mesh/service.ts";
 import { policyKey } from "../policy/policy.ts";
 import { parseIdentity } from "../identity/spiffe.ts";
-import { convertPolicy, convertService, convertWorkload, membershipsOf, uidOf } from "./local_convert.ts";
+import {
+  convertPolicy,
+  convertService,
+  convertWorkload,
+  membershipsOfService,
+  membershipsOfWorkload,
+  uidOf,
+} from "./local_convert.ts";
 import type { DocumentError, DocumentResult, DocumentWarning, LocalDocument } from "./local_document.ts";
 import { localSchema, type LocalYaml } from "./local_schema.ts";
 import { parseYaml, type ValuePath, type YamlText } from "./local_yaml.ts";
@@ -36,10 +42,11 @@ export function parseLocalDocument(text: string, path: string): DocumentResult {
 
 function convert(yaml: LocalYaml): LocalDocument {
   const workloads = yaml.workloads ?? [];
+  const services = yaml.services ?? [];
   return {
     workloads: workloads.map(convertWorkload),
-    memberships: workloads.flatMap(membershipsOf),
-    services: (yaml.services ?? []).map(convertService),
+    memberships: [...services.flatMap(membershipsOfService), ...workloads.flatMap(membershipsOfWorkload)],
+    services: services.map(convertService),
     policies: (yaml.policies ?? []).map(convertPolicy),
   };
 }
@@ -132,18 +139,22 @@ function findDoubts(yaml: LocalYaml, document: LocalDocument, text: YamlText, fi
 
   for (const [i, item] of (yaml.workloads ?? []).entries()) {
     const path = ["workloads", i];
+    const record = document.workloads[i]!;
+    if (record.protocol === "HBONE" && parseIdentity(workloadIdentity(record)) === undefined) {
+      doubt(path, `${workloadIdentity(record)} is no SPIFFE id: HBONE needs trustDomain and serviceAccount`);
+    }
     for (const key of Object.keys(item.services)) {
       if (!services.has(key)) doubt([...path, "services", key], "no such service in this file");
     }
     for (const [j, key] of (item.authorizationPolicies ?? []).entries()) {
       if (!policies.has(key)) doubt([...path, "authorizationPolicies", j], `no policy ${key} in this file`);
     }
-    gateway(document.workloads[i]?.waypoint, [...path, "waypoint", "destination"]);
-    gateway(document.workloads[i]?.networkGateway, [...path, "networkGateway", "destination"]);
+    gateway(record.waypoint, [...path, "waypoint", "destination"]);
+    gateway(record.networkGateway, [...path, "networkGateway", "destination"]);
   }
   for (const [i, service] of document.services.entries()) {
     const path = ["services", i];
-    for (const uid of service.endpoints.keys()) {
+    for (const uid of Object.keys(yaml.services?.[i]?.endpoints ?? {})) {
       if (!uids.has(uid)) doubt([...path, "endpoints", uid], "no such workload in this file");
     }
     for (const [j, name] of service.subjectAltNames.entries()) {

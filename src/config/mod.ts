@@ -1,2 +1,16 @@
-export * from "./config.ts";
-export * from "./local_document.ts";
+/**
+ * Settings and local mesh state. Parsers and validators are heavy, so nothing here loads them before a file has to be
+ * read.
+ */
+export type * from "./config.ts";
+export { loadConfig, readConfig } from "./environment.ts";
+export { dumpConfig } from "./dump.ts";
+export type {
+  DocumentError,
+  DocumentResult,
+  DocumentWarning,
+  LocalDocument,
+  LocalMembership,
+} from "./local_document.ts";
+export { PARSE_COMMAND, parseLocalText, runParseCommand } from "./local_child.ts";
+export { type LocalConsumer, LocalSource, type LocalSourceOptions } from "./local_source.ts";

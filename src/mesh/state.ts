@@ -157,14 +157,12 @@ function remember<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   return value;
 }
 
-/** The service with these endpoints added; unhealthy ones only where the health policy wants them. */
-function withEndpoints(service: Service, added: ReadonlyMap<string, Endpoint> | undefined): Service {
+/** The service with its endpoints; unhealthy ones only where the health policy wants them. */
+function withEndpoints(service: Service, members: ReadonlyMap<string, Endpoint> | undefined): Service {
   const all = service.loadBalancer?.healthPolicy === "AllowAll";
   const endpoints = new Map<string, Endpoint>();
-  for (const source of [service.endpoints, added ?? []]) {
-    for (const [uid, endpoint] of source) {
-      if (all || endpoint.status === "Healthy") endpoints.set(uid, endpoint);
-    }
+  for (const [uid, endpoint] of members ?? []) {
+    if (all || endpoint.status === "Healthy") endpoints.set(uid, endpoint);
   }
   return { ...service, endpoints };
 }
