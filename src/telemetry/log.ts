@@ -52,7 +52,6 @@ export interface LoggerOptions {
   /** Comma list of directives as in RUST_LOG; default `info`. */
   readonly directives?: string;
   readonly format?: LogFormat;
-  readonly sink?: LogSink;
 }
 
 /**
@@ -64,7 +63,7 @@ export class Logger {
   #defaultFilter: LogFilter;
   #filter: LogFilter;
   #format: LogFormat = "plain";
-  #sink: LogSink;
+  readonly #sink: LogSink;
   #text = "";
   #lines = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -88,10 +87,6 @@ export class Logger {
   configure(options: LoggerOptions): string | undefined {
     const filter = LogFilter.parse(`${BASE_DIRECTIVES},${options.directives ?? "info"}`);
     if (typeof filter === "string") return filter;
-    if (options.sink !== undefined) {
-      this.flush();
-      this.#sink = options.sink;
-    }
     this.#format = options.format ?? this.#format;
     this.#defaultFilter = filter;
     this.#apply(filter);

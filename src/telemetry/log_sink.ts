@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
+import { constants, fstatSync, openSync, writeSync } from "node:fs";
 
 /** Where formatted lines go. */
 export interface LogSink {
@@ -42,12 +42,6 @@ export class DescriptorSink implements LogSink {
 
   flush(): void {
     this.#drain(this.#fd);
-  }
-
-  /** For tests: gives back the extra descriptor. */
-  close(): void {
-    this.flush();
-    if (this.#fast !== this.#fd) closeSync(this.#fast);
   }
 
   #drain(fd: number): void {
