@@ -83,7 +83,7 @@ export class ZdsClient {
   }
 
   /** Pods as ZDS knows them, for the admin pages. */
-  get state(): Pick<ZdsState, "running" | "pending" | "notReady"> {
+  get state(): Pick<ZdsState, "running" | "pending" | "starting" | "notReady"> {
     return this.#state;
   }
 
