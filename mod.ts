@@ -1,7 +1,28 @@
 import process from "node:process";
-import { buildInfo, formatBuildInfo, HELP, licenses, parseCommand } from "./src/cli/mod.ts";
-import { loadConfig } from "./src/config/mod.ts";
+import { buildInfo, formatBuildInfo, HELP, licenses, parseCommand, type RunFlags } from "./src/cli/mod.ts";
+import { loadConfig, PARSE_COMMAND, runParseCommand } from "./src/config/mod.ts";
 
+/** Runs a mode to its end; the exit code. What must not be survived is told on standard error. */
+async function run(flags: RunFlags): Promise<number> {
+  const loaded = await loadConfig(process.env, flags);
+  if (!loaded.ok) {
+    for (const error of loaded.errors) process.stderr.write(`${error}\n`);
+    return 1;
+  }
+  const { runZtunnel } = await import("./src/ztunnel/mod.ts");
+  try {
+    return await runZtunnel(loaded.config);
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    return 1;
+  }
+}
+
+const [first, second] = process.argv.slice(2);
+if (first === PARSE_COMMAND) {
+  await runParseCommand(second ?? "");
+  process.exit(0);
+}
 const command = parseCommand(process.argv.slice(2));
 switch (command.kind) {
   case "help":
@@ -15,26 +36,14 @@ switch (command.kind) {
     );
     break;
   case "schema": {
-    const { printSchema } = await import("./src/cli/schema.ts");
-    printSchema();
+    const { schemaText } = await import("./src/cli/schema.ts");
+    process.stdout.write(await schemaText());
     break;
   }
   case "error":
     process.stderr.write(`${command.message}\n\n${HELP}`);
     process.exitCode = 1;
     break;
-  case "run": {
-    const loaded = await loadConfig(process.env, command.flags);
-    if (!loaded.ok) {
-      for (const error of loaded.errors) process.stderr.write(`${error}\n`);
-      process.exit(1);
-    }
-    const { runZtunnel } = await import("./src/ztunnel/mod.ts");
-    try {
-      process.exit(await runZtunnel(loaded.config));
-    } catch (error) {
-      process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-      process.exit(1);
-    }
-  }
+  case "run":
+    process.exit(await run(command.flags));
 }

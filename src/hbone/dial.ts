@@ -1,5 +1,5 @@
 import type { CertificateCache, WorkloadCertificate } from "../identity/mod.ts";
-import { connectTcp, peerAddress, SystemError } from "../linux/mod.ts";
+import { closeFd, connectTcp, peerAddress, SystemError } from "../linux/mod.ts";
 import { errorCode, osErrorText } from "../net/os_error.ts";
 import { CONNECT_TIMEOUT_MS, type DialOptions } from "../net/tcp.ts";
 import { clientContext, type TlsPolicy, verifyServer } from "../tls/mod.ts";
@@ -61,15 +61,22 @@ class TunnelDial {
       this.fail(connectFailure(`io error: ${osErrorText(fd.code)}`));
       return;
     }
-    Bun.connect<TunnelData>({
-      fd,
-      data: this,
-      allowHalfOpen: true,
-      tls: clientContext(certificate, this.#options.tlsPolicy),
-      socket: tunnelHandlers,
-    } as unknown as Bun.TCPSocketConnectOptions<TunnelData>).catch((error: Error) =>
-      this.fail(connectFailure(`io error: ${error.message}`))
-    );
+    try {
+      // The promise repeats what the handlers hear; only a socket that could not be adopted is news.
+      Bun.connect<TunnelData>({
+        fd,
+        data: this,
+        allowHalfOpen: true,
+        tls: clientContext(certificate, this.#options.tlsPolicy),
+        socket: tunnelHandlers,
+      } as unknown as Bun.TCPSocketConnectOptions<TunnelData>).catch((error: Error) =>
+        this.fail(connectFailure(`io error: ${error.message}`))
+      );
+    } catch (error) {
+      // The runtime did not like key or certificate.
+      closeFd(fd);
+      this.fail(connectFailure(`tls error: ${(error as Error).message}`, "TLS_FAILURE"));
+    }
   }
 
   opened(socket: TunnelSocket): void {

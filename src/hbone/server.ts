@@ -171,13 +171,17 @@ class Handshake {
   #upgrade(certificate: WorkloadCertificate): void {
     this.#state = "tls";
     this.#own = parseIdentity(certificate.identity);
-    const [, secure] = this.#socket.upgradeTLS<ServerData>({
-      data: this,
-      isServer: true,
-      tls: serverContext(certificate, this.#options.tlsPolicy),
-      socket: serverHandlers,
-    } as unknown as Bun.TLSUpgradeOptions<ServerData>);
-    this.#socket = secure;
+    try {
+      const [, secure] = this.#socket.upgradeTLS<ServerData>({
+        data: this,
+        isServer: true,
+        tls: serverContext(certificate, this.#options.tlsPolicy),
+        socket: serverHandlers,
+      } as unknown as Bun.TLSUpgradeOptions<ServerData>);
+      this.#socket = secure;
+    } catch (error) {
+      this.fail(`tls error: ${(error as Error).message}`); // the runtime did not like key or certificate
+    }
   }
 
   handshake(socket: ServerSocket, ok: boolean, error: Error | null | undefined): void {

@@ -1,7 +1,15 @@
 import process from "node:process";
 import { type AdminServers, startAdmin } from "../admin/mod.ts";
 import { buildInfo, formatBuildInfo } from "../cli/mod.ts";
-import { dumpConfig, type ListenAddress, LocalSource, type ZtunnelConfig } from "../config/mod.ts";
+import {
+  type DocumentError,
+  dumpConfig,
+  type ListenAddress,
+  type LocalConsumer,
+  LocalSource,
+  parseLocalText,
+  type ZtunnelConfig,
+} from "../config/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache, EmbeddedCa } from "../identity/mod.ts";
 import { markRefusal, raiseOpenFileLimit, SystemError } from "../linux/mod.ts";
@@ -9,6 +17,7 @@ import { MeshState, workloadIdentity } from "../mesh/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
 import {
   AccessLog,
+  type Field,
   log,
   MetricRegistry,
   Readiness,
@@ -47,6 +56,15 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
   }
   const ztunnel = new Ztunnel(config);
   return await ztunnel.run();
+}
+
+/** The local state at the start cannot be used; the message has a line for each place. */
+class LocalStateError extends Error {
+  override readonly name = "LocalStateError";
+
+  constructor(errors: readonly DocumentError[]) {
+    super(errors.map(({ path, line, column, message }) => `${path}:${line}:${column}: ${message}`).join("\n"));
+  }
 }
 
 /** The process in ztunnel mode: everything that lives as long as it does. */
@@ -161,13 +179,11 @@ class Ztunnel {
     const { localState, nodeName } = this.#config;
     if (localState === undefined) return;
     const stateLog = log.scope("ztunnel::state");
-    const source = new LocalSource(localState);
-    this.#source = source;
-    const first = await source.start({
+    const at = ({ path, line, column }: DocumentError): Field => ["at", { display: `${path}:${line}:${column}` }];
+    let started = false;
+    const consumer: LocalConsumer = {
       onDocument: (document, warnings) => {
-        for (const { path, line, column, message } of warnings) {
-          stateLog.warn(message, [["at", { display: `${path}:${line}:${column}` }]]);
-        }
+        for (const warning of warnings) stateLog.warn(warning.message, [at(warning)]);
         this.#mesh.replace(MeshState.fromDocument(document, nodeName));
         stateLog.info("local state loaded", [
           ["workloads", document.workloads.length],
@@ -176,18 +192,22 @@ class Ztunnel {
         ]);
         this.#prefetch();
       },
-      onErrors: (errors) => {
-        for (const { path, line, column, message } of errors) {
-          stateLog.error("local state refused, the last good one stays", [
-            ["at", { display: `${path}:${line}:${column}` }],
-            ["error", message],
-          ]);
+      onError: (errors) => {
+        if (!started) throw new LocalStateError(errors);
+        for (const error of errors) {
+          stateLog.error("local state refused, the last good one stays", [at(error), ["error", error.message]]);
         }
       },
-    });
-    if (first.length > 0) {
-      throw new Error(first.map(({ path, line, column, message }) => `${path}:${line}:${column}: ${message}`).join("\n"));
+    };
+    if (localState.kind === "file") {
+      this.#source = new LocalSource(localState.path, consumer);
+      await this.#source.start();
+    } else {
+      const parsed = await parseLocalText(localState.text, "LOCAL_XDS");
+      if (!parsed.ok) throw new LocalStateError(parsed.errors);
+      consumer.onDocument(parsed.document, parsed.warnings);
     }
+    started = true;
   }
 
   /** Certificates of the workloads of our node, before their first connection asks (spec/ztunnel.md §3.5). */
@@ -264,7 +284,7 @@ class Ztunnel {
       ...dumpMesh(this.#mesh.current),
       config: dumpConfig(config) as Json,
       certificates: dumpCertificates(this.#certificates),
-      staticConfig: this.#source === undefined ? { workloads: [], services: [], policies: [] } : staticConfig(this.#mesh),
+      staticConfig: config.localState === undefined ? { workloads: [], services: [], policies: [] } : staticConfig(this.#mesh),
       ...(this.#pods === undefined ? {} : { workloadState: dumpWorkloadState(this.#pods.list()) }),
     };
   }
