@@ -168,7 +168,8 @@ function idleConnections(): number {
   return (process.memoryUsage().heapUsed - before) / (kept.length * 2);
 }
 
-const print = (what: string, value: number, unit: string) => console.log(`${what.padEnd(58)} ${value.toFixed(value < 100 ? 2 : 0).padStart(9)} ${unit}`);
+const print = (what: string, value: number, unit: string) =>
+  console.log(`${what.padEnd(58)} ${value.toFixed(value < 100 ? 2 : 0).padStart(9)} ${unit}`);
 print("small DATA (100 B) echoed, 1 stream, a write per frame", smallFrames(100, 1), "ns");
 print("small DATA (100 B) echoed, 32 streams, a write per turn", smallFrames(100, 32), "ns");
 print("small DATA (1 KiB) echoed, 32 streams, a write per turn", smallFrames(1024, 32), "ns");

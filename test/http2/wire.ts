@@ -55,7 +55,12 @@ export function uint32(value: number): Uint8Array {
 
 /** SETTINGS with pairs of identifier and value. */
 export function settings(...entries: [id: number, value: number][]): Uint8Array {
-  return frame(FrameType.SETTINGS, 0, 0, join(...entries.map(([id, value]) => join([id >> 8, id & 255], uint32(value)))));
+  return frame(
+    FrameType.SETTINGS,
+    0,
+    0,
+    join(...entries.map(([id, value]) => join([id >> 8, id & 255], uint32(value)))),
+  );
 }
 
 export const SETTINGS_ACK = frame(FrameType.SETTINGS, 1, 0);
@@ -71,9 +76,9 @@ function integer(value: number, bits: number, pattern: number): number[] {
 
 /** A header block of plain literals that leave the dynamic table alone (RFC 7541 §6.2.2). */
 export function literals(...fields: [name: string, value: string][]): Uint8Array {
-  return join(...fields.map(([name, value]) =>
-    join([0], integer(name.length, 7, 0), name, integer(value.length, 7, 0), value)
-  ));
+  return join(
+    ...fields.map(([name, value]) => join([0], integer(name.length, 7, 0), name, integer(value.length, 7, 0), value)),
+  );
 }
 
 export const GET: [string, string][] = [
@@ -136,7 +141,9 @@ export class Wire {
   /** Reads the connection's output into `sent`. */
   read(): this {
     const pieces: Uint8Array[] = [];
-    for (let p = this.connection.nextOutput(); p !== undefined; p = this.connection.nextOutput()) pieces.push(p.slice());
+    for (let p = this.connection.nextOutput(); p !== undefined; p = this.connection.nextOutput()) {
+      pieces.push(p.slice());
+    }
     let bytes = join(...pieces);
     if (this.#preface) {
       this.#preface = false;
