@@ -2,7 +2,7 @@
  * The world of the demo: two nodes, four pods (client, web, mail and an outsider that is not in the mesh), a proxy and a
  * stand-in for istio-cni on each node.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { CniStandIn } from "../cni/mod.ts";
@@ -73,7 +73,9 @@ export class Scene {
 
   /** What the web server wrote about its requests. */
   get webLog(): readonly string[] {
-    return this.#web?.lines ?? [];
+    // nginx wants a file: what it inherits as stdout is a socket, which /dev/stdout cannot open.
+    const file = join(this.lab.directory, "nginx", "access.log");
+    return existsSync(file) ? readFileSync(file, "utf8").split("\n") : this.#web?.lines ?? [];
   }
 
   ztunnel(node: number): Ztunnel {
@@ -206,7 +208,7 @@ events {}
 http {
   ${temporary.map((name) => `${name}_temp_path ${prefix}/${name};`).join("\n  ")}
   log_format lab '$remote_addr - - "$request" $status';
-  access_log /dev/stdout lab;
+  access_log ${prefix}/access.log lab;
   server {
     listen ${WEB_PORT};
     root ${root};

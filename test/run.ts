@@ -1,0 +1,120 @@
+/**
+ * All of the project's tests, as `npm test`: build, checks, unit suites, then the lab suites with the built executable in
+ * network namespaces. It installs from Debian what is missing where it may (root), and does without where it may not.
+ *
+ *     npm test                  everything; ends with the line `N passed, N failed`
+ *     npm test -- lab/security  only test files whose path contains one of the words
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { inspectHost, installPrograms } from "./lab/topology/mod.ts";
+
+/** Longest run of one group of suites, milliseconds. */
+const GROUP_DEADLINE_MS = 12 * 60_000;
+/** Deadline of a test that names none, milliseconds: the machine may be busy. */
+const TEST_DEADLINE_MS = 20_000;
+/** What suites use if it is there: redirection, foreign certificates, an agent in Python. */
+const PROGRAMS = ["ip", "nft", "nsenter", "openssl", "curl", "tcpdump", "python3", "nginx"];
+
+interface Count {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+const root = dirname(import.meta.dir);
+const words = process.argv.slice(2);
+const total: Count = { passed: 0, failed: 0, skipped: 0 };
+const summary: string[] = [];
+
+function note(label: string, count: Count, seconds: number): void {
+  total.passed += count.passed;
+  total.failed += count.failed;
+  total.skipped += count.skipped;
+  const skipped = count.skipped > 0 ? `, ${count.skipped} skipped` : "";
+  summary.push(`${label}: ${count.passed} passed, ${count.failed} failed${skipped} (${seconds.toFixed(0)} s)`);
+}
+
+async function run(command: readonly string[]): Promise<number> {
+  const child = Bun.spawn([...command], { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
+  const timer = setTimeout(() => child.kill("SIGKILL"), GROUP_DEADLINE_MS);
+  const onTerminate = () => child.kill("SIGTERM");
+  process.on("SIGTERM", onTerminate);
+  const code = await child.exited;
+  process.off("SIGTERM", onTerminate);
+  clearTimeout(timer);
+  return code;
+}
+
+/** A program that is itself a test: it passes by ending with 0. */
+async function step(label: string, command: readonly string[]): Promise<boolean> {
+  const start = performance.now();
+  const ok = await run(command) === 0;
+  note(label, { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: 0 }, (performance.now() - start) / 1000);
+  return ok;
+}
+
+/** Runs test files in one `bun test` and counts from its JUnit report. A crash without a report is a failure. */
+async function suites(label: string, files: readonly string[], wrapper: readonly string[] = []): Promise<void> {
+  if (files.length === 0) return;
+  const start = performance.now();
+  const directory = mkdtempSync(join(tmpdir(), "ambient-test-"));
+  const report = join(directory, "report.xml");
+  const code = await run([
+    ...wrapper,
+    process.execPath,
+    "test",
+    "--only-failures",
+    `--timeout=${TEST_DEADLINE_MS}`,
+    "--reporter=junit",
+    `--reporter-outfile=${report}`,
+    ...files.map((file) => `./${file}`),
+  ]);
+  const count = readReport(report);
+  rmSync(directory, { recursive: true, force: true });
+  // Errors outside of tests (a module that does not load) are in the status only.
+  if (code !== 0 && count.failed === 0) count.failed = 1;
+  note(label, count, (performance.now() - start) / 1000);
+}
+
+function readReport(path: string): Count {
+  let text = "";
+  try {
+    text = readFileSync(path, "utf8");
+  } catch {
+    return { passed: 0, failed: 1, skipped: 0 };
+  }
+  const head = /<testsuites [^>]*>/.exec(text)?.[0] ?? "";
+  const number = (name: string) => Number(new RegExp(` ${name}="(\\d+)"`).exec(head)?.[1] ?? 0);
+  const failed = number("failures") + number("errors");
+  return { passed: number("tests") - failed - number("skipped"), failed, skipped: number("skipped") };
+}
+
+function testFiles(directory: string): string[] {
+  const files: string[] = [];
+  for (const entry of readdirSync(join(root, directory), { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile() || !entry.name.endsWith(".test.ts")) continue;
+    const path = join(entry.parentPath, entry.name).slice(root.length + 1);
+    if (words.length === 0 || words.some((word) => path.includes(word))) files.push(path);
+  }
+  return files.sort();
+}
+
+const missing = installPrograms(PROGRAMS);
+if (missing.length > 0) console.log(`not installed here: ${missing.join(", ")}`);
+const host = inspectHost();
+if (host.kind === "unavailable") console.log(`no network namespaces here: ${host.reason}`);
+
+const compiled = await step("compile", [process.execPath, "compile/compile.ts"]);
+if (words.length === 0) await step("types, lint, format", [process.execPath, "compile/check.ts"]);
+const all = testFiles("test");
+await suites("unit suites", all.filter((file) => !file.startsWith("test/lab/")));
+const lab = all.filter((file) => file.startsWith("test/lab/"));
+if (!compiled) console.log("the lab suites need the executable: not run");
+else await suites("lab suites", lab, host.kind === "wants user namespace" ? host.command : []);
+
+console.log(`\n${summary.join("\n")}`);
+console.log(`${total.passed} passed, ${total.failed} failed`);
+process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1);
