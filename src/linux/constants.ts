@@ -52,9 +52,13 @@ export const MSG_CMSG_CLOEXEC = 0x4000_0000;
 
 export const SHUT_RDWR = 2;
 export const F_SETFL = 4;
+export const F_SETOWN = 8;
+export const O_NONBLOCK = 0x800;
+export const O_ASYNC = 0x2000;
 export const F_DUPFD_CLOEXEC = 1030;
 export const RLIMIT_NOFILE = 7;
 export const NS_GET_NSTYPE = 0xb703; // _IO(0xb7, 3)
 
 export const EINTR = 4;
+export const EAGAIN = 11;
 export const EINPROGRESS = 115;

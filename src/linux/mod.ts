@@ -12,6 +12,7 @@ export {
   ownNamespace,
   sameNamespace,
 } from "./namespace.ts";
+export { watchReadable } from "./readable.ts";
 export { type Packet, SeqpacketListener, SeqpacketSocket } from "./seqpacket.ts";
 export {
   type KeepAlive,

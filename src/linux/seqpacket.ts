@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import { ptr } from "bun:ffi";
 import {
   AF_UNIX,
+  EAGAIN,
   EINTR,
   F_SETFL,
   MSG_CMSG_CLOEXEC,
@@ -17,6 +18,7 @@ import {
   SOL_SOCKET,
 } from "./constants.ts";
 import { closeFd } from "./descriptor.ts";
+import { SystemError } from "./error.ts";
 import { checked, errno, libc } from "./libc.ts";
 
 /** One packet. `bytes` empty without descriptors is the peer's end of the connection. */
@@ -40,7 +42,8 @@ const CONTROL = CMSGHDR + 8 * Math.ceil((4 * MAX_FDS) / 8); // bytes
 
 /**
  * A unix SOCK_SEQPACKET socket (unix(7)): packets with their boundaries kept, and descriptors beside them. Only
- * receive() waits: it belongs in a Worker. The socket stays open when its object is lost: close() it.
+ * receive() waits: it belongs in a Worker; poll() and watchReadable() do without one. The socket stays open when its
+ * object is lost: close() it.
  */
 export class SeqpacketSocket {
   readonly fd: number;
@@ -69,12 +72,24 @@ export class SeqpacketSocket {
    * @param maxBytes what is longer is cut and flagged
    */
   receive(maxBytes: number): Packet {
+    const packet = this.#receive(maxBytes, 0);
+    if (packet === undefined) throw new SystemError("recvmsg", EAGAIN); // the socket was made non-blocking
+    return packet;
+  }
+
+  /** The next packet if there is one. Throws SystemError. */
+  poll(maxBytes: number): Packet | undefined {
+    return this.#receive(maxBytes, MSG_DONTWAIT);
+  }
+
+  #receive(maxBytes: number, flags: number): Packet | undefined {
     const bytes = new Uint8Array(new ArrayBuffer(maxBytes));
     const message = new Message(bytes, CONTROL);
     let received: number;
     do {
-      received = Number(libc().recvmsg(this.fd, message.pointer, MSG_CMSG_CLOEXEC));
+      received = Number(libc().recvmsg(this.fd, message.pointer, MSG_CMSG_CLOEXEC | flags));
     } while (received < 0 && errno() === EINTR);
+    if (received < 0 && errno() === EAGAIN) return undefined;
     checked(received, "recvmsg");
     const fds = message.descriptors();
     return { bytes: bytes.slice(0, received), fds, truncated: (message.flags & (MSG_TRUNC | MSG_CTRUNC)) !== 0 };

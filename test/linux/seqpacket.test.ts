@@ -2,7 +2,7 @@ import { afterAll, afterEach, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { closeFd, openFdCount, SeqpacketListener, SeqpacketSocket } from "../../src/linux/mod.ts";
+import { closeFd, openFdCount, SeqpacketListener, SeqpacketSocket, watchReadable } from "../../src/linux/mod.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "seqpacket-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -92,6 +92,37 @@ test("the end is an empty packet: by close, and by shutdown in a waiting thread"
   expect(server.receive(10).bytes.length).toBe(0);
   expect(() => server.send(Uint8Array.of(1))).toThrow("sendmsg: EPIPE");
   worker.terminate();
+});
+
+test("poll() does not wait, and watchReadable() tells when it is worth while, the end included", async () => {
+  const [client, server] = pair();
+  const packets: number[][] = [];
+  let wake = Promise.withResolvers<void>();
+  const stop = watchReadable(client.fd, () => {
+    for (let packet = client.poll(10); packet !== undefined; packet = client.poll(10)) {
+      packets.push([...packet.bytes]);
+      if (packet.bytes.length === 0) break;
+    }
+    wake.resolve();
+  });
+  const next = async (count: number) => {
+    while (packets.length < count) {
+      await wake.promise;
+      wake = Promise.withResolvers<void>();
+    }
+  };
+  expect(client.poll(10)).toBeUndefined();
+  server.send(Uint8Array.of(1));
+  server.send(Uint8Array.of(2));
+  await next(2);
+  for (let i = 3; i <= 50; i++) {
+    server.send(Uint8Array.of(i));
+    await next(i);
+  }
+  server.shutdown();
+  await next(51);
+  expect(packets).toEqual([...Array.from({ length: 50 }, (_, i) => [i + 1]), []]);
+  stop();
 });
 
 test("neither connecting nor sending ever waits", () => {

@@ -5,12 +5,11 @@ import {
   namespaceIdentity,
   type Packet,
   SeqpacketSocket,
+  watchReadable,
 } from "../../linux/mod.ts";
 import type { WorkloadInfo } from "../../mesh/workload.ts";
 import { ConnectBackoff, HandshakeBackoff } from "./backoff.ts";
-import { encodeAck, HELLO, parsePacket } from "./messages.ts";
-import type { ReceiverReport } from "./receiver.ts";
-import { ReceiverThread } from "./receiver_thread.ts";
+import { encodeAck, HELLO, MAX_PACKET, parsePacket } from "./messages.ts";
 import { type ZdsEffect, type ZdsEvent, ZdsState, type ZdsWorkload } from "./state.ts";
 
 /** The mode's side of ZDS. Calls come one after the other, never while startWorkload's promise is open. */
@@ -56,7 +55,7 @@ export interface ZdsClientOptions {
 
 /**
  * The connection to the CNI agent (spec/ztunnel.md §2.1 to §2.3): keeps it, says hello, feeds each packet to the state
- * machine and carries out what it asks. Everything happens on the caller's thread but the waiting for packets.
+ * machine and carries out what it asks. For the main thread only (watchReadable).
  */
 export class ZdsClient {
   readonly #path: string;
@@ -66,14 +65,14 @@ export class ZdsClient {
   readonly #events: ZdsEvent[] = [];
   readonly #connectBackoff = new ConnectBackoff();
   readonly #handshakeBackoff: HandshakeBackoff;
-  #thread: ReceiverThread | undefined;
   #socket: SeqpacketSocket | undefined;
+  #unwatch: (() => void) | undefined;
   /** Whether the agent has sent anything sensible on this connection, and on the one before. */
   #served = false;
   #servedBefore = true;
   #cancelReconnect: (() => void) | undefined;
   #cancelRetry: (() => void) | undefined;
-  #closed: { promise: Promise<void>; resolve: () => void } | undefined;
+  #closed = false;
 
   constructor(options: ZdsClientOptions) {
     this.#path = options.path;
@@ -90,39 +89,27 @@ export class ZdsClient {
   /** Connects, now and whenever the connection is lost. To be called once. */
   start(): void {
     this.#handler.readiness(true);
-    this.#thread = new ReceiverThread({
-      report: (report) => this.#report(report),
-      broken: (message) => this.#broken(message),
-    });
     this.#connect();
   }
 
   /**
-   * Ends the connection and closes the namespaces of pending pods; running proxies are left alone. Resolves when the
-   * thread has ended. A start under way is not waited for; its descriptor is closed should it fail.
+   * Ends the connection and closes the namespaces of pending pods; running proxies are left alone. A start under way is
+   * not waited for; its descriptor is closed should it fail.
    */
-  close(): Promise<void> {
-    if (this.#closed !== undefined) return this.#closed.promise;
-    this.#closed = Promise.withResolvers<void>();
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#cancelReconnect?.();
+    this.#closeSocket();
     this.#run(this.#state.handle({ kind: "stopped" }));
-    for (const event of this.#events.splice(0)) this.#discard(event);
-    if (this.#socket === undefined) this.#end();
-    else this.#socket.shutdown(); // the thread comes back from the kernel and reports the end
-    return this.#closed.promise;
+    for (const event of this.#events.splice(0)) if (event.kind === "add") closeFd(event.namespace.fd);
   }
 
-  /** Without the thread there is no end of the connection to wait for. */
-  #broken(message: string): void {
+  #closeSocket(): void {
+    this.#unwatch?.();
+    this.#unwatch = undefined;
     this.#socket?.close();
     this.#socket = undefined;
-    this.close();
-    this.#handler.fatal(`ZDS receiver: ${message}`);
-  }
-
-  #end(): void {
-    this.#thread?.terminate();
-    this.#closed?.resolve();
   }
 
   #connect(): void {
@@ -135,19 +122,19 @@ export class ZdsClient {
       return this.#reconnect(delay);
     }
     this.#connectBackoff.reset();
+    this.#socket = socket;
+    this.#served = false;
     try {
+      this.#unwatch = watchReadable(socket.fd, () => this.#receive());
       socket.send(HELLO);
     } catch (error) {
-      socket.close();
+      this.#closeSocket();
       const delay = this.#handshakeBackoff.next();
       this.#handler.log("warn", "failed to send the ZDS hello", { error: text(error), delay });
       return this.#reconnect(delay);
     }
-    this.#socket = socket;
-    this.#served = false;
     this.#handler.log("info", "connected to the Istio CNI node agent", { path: this.#path });
     this.#dispatch({ kind: "connected" });
-    this.#thread?.receive(socket.fd);
   }
 
   #reconnect(delay: number): void {
@@ -157,19 +144,36 @@ export class ZdsClient {
     });
   }
 
-  #report(report: ReceiverReport): void {
-    if (report.kind === "packet") return this.#packet(report.packet);
-    this.#socket?.close();
-    this.#socket = undefined;
-    if (this.#closed !== undefined) return this.#end();
-    this.#handler.log("warn", "lost the connection to the Istio CNI node agent", { error: report.error ?? "EOF" });
+  /** Takes in all that has arrived. */
+  #receive(): void {
+    while (this.#socket !== undefined) {
+      let packet: Packet | undefined;
+      try {
+        packet = this.#socket.poll(MAX_PACKET);
+      } catch (error) {
+        return this.#ended(text(error));
+      }
+      if (packet === undefined) return;
+      if (packet.bytes.length === 0 && packet.fds.length === 0) return this.#ended("EOF");
+      this.#packet(packet);
+    }
+  }
+
+  #ended(reason: string): void {
+    this.#closeSocket();
+    this.#handler.log("warn", "lost the connection to the Istio CNI node agent", { error: reason });
     this.#dispatch({ kind: "disconnected" });
+  }
+
+  /** Ends the connection from our side. What the agent has sent already is taken in before the end is seen. */
+  #hangUp(): void {
+    this.#socket?.shutdown();
+    queueMicrotask(() => this.#receive());
   }
 
   #packet(packet: Packet): void {
     const event = this.#read(packet);
     if (event.kind !== "add") packet.fds.forEach(closeFd);
-    if (this.#closed !== undefined) return this.#discard(event);
     this.#dispatch(event);
   }
 
@@ -229,7 +233,7 @@ export class ZdsClient {
       case "ack":
         return this.#acknowledge(effect.error);
       case "close-connection":
-        return this.#socket?.shutdown();
+        return this.#hangUp();
       case "close-fd":
         return closeFd(effect.fd);
       case "arm-retry":
@@ -277,12 +281,8 @@ export class ZdsClient {
       this.#socket?.send(encodeAck(error));
     } catch (failed) {
       this.#handler.log("warn", "failed to answer the Istio CNI node agent", { error: text(failed) });
-      this.#socket?.shutdown();
+      this.#hangUp();
     }
-  }
-
-  #discard(event: ZdsEvent): void {
-    if (event.kind === "add") closeFd(event.namespace.fd);
   }
 }
 

@@ -1,7 +1,6 @@
 import { Buffer } from "node:buffer";
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { WorkloadInfo } from "../../mesh/workload.ts";
-import { MAX_PACKET } from "./limits.ts";
 
 /**
  * Messages of proto/zds.proto (istio.workload.zds), one in each packet. They are read with protobuf's wire reader and
@@ -13,6 +12,9 @@ export type ZdsRequest =
   | { readonly kind: "keep"; readonly uid: string }
   | { readonly kind: "del"; readonly uid: string }
   | { readonly kind: "snapshot-sent" };
+
+/** Size of the receive buffers of both sides; a packet that is longer is cut, and an error (spec/ztunnel.md §2.1). */
+export const MAX_PACKET = 1024; // bytes
 
 /** `ZdsHello{version: V1}`: the first packet, from us, unanswered. */
 export const HELLO: Uint8Array = Uint8Array.of(0x08, 0x01);

@@ -7,10 +7,10 @@ import {
   WorkloadResponseSchema,
   ZdsHelloSchema,
 } from "../../../proto/gen/zds_pb.ts";
-import { MAX_PACKET } from "../../../src/ztunnel/zds/limits.ts";
 import {
   encodeAck,
   HELLO,
+  MAX_PACKET,
   type ParsedPacket,
   parsePacket,
   type ZdsRequest,
