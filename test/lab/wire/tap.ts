@@ -1,7 +1,16 @@
 /** A wire tap: everything that passes an interface of a namespace, between two moments. */
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Subprocess } from "bun";
-import { commandEnvironment, findProgram, type NetworkNamespace, recordProcess } from "../topology/mod.ts";
+import {
+  commandEnvironment,
+  findProgram,
+  type NetworkNamespace,
+  recordPath,
+  recordProcess,
+  removePath,
+} from "../topology/mod.ts";
 import { type CapturedTraffic, readCapture } from "./capture_file.ts";
 
 /** How long packets may take from the kernel to the tap's output after the last one was sent, milliseconds. */
@@ -9,8 +18,8 @@ const GRACE_MS = 300;
 
 export class WireTap {
   readonly program: string;
-  readonly #child: Subprocess<"ignore", "pipe", "pipe">;
-  readonly #captured: Promise<Uint8Array>;
+  readonly #child: Subprocess<"ignore", Bun.BunFile, "pipe">;
+  readonly #directory: string;
 
   /** What can tap here: tcpdump, a few lines of Python, or nothing. */
   static program(): "tcpdump" | "python3" | undefined {
@@ -35,27 +44,41 @@ export class WireTap {
     const command = program === "tcpdump"
       ? ["tcpdump", "-i", device, "-Z", "root", "--immediate-mode", "-U", "-s", "0", "-w", "-", "tcp"]
       : ["python3", join(import.meta.dir, "tap.py"), device];
+    this.#directory = mkdtempSync(join(tmpdir(), "ambient-tap-"));
+    recordPath(this.#directory);
     this.#child = Bun.spawn(namespace.command(command), {
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["ignore", Bun.file(this.#file), "pipe"],
       env: commandEnvironment(),
     });
     recordProcess(this.#child.pid);
-    this.#captured = new Response(this.#child.stdout).bytes();
   }
 
   async stop(): Promise<CapturedTraffic> {
     await Bun.sleep(GRACE_MS);
     this.#child.kill("SIGINT");
-    return readCapture(await this.#captured);
+    await this.#child.exited;
+    const captured = readFileSync(this.#file);
+    removePath(this.#directory);
+    return readCapture(captured);
   }
 
-  async #listening(): Promise<void> {
-    let said = "";
-    const decoder = new TextDecoder();
-    for await (const chunk of this.#child.stderr) {
-      said += decoder.decode(chunk);
-      if (said.includes("listening on")) return;
-    }
-    throw new Error(`${this.program}: ${said.trim()}`);
+  get #file(): string {
+    return join(this.#directory, "capture");
+  }
+
+  /** Waits for the program's word. Its stderr is read on to the end: closed under it, it would die of SIGPIPE. */
+  #listening(): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const read = async () => {
+      let said = "";
+      const decoder = new TextDecoder();
+      for await (const chunk of this.#child.stderr) {
+        said += decoder.decode(chunk);
+        if (said.includes("listening on")) resolve();
+      }
+      reject(new Error(`${this.program}: ${said.trim()}`));
+    };
+    read().catch(reject);
+    return promise;
   }
 }
