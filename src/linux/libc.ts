@@ -22,6 +22,7 @@ const OPEN = {
   recvmsg: { args: ["i32", "ptr", "i32"], returns: FFIType.i64_fast },
   getrlimit: { args: ["i32", "ptr"], returns: "i32" },
   setrlimit: { args: ["i32", "ptr"], returns: "i32" },
+  madvise: { args: ["ptr", "u64", "i32"], returns: "i32" },
 } as const;
 
 type Libc = ReturnType<typeof load>["symbols"];

@@ -1,7 +1,7 @@
 export { closeFd, duplicateFd, openFdCount, openFileLimit, raiseOpenFileLimit } from "./descriptor.ts";
 export { errnoName, FatalNamespaceError, SystemError } from "./error.ts";
+export { releaseStartupCode } from "./memory.ts";
 export {
-  disableIpv6OnLoopback,
   inNamespace,
   isNetworkNamespace,
   loopbackHasIpv6,
@@ -20,12 +20,10 @@ export {
   localAddress,
   originalDestination,
   peerAddress,
-  setLiveness,
   setResetOnClose,
   socketError,
 } from "./socket.ts";
 export {
-  canSetMark,
   type ConnectOptions,
   connectTcp,
   type ListenOptions,

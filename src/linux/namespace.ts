@@ -96,11 +96,6 @@ export function loopbackHasIpv6(namespace?: number): boolean {
   });
 }
 
-/** The contrary of loopbackHasIpv6. */
-export function disableIpv6OnLoopback(namespace?: number): boolean {
-  return !loopbackHasIpv6(namespace);
-}
-
 /** Why this process cannot work in other namespaces, as a check at the start; undefined when it can. */
 export function namespaceRefusal(fd: number = ownNamespace()): SystemError | undefined {
   const previous = current;

@@ -180,8 +180,3 @@ export function markRefusal(mark: number): SystemError | undefined {
   closeFd(fd);
   return error;
 }
-
-/** Whether the process may set this mark. */
-export function canSetMark(mark: number): boolean {
-  return markRefusal(mark) === undefined;
-}

@@ -1,10 +1,10 @@
 /** Run without any capability: prints what is refused, and how, as JSON. Its argument is the port of a listener on 127.0.0.1. */
 import process from "node:process";
 import {
-  canSetMark,
   closeFd,
   connectTcp,
   listenTcp,
+  markRefusal,
   namespaceRefusal,
   peerAddress,
   SystemError,
@@ -33,7 +33,7 @@ const spoofed = connectTcp({
 });
 
 console.log(JSON.stringify({
-  canSetMark: canSetMark(0x539),
+  marking: String(markRefusal(0x539)),
   namespace: String(namespaceRefusal()),
   tried: tried.transparent,
   required: thrown(() => listenTcp({ ...common, transparent: "require" })),

@@ -229,7 +229,7 @@ test.skipIf(!canDrop)(
     child.stdout.on("data", (chunk) => output += chunk);
     await once(child, "close");
     expect(JSON.parse(output)).toEqual({
-      canSetMark: false,
+      marking: "setsockopt(SO_MARK): EPERM",
       namespace: "setns(own network namespace): EPERM",
       tried: false,
       required: "setsockopt(IP_TRANSPARENT): EPERM",
