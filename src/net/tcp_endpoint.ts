@@ -97,9 +97,11 @@ export class TcpEndpoint extends Endpoint {
   override abort(): void {
     if (this.#writing === "closed") return;
     const socket = this.#socket;
+    const unread = this.peer === undefined && this.#queue !== undefined;
     this.#closed(undefined);
-    // A full close: the kernel sends a FIN, or a RST if bytes of the peer were left unread.
-    socket?.end();
+    // As the kernel closes a socket: with a FIN, or with a RST if the peer sent bytes that nobody will read.
+    if (unread) socket?.terminate();
+    else socket?.end();
   }
 
   // --- from the network (called by the shared handlers) ---

@@ -12,7 +12,7 @@ import {
 } from "../config/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache, EmbeddedCa } from "../identity/mod.ts";
-import { markRefusal, raiseOpenFileLimit, SystemError } from "../linux/mod.ts";
+import { markRefusal, raiseOpenFileLimit, releaseStartupCode, SystemError } from "../linux/mod.ts";
 import { MeshState, workloadIdentity } from "../mesh/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
 import {
@@ -170,6 +170,7 @@ class Ztunnel {
     proxy.ready();
     if (this.#pods !== undefined && pods !== undefined) this.#followCni(this.#pods, pods);
 
+    releaseStartupCode();
     await this.#stopping.promise;
     return await this.#shutDown();
   }
