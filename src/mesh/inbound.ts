@@ -33,8 +33,7 @@ export function resolveInbound(mesh: MeshState, request: InboundRequest, setting
     return refuse(503, unknownLocalWorkload(request.info), reasons);
   }
   if (authority.kind === "address" && !acceptsAddress(mesh, local, request, authority.ip, settings, reasons)) {
-    const asked = authority.ip.includes(":") ? `[${authority.ip}]` : authority.ip;
-    return refuse(400, `ip mismatch: ${destination.ip} != ${asked.replace(/^\[|\]$/g, "")}`, reasons);
+    return refuse(400, `ip mismatch: ${destination.ip} != ${authority.ip}`, reasons);
   }
 
   const port = requestedPort(mesh, local, authority, reasons);
@@ -78,7 +77,7 @@ function acceptsAddress(
   const asked = mesh.workloadByAddress(settings.network, ip) ??
     mesh.serviceByVip(settings.network, ip, local.namespace);
   if (asked?.waypoint !== undefined && isWaypointItself(mesh, asked.waypoint, local, request.destination.ip)) {
-    reasons.push(reason("from-waypoint", asked));
+    reasons.push(reason("is-waypoint", asked));
     return true;
   }
   reasons.push(reason("address-mismatch", ip, request.destination.ip));

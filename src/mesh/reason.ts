@@ -16,6 +16,7 @@ export type ReasonCode =
   | "no-endpoint"
   | "other-network"
   | "from-waypoint"
+  | "is-waypoint"
   | "waypoint"
   | "no-route"
   | "protocol"
@@ -46,6 +47,7 @@ const TEXTS: Record<ReasonCode, (subject: string, detail: string) => string> = {
   "no-endpoint": (s, d) => `service ${s} has no usable endpoint for port ${d}`,
   "other-network": (s, d) => `workload ${s} is in network "${d}"`,
   "from-waypoint": (s) => `the caller is the waypoint of workload ${s}`,
+  "is-waypoint": (s) => `this is the waypoint of ${s}`,
   "waypoint": (s, d) => `${s} is behind waypoint ${d}`,
   "no-route": (s, d) => `no address to reach workload ${s}: ${d}`,
   "protocol": (s, d) => `workload ${s} speaks ${d}`,

@@ -120,7 +120,11 @@ export function compilePolicy(policy: Policy): CompileResult {
     }
     rules.push(clauses);
   }
-  return { ok: true, compiled: { policy, key, matches: (facts) => rules.some((rule) => ruleMatches(rule, facts)) } };
+  const matches = (facts: Facts) => {
+    for (const rule of rules) if (ruleMatches(rule, facts)) return true;
+    return false;
+  };
+  return { ok: true, compiled: { policy, key, matches } };
 }
 
 function ruleMatches(clauses: readonly Predicate<Facts>[][], facts: Facts): boolean {

@@ -57,7 +57,12 @@ const fields: [name: string, match: Partial<Match>, flow: PolicyFlow, expected: 
   ["account of another namespace", { serviceAccounts: [{ namespace: "bank", serviceAccount: "cart" }] }, flow(), false],
   ["account, plaintext", { serviceAccounts: [{ namespace: "shop", serviceAccount: "cart" }] }, plaintext(), false],
   ["not account hit", { notServiceAccounts: [{ namespace: "shop", serviceAccount: "cart" }] }, flow(), false],
-  ["not account, plaintext", { notServiceAccounts: [{ namespace: "shop", serviceAccount: "cart" }] }, plaintext(), true],
+  [
+    "not account, plaintext",
+    { notServiceAccounts: [{ namespace: "shop", serviceAccount: "cart" }] },
+    plaintext(),
+    true,
+  ],
   [
     "account of another trust domain",
     { serviceAccounts: [{ namespace: "shop", serviceAccount: "cart" }] },
