@@ -59,7 +59,8 @@ class End {
     }
     if (this.finishing && !this.finished) {
       this.finished = true;
-      this.socket?.end();
+      // Not end(): that closes the receiving direction too.
+      this.socket?.shutdown();
     }
   }
 

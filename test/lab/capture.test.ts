@@ -80,6 +80,7 @@ labSuite("traffic captured in pods", () => {
     const sinceDestination = destination.access.length;
 
     const conversation = await Conversation.open(from.namespace, { ip: to.ip, port: PORT });
+    const address = conversation.address;
     conversation.write(REQUEST);
     expect(await conversation.read(22)).toBe("x".repeat(22));
     conversation.finish();
@@ -112,7 +113,7 @@ labSuite("traffic captured in pods", () => {
       "dst.hbone_addr": `${to.ip}:${PORT}`,
     };
     const out = await source.accessLine(
-      (line) => line.message === "connection complete" && line.fields["direction"] === "outbound",
+      (line) => line.message === "connection complete" && line.fields["src.addr"] === address,
       sinceSource,
     );
     expect(out.level).toBe("info");
@@ -120,7 +121,9 @@ labSuite("traffic captured in pods", () => {
     expect(out.fields["duration"]).toMatch(/^\d+ms$/);
     expect(out.fields["error"]).toBeUndefined();
     const into = await destination.accessLine(
-      (line) => line.message === "connection complete" && line.fields["direction"] === "inbound",
+      (line) =>
+        line.message === "connection complete" && line.fields["direction"] === "inbound" &&
+        line.fields["dst.workload"] === server,
       sinceDestination,
     );
     expect(into.fields).toMatchObject({ ...identities, ...names, bytes_sent: "22", bytes_recv: "11" });
@@ -150,8 +153,11 @@ labSuite("traffic captured in pods", () => {
     await conversation.write(REQUEST).read(22);
     expect(server.visits.map((visit) => visit.ip)).toEqual([client.ip6 ?? ""]);
     conversation.finish();
-    const line = await mesh.ztunnel(1).accessLine((entry) => entry.message === "connection complete", since);
-    expect(line.fields["dst.hbone_addr"]).toBe(`[${ip}]:8082`);
+    const line = await mesh.ztunnel(1).accessLine(
+      (entry) => entry.message === "connection complete" && entry.fields["dst.hbone_addr"] === `[${ip}]:8082`,
+      since,
+    );
+    expect(line.fields).toMatchObject({ "dst.addr": `[${ip}]:15008`, "dst.workload": "server" });
   }, TEST_MS);
 
   test("a server that speaks first is heard before the client says anything", async () => {
@@ -168,8 +174,12 @@ labSuite("traffic captured in pods", () => {
     const to = mesh.lab.pod("plain");
     const conversation = await Conversation.open(mesh.lab.pod("client").namespace, { ip: to.ip, port: PORT });
     expect(await conversation.write(REQUEST).read(22)).toBe("x".repeat(22));
+    const address = conversation.address;
     conversation.finish();
-    const line = await mesh.ztunnel(0).accessLine((entry) => entry.message === "connection complete", since);
+    const line = await mesh.ztunnel(0).accessLine(
+      (entry) => entry.message === "connection complete" && entry.fields["src.addr"] === address,
+      since,
+    );
     expect(line.fields).toMatchObject({ "dst.addr": `${to.ip}:${PORT}`, "dst.workload": "plain", bytes_sent: "11" });
     expect(line.fields["dst.hbone_addr"]).toBeUndefined();
     expect(line.fields["src.identity"]).toBeUndefined();
@@ -184,9 +194,13 @@ labSuite("traffic captured in pods", () => {
     const since = mesh.ztunnel(1).access.length;
     const conversation = await Conversation.open(outsider.namespace, { ip: mesh.lab.pod("server").ip, port: 8083 });
     expect(await conversation.write(REQUEST).read(22)).toBe("x".repeat(22));
+    const address = conversation.address;
     conversation.finish();
     expect(server.visits.map((visit) => visit.ip)).toEqual([outsider.ip]);
-    const line = await mesh.ztunnel(1).accessLine((entry) => entry.message === "connection complete", since);
+    const line = await mesh.ztunnel(1).accessLine(
+      (entry) => entry.message === "connection complete" && entry.fields["src.addr"] === address,
+      since,
+    );
     expect(line.fields).toMatchObject({ direction: "inbound", "dst.workload": "server", bytes_sent: "22" });
     expect(line.fields["src.identity"]).toBeUndefined();
   }, TEST_MS);

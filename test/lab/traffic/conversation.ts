@@ -1,7 +1,8 @@
 /** A TCP connection made from inside a pod, with the awaitable reads and writes a test reads well with. */
 import { Buffer } from "node:buffer";
 import type { Socket, SocketHandler } from "bun";
-import { connectTcp, errnoName, socketError, SystemError } from "../../../src/linux/mod.ts";
+import { connectTcp, errnoName, localAddress, socketError, SystemError } from "../../../src/linux/mod.ts";
+import { formatAddress } from "../../../src/net/address.ts";
 import { DeadlineError, LAB_DEADLINE_MS, type NetworkNamespace } from "../topology/mod.ts";
 import { adoptConnection, descriptorOf } from "./adoption.ts";
 
@@ -97,6 +98,12 @@ export class Conversation {
     return descriptorOf(this.socket);
   }
 
+  /** Own address as `ip:port`, as the proxy's log writes it. */
+  get address(): string {
+    const own = localAddress(this.fd);
+    return own === undefined ? "" : formatAddress(own);
+  }
+
   get socket(): Socket<Conversation> {
     if (this.#socket === undefined) throw new Error("not connected");
     return this.#socket;
@@ -187,7 +194,8 @@ export class Conversation {
     }
     if (this.#finishing && !this.#closed) {
       this.#finishing = false;
-      this.#socket?.end();
+      // Not end(): that closes the receiving direction too.
+      this.#socket?.shutdown();
     }
   }
 

@@ -60,7 +60,8 @@ export class HbonePeer {
 
   private constructor(conversation: Conversation) {
     this.conversation = conversation;
-    conversation.write(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, Buffer.alloc(0))]));
+    // SETTINGS_HEADER_TABLE_SIZE 0: answers then come without a dynamic table, which this peer does not keep.
+    conversation.write(Buffer.concat([PREFACE, frame(SETTINGS, 0, 0, Buffer.from([0, 1, 0, 0, 0, 0]))]));
     this.#reading = this.#read();
   }
 
