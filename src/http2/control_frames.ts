@@ -163,7 +163,7 @@ function settings<T>(session: Session<T>, ack: boolean, bytes: Uint8Array, at: n
     const { initialWindowSize, headerTableSize } = session.options;
     if (headerTableSize !== undefined) session.decoder.setLimit(headerTableSize);
     session.streamWindow = initialWindowSize;
-    for (const stream of session.table.values()) stream.received.resize(initialWindowSize);
+    for (const stream of session.table.values()) stream.resizeReceived(initialWindowSize);
     return;
   }
   if (!session.allow("settings", "too many SETTINGS frames") || !session.answer()) return;

@@ -20,10 +20,14 @@ export class ReceiveWindow {
     this.#size = size;
   }
 
-  /** Moves the window's size, and with it what is available (RFC 9113 §6.9.2). */
-  resize(size: number): void {
+  /**
+   * Moves the window's size, and with it what is available (RFC 9113 §6.9.2). Returns the increment to announce now:
+   * what was little of a large window may be all of a small one.
+   */
+  resize(size: number): number {
     this.available += size - this.#size;
     this.#size = size;
+    return this.consume(0);
   }
 
   /**

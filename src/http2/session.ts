@@ -83,7 +83,7 @@ export class Session<T> implements Http2Connection<T>, FrameSink {
   #announced = true; // the transport knows of output
 
   constructor(role: Role, options: Http2Options, handler: Http2Handler<T>) {
-    inRange("initialWindowSize", options.initialWindowSize, 0, MAX_WINDOW);
+    inRange("initialWindowSize", options.initialWindowSize, 1, MAX_WINDOW);
     inRange("connectionWindowSize", options.connectionWindowSize, DEFAULT_WINDOW_SIZE, MAX_WINDOW);
     inRange("maxFrameSize", options.maxFrameSize, MIN_MAX_FRAME_SIZE, MAX_MAX_FRAME_SIZE);
     inRange("maxHeaderListSize", options.maxHeaderListSize, 0, 0xffff_ffff);

@@ -94,8 +94,11 @@ export class Stream<T> implements Http2Stream<T> {
   }
 
   reset(code: number): void {
-    if (this.state === "closed") return;
     const session = this.connection;
+    if (this.state === "closed") {
+      this.consume(this.unconsumed);
+      return;
+    }
     writeReset(session.output, this.id, code);
     session.closed.resetByUs(this.id);
     this.abandon();
@@ -113,14 +116,19 @@ export class Stream<T> implements Http2Stream<T> {
   /** Gives bytes back to both windows and announces what is due. */
   credit(bytes: number): void {
     const session = this.connection;
-    if (this.state === "open" || this.state === "half-closed-local") {
-      const increment = this.received.consume(bytes);
-      if (increment > 0) {
-        writeWindowUpdate(session.output, this.id, increment);
-        session.announce();
-      }
-    }
+    this.#announceWindow(this.received.consume(bytes));
     session.credit(bytes);
+  }
+
+  /** Our SETTINGS have come into force. */
+  resizeReceived(size: number): void {
+    this.#announceWindow(this.received.resize(size));
+  }
+
+  #announceWindow(increment: number): void {
+    if (increment === 0 || (this.state !== "open" && this.state !== "half-closed-local")) return;
+    writeWindowUpdate(this.connection.output, this.id, increment);
+    this.connection.announce();
   }
 
   /** END_STREAM has been written. */

@@ -54,7 +54,7 @@ export interface Http2Handler<T> {
 }
 
 export interface Http2Options {
-  /** SETTINGS_INITIAL_WINDOW_SIZE: bytes that a peer may send on one stream before we consume, 0 to 2^31-1. */
+  /** SETTINGS_INITIAL_WINDOW_SIZE: bytes that a peer may send on one stream before we consume, 1 to 2^31-1. */
   readonly initialWindowSize: number;
   /** Bytes that a peer may send on all streams before we consume, at least 65 535; raised by WINDOW_UPDATE at start. */
   readonly connectionWindowSize: number;
@@ -136,11 +136,15 @@ export interface Http2Stream<T = unknown> {
   sendData(chunk: Uint8Array, endStream: boolean): boolean;
   /** Sends the trailer section after all queued data, which ends this side. */
   sendTrailers(trailers: HeaderList): void;
-  /** RST_STREAM; queued data is dropped. onStreamClosed follows at once, onReset does not. */
+  /**
+   * RST_STREAM; queued data is dropped. onStreamClosed follows at once, onReset does not. On a closed stream it only
+   * gives back what was delivered and not consumed.
+   */
   reset(code: number): void;
   /**
    * Gives credit for that many delivered bytes back, to stream and connection. Needed for every byte delivered, also
-   * after the peer has ended the stream; not after a reset, which gives back what was left.
+   * after the peer has ended the stream or the stream has closed (or the connection's window shrinks for good); not after a
+   * reset, which gives back what was left.
    */
   consume(bytes: number): void;
   /** Bytes queued in this stream, not yet moved on to the connection's output. */

@@ -79,7 +79,7 @@ describe("round trips", () => {
 describe("Huffman code", () => {
   test("every octet and random strings survive", () => {
     const random = new Random(7);
-    const inputs = Array.from({ length: 256 }, (_, octet) => Uint8Array.of(octet));
+    const inputs: Uint8Array[] = Array.from({ length: 256 }, (_, octet) => Uint8Array.of(octet));
     for (let i = 0; i < 300; i++) inputs.push(random.bytes(random.below(300)));
     for (const input of inputs) {
       const coded = new Uint8Array(input.length * 4 + 1);
