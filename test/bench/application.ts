@@ -5,6 +5,7 @@
  *     GET …             HTTP/1.1 keep-alive, a 128-byte answer for each request
  *     DOWNLOAD <bytes>\n   sends so many bytes, then ends
  *     UPLOAD <bytes>\n     reads so many bytes, then answers "done\n" and ends
+ *     COUNT 0\n            answers how many requests it has served so far, then ends
  */
 import process from "node:process";
 import type { Socket } from "bun";
@@ -15,6 +16,8 @@ const RESPONSE = new TextEncoder().encode(
 );
 const RESPONSES = repeat(RESPONSE, 16);
 const BLOCK = new Uint8Array(256 << 10).fill(0x61);
+/** HTTP requests answered since the start. */
+let served = 0;
 const DONE = new TextEncoder().encode("done\n");
 
 interface Visit {
@@ -41,6 +44,7 @@ function requestsIn(chunk: Uint8Array): number {
 }
 
 function answer(socket: Socket<Visit>, count: number): void {
+  served += count;
   for (let left = count; left > 0; left -= 16) {
     send(socket, left >= 16 ? RESPONSES : RESPONSES.subarray(0, left * RESPONSE.length));
   }
@@ -94,6 +98,7 @@ Bun.listen<Visit>({
       const end = visit.head.indexOf("\n");
       if (end < 0) return;
       const [verb, count] = visit.head.slice(0, end).split(" ");
+      if (verb === "COUNT") return void socket.end(`${served}\n`);
       visit.left = Number(count);
       visit.purpose = verb === "DOWNLOAD" ? "download" : "upload";
       if (verb === "DOWNLOAD") return pour(socket);

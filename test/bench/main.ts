@@ -84,19 +84,27 @@ async function measured(path: Path, figures: Figures, figure: string, unitNs: nu
 
 const MICROSECOND = 1000;
 
+/** Time for all connections to be made before the measured window, and left to the load after it; milliseconds. */
+const RAMP_MS = 1000;
+const TAIL_MS = 500;
+
+/** Requests over connections that are already there: the window begins when the handshakes are over. */
 async function requests(path: Path, figures: Figures, plan: Plan): Promise<void> {
   for (const connections of CONNECTIONS) {
     const figure = `requests.${connections}`;
-    const outcome = await measured(
-      path,
-      figures,
-      figure,
-      MICROSECOND,
-      () => path.generator.requests(connections, plan.requestMs),
-    );
-    figures.add(path.name, `${figure}.rate`, outcome.count / outcome.seconds);
-    figures.add(path.name, `${figure}.p50`, outcome.p50 ?? Number.NaN);
-    figures.add(path.name, `${figure}.p99`, outcome.p99 ?? Number.NaN);
+    const load = path.generator.requests(connections, RAMP_MS + plan.requestMs + TAIL_MS);
+    await Bun.sleep(RAMP_MS);
+    const start = performance.now();
+    const { count } = await measured(path, figures, figure, MICROSECOND, async () => {
+      const before = await path.served();
+      await Bun.sleep(plan.requestMs);
+      return { count: await path.served() - before, seconds: 0, errors: 0 };
+    });
+    figures.add(path.name, `${figure}.rate`, count * 1000 / (performance.now() - start));
+    const { p50, p99, errors } = await load;
+    if (errors > 0) process.stderr.write(`bench: ${path.name} ${figure}: ${errors} errors\n`);
+    figures.add(path.name, `${figure}.p50`, p50 ?? Number.NaN);
+    figures.add(path.name, `${figure}.p99`, p99 ?? Number.NaN);
   }
 }
 

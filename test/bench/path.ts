@@ -8,6 +8,7 @@ import process from "node:process";
 import { CniStandIn } from "../lab/cni/mod.ts";
 import { ambientBinary, LAB_NAMESPACE, OpensslAuthority, writeConfiguration, Ztunnel } from "../lab/mesh/mod.ts";
 import { findProgram, Lab, type LabPod, LabProcess, must, type Redirector } from "../lab/topology/mod.ts";
+import { Conversation } from "../lab/traffic/mod.ts";
 import { Generator } from "./generator.ts";
 
 export const PATHS = ["direct", "relay", "ambient"] as const;
@@ -18,6 +19,8 @@ const APPLICATION_PORT = 8080;
 export interface Path {
   readonly name: PathName;
   readonly generator: Generator;
+  /** How many requests the application has answered so far, asked beside the measured path. */
+  served(): Promise<number>;
   /** Processes whose cost is measured; none for the direct path. */
   readonly proxies: { readonly client: number; readonly server: number } | undefined;
 }
@@ -54,7 +57,13 @@ export class Bench {
     const generator = new Generator(client, { ip: server.ip, port: APPLICATION_PORT });
     this.#started.push(generator);
     await generator.ready();
-    return { name, generator, proxies };
+    const served = async () => {
+      const conversation = await Conversation.open(server.namespace, { ip: "127.0.0.1", port: APPLICATION_PORT });
+      const text = await conversation.write("COUNT 0\n").readToEnd();
+      conversation.close();
+      return Number(text);
+    };
+    return { name, generator, served, proxies };
   }
 
   async close(): Promise<void> {
