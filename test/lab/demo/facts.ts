@@ -86,7 +86,7 @@ const marks = (scene: Scene) => scene.ztunnels.map((ztunnel) => ztunnel.access.l
 /** Checks everything the scene is to show. */
 export async function checkScene(scene: Scene, facts: Facts): Promise<void> {
   const web = { ip: scene.web.ip, port: WEB_PORT };
-  const tap = WireTap.program() === undefined
+  const tap = WireTap.programs().length === 0
     ? undefined
     : await WireTap.start(scene.lab.node(0).namespace, scene.lab.node(0).uplink);
 

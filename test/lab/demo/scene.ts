@@ -167,6 +167,7 @@ export class Scene {
     this.#mail = this.mail.namespace.spawn([process.execPath, join(import.meta.dir, "mail.ts"), `${MAIL_PORT}`]);
     await this.#mail.line((line) => line === "ready");
     await eventually(`the web server (${program})`, async () => {
+      if (this.#web?.exitCode !== undefined) throw new Error(this.#web.lines.join("\n"));
       const { status } = await this.get(this.web, { ip: "127.0.0.1", port: WEB_PORT }, "/");
       return status === 200;
     });
@@ -200,6 +201,7 @@ export class Scene {
 function nginxConfiguration(prefix: string, root: string): string {
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
   return `
+user root;
 daemon off;
 master_process off;
 pid ${prefix}/nginx.pid;

@@ -16,30 +16,37 @@ import { type CapturedTraffic, readCapture } from "./capture_file.ts";
 /** How long packets may take from the kernel to the tap's output after the last one was sent, milliseconds. */
 const GRACE_MS = 300;
 
+const TAP_PROGRAMS = ["tcpdump", "python3"] as const;
+export type TapProgram = (typeof TAP_PROGRAMS)[number];
+
 export class WireTap {
-  readonly program: string;
+  readonly program: TapProgram;
   readonly #child: Subprocess<"ignore", Bun.BunFile, "pipe">;
   readonly #directory: string;
 
-  /** What can tap here: tcpdump, a few lines of Python, or nothing. */
-  static program(): "tcpdump" | "python3" | undefined {
-    return findProgram("tcpdump") !== undefined
-      ? "tcpdump"
-      : findProgram("python3") !== undefined
-      ? "python3"
-      : undefined;
+  /** What can tap here, best first: tcpdump, or a few lines of Python. */
+  static programs(): TapProgram[] {
+    return TAP_PROGRAMS.filter((name) => findProgram(name) !== undefined);
   }
 
-  /** Starts tapping; resolves when packets are being seen. @throws Error when it cannot */
+  /** Starts tapping; resolves when packets are being seen. @throws Error when nothing here can */
   static async start(namespace: NetworkNamespace, device: string): Promise<WireTap> {
-    const program = WireTap.program();
-    if (program === undefined) throw new Error("neither tcpdump nor python3 is installed");
-    const tap = new WireTap(program, namespace, device);
-    await tap.#listening();
-    return tap;
+    const refusals: string[] = [];
+    for (const program of WireTap.programs()) {
+      const tap = new WireTap(program, namespace, device);
+      try {
+        await tap.#listening();
+        return tap;
+      } catch (error) {
+        // In a user namespace tcpdump may be unable to become the user it wants to be.
+        refusals.push((error as Error).message);
+        removePath(tap.#directory);
+      }
+    }
+    throw new Error(`no wire tap: ${refusals.join("; ") || "neither tcpdump nor python3 is installed"}`);
   }
 
-  private constructor(program: "tcpdump" | "python3", namespace: NetworkNamespace, device: string) {
+  private constructor(program: TapProgram, namespace: NetworkNamespace, device: string) {
     this.program = program;
     const command = program === "tcpdump"
       ? ["tcpdump", "-i", device, "-Z", "root", "--immediate-mode", "-U", "-s", "0", "-w", "-", "tcp"]
