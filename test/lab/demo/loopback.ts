@@ -8,7 +8,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { stringify } from "yaml";
 import { ambientBinary, type LogLine, parseLogLine, parseMetrics, STATS_PORT, total } from "../mesh/mod.ts";
-import { eventually, LabProcess, recordPath } from "../topology/mod.ts";
+import { eventually, LabProcess, recordPath, removePath } from "../topology/mod.ts";
 import { type Facts, require } from "./facts.ts";
 
 const SOCKS_PORT = 15080;
@@ -80,6 +80,7 @@ export async function checkLoopback(facts: Facts): Promise<void> {
     });
   } finally {
     await Promise.all([proxy.stop(), web.stop()]);
+    removePath(directory);
   }
 }
 
