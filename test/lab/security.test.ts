@@ -156,6 +156,7 @@ labSuite("security", () => {
       await closing(await goodPeer(mesh), async (peer) => {
         expect((await peer.connect(`${mesh.lab.pod("server").ip}:${port}`)).status).toBe(200);
       });
+      await eventually("the good peer's visit", () => server.visits.length > 0);
       expect(server.visits.length).toBe(1);
     }, TEST_MS);
   }
