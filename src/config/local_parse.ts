@@ -73,7 +73,7 @@ function describeIssue(issue: ZodIssue, yaml: YamlText, file: string): DocumentE
     return issue.keys.map((key) => ({
       path: file,
       ...yaml.locateKey(issue.path, key),
-      message: `${formatPath([...issue.path, key])}: unknown field`,
+      message: `${formatPath([...issue.path, key])}: no such field here`,
     }));
   }
   return [at(yaml, file, issue.path, issueText(issue))];
