@@ -1,4 +1,4 @@
-const REMEMBERED = 1024; // streams
+const REMEMBERED = 128; // streams of each kind
 const GAPS = 16;
 
 /**

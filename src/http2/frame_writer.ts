@@ -98,7 +98,10 @@ export function writeHeaderBlock(
   }
 }
 
-/** Writes one DATA frame with `chunk[from..to)`. */
+/**
+ * Writes one DATA frame with `chunk[from..to)`. Of a payload that goes by reference, as much is copied behind the frame
+ * header as fills a TLS record: a write of nine octets alone would cost as much as one of 16 KiB.
+ */
 export function writeData(
   output: OutputQueue,
   streamId: number,
@@ -108,10 +111,12 @@ export function writeData(
   endStream: boolean,
 ): void {
   const size = to - from;
-  const whole = size === chunk.length;
-  const byReference = size >= BY_REFERENCE;
-  const at = output.reserve(byReference ? FRAME_HEADER_SIZE : FRAME_HEADER_SIZE + size);
-  writeFrameHeader(output.buffer, at, size, FrameType.DATA, endStream ? Flag.END_STREAM : 0, streamId);
-  if (byReference) output.append(whole ? chunk : chunk.subarray(from, to));
-  else if (size > 0) output.buffer.set(whole ? chunk : chunk.subarray(from, to), at + FRAME_HEADER_SIZE);
+  const copied = size >= BY_REFERENCE ? output.recordRoom(FRAME_HEADER_SIZE) : size;
+  const at = output.reserve(FRAME_HEADER_SIZE + copied);
+  const buffer = output.buffer;
+  writeFrameHeader(buffer, at, size, FrameType.DATA, endStream ? Flag.END_STREAM : 0, streamId);
+  if (copied > 0) {
+    buffer.set(copied === chunk.length ? chunk : chunk.subarray(from, from + copied), at + FRAME_HEADER_SIZE);
+  }
+  if (copied < size) output.append(chunk.subarray(from + copied, to));
 }

@@ -1,5 +1,8 @@
 import { giveBuffer, LARGEST_BUFFER, takeBuffer } from "./buffers.ts";
 
+/** Largest plaintext of a TLS record (RFC 8446 §5.1); each record costs its transport about the same, full or not. */
+const TLS_RECORD = 16 << 10; // bytes
+
 const NOTHING = new Uint8Array(0);
 
 /**
@@ -28,6 +31,11 @@ export class OutputQueue {
       return at;
     }
     return this.#grow(bytes);
+  }
+
+  /** How many octets after `bytes` more complete a TLS record of the range that is being gathered. */
+  recordRoom(bytes: number): number {
+    return TLS_RECORD - ((this.used - this.#start + bytes) % TLS_RECORD);
   }
 
   /** Queues a payload without copying it. */

@@ -6,8 +6,12 @@ import type { Stream } from "./stream.ts";
 /** Output gathered before data waits in its stream, where the turns are fair. */
 const OUTPUT_BUDGET = 256 << 10; // bytes
 
-/** Bytes that a stream may send in its turn, with few and with many streams waiting. */
-const QUANTUM_FEW = 64 << 10;
+/**
+ * Bytes that a stream may send in its turn: alone, with few and with many streams waiting. The second is what a TLS
+ * socket hands to the kernel at once.
+ */
+const QUANTUM_ALONE = 1 << 20;
+const QUANTUM_FEW = 128 << 10;
 const QUANTUM_MANY = 16 << 10;
 const FEW = 4; // streams
 
@@ -107,7 +111,7 @@ export class SendScheduler<T> {
       stream.nextScheduled = undefined;
       stream.scheduled = false;
       if (stream.queue === undefined) continue; // it was reset while it waited
-      const quantum = this.waiting > FEW ? QUANTUM_MANY : QUANTUM_FEW;
+      const quantum = this.waiting > FEW ? QUANTUM_MANY : this.waiting > 1 ? QUANTUM_FEW : QUANTUM_ALONE;
       this.waiting--;
       this.#turn(stream, stream.queue, quantum);
     }

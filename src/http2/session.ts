@@ -74,6 +74,7 @@ export class Session<T> implements Http2Connection<T>, FrameSink {
   /** Last stream id of the GOAWAY that the peer sent, or -1. */
   goawayReceived = -1;
   state: "open" | "failed" | "closed" = "open";
+  endReason = "";
 
   readonly #parser: FrameParser;
   readonly #data: DataReceiver<T>;
@@ -143,9 +144,10 @@ export class Session<T> implements Http2Connection<T>, FrameSink {
     }
   }
 
-  transportClosed(_reason: string): void {
+  transportClosed(reason: string): void {
     if (this.state === "closed") return;
     this.state = "closed";
+    if (this.endReason === "") this.endReason = reason;
     this.#abandonAll(ErrorCode.CONNECT_ERROR, true);
     this.output.clear();
     this.#parser.clear();
@@ -285,6 +287,7 @@ export class Session<T> implements Http2Connection<T>, FrameSink {
   connectionError(code: number, message: string): void {
     if (this.state !== "open") return;
     this.state = "failed";
+    this.endReason = message;
     writeGoaway(this.output, this.lastPeerStream, code, message);
     this.#parser.clear();
     this.#abandonAll(code, false);

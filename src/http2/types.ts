@@ -116,6 +116,8 @@ export interface Http2Connection<T = unknown> {
   readonly closing: boolean;
   /** Closing, and no stream is open. */
   readonly drained: boolean;
+  /** Why the connection has failed or closed; "" while it is alive. Set before the streams are told. */
+  readonly endReason: string;
   /** I/O has ended: every open stream gets onReset(…, remote = true) and onStreamClosed. Idempotent. */
   transportClosed(reason: string): void;
 }

@@ -107,8 +107,9 @@ describe("the end of a connection", () => {
     const wire = client();
     const stream = wire.connection.request(POST, false, undefined)!;
     stream.sendData(new Uint8Array(100_000), true);
-    wire.connection.transportClosed("test");
-    wire.connection.transportClosed("test");
+    wire.connection.transportClosed("the socket closed");
+    wire.connection.transportClosed("again");
+    expect(wire.connection.endReason).toBe("the socket closed");
     expect(wire.recorder.events).toEqual(["reset 1 10 true", "closed 1"]);
     expect(wire.connection.nextOutput()).toBeUndefined();
     expect(stream.sendData(new Uint8Array(10), false)).toBe(true);
