@@ -7,8 +7,7 @@ import type { Http2Options, Role } from "./types.ts";
 /** Payloads from this size on are queued by reference; copying smaller ones is cheaper than another write. */
 export const BY_REFERENCE = 32 << 10; // bytes
 
-const MAX_DEBUG_DATA = 256; // bytes of GOAWAY debug text that we send or read
-export { MAX_DEBUG_DATA };
+export const MAX_DEBUG_DATA = 256; // bytes of GOAWAY debug text that we send or read
 
 function control(output: OutputQueue, length: number, type: number, flags: number, streamId: number): number {
   const at = output.reserve(FRAME_HEADER_SIZE + length);

@@ -1,4 +1,4 @@
-import { FRAME_HEADER_SIZE, FrameType, PREFACE, readUint31 } from "./frames.ts";
+import { Flag, FRAME_HEADER_SIZE, FrameType, PREFACE, readUint31 } from "./frames.ts";
 
 /** What to do with the payload of a frame whose header was read. */
 export const SKIP_PAYLOAD = -1;
@@ -24,8 +24,6 @@ export interface FrameSink {
 }
 
 type Stage = "preface" | "header" | "payload" | "skip" | "pad-length" | "data";
-
-const PADDED = 0x8;
 
 /**
  * Reads frames from pieces of any size. Frame headers and whole control frames are read where they lie; what a piece
@@ -118,12 +116,12 @@ export class FrameParser {
     if (type === FrameType.DATA) {
       this.#padding = 0;
       this.#left = length;
-      this.#stage = (flags & PADDED) !== 0 ? "pad-length" : "data";
+      this.#stage = (flags & Flag.PADDED) !== 0 ? "pad-length" : "data";
       sink.onDataHeader(length, flags, streamId);
       if (sink.stopped) return;
       if (length === 0) {
         this.#skip(0);
-        if ((flags & PADDED) !== 0) sink.onDataPadding(1);
+        if ((flags & Flag.PADDED) !== 0) sink.onDataPadding(1);
         else sink.onDataBytes(bytes, at, at, true);
       }
       return;
