@@ -213,7 +213,7 @@ export class CertificateCache {
     }
     this.#ended(entry);
     const life = certificate.notAfter - certificate.notBefore;
-    const refresh = certificate.notBefore + life * (0.5 - REFRESH_JITTER * this.#clock.random());
+    const refresh = Math.ceil(certificate.notBefore + life * (0.5 - REFRESH_JITTER * this.#clock.random()));
     entry.state = "available";
     entry.certificate = certificate;
     entry.error = undefined;

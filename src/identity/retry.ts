@@ -13,5 +13,5 @@ const GIVE_UP_GROWING_MS = 15 * 60_000;
 export function retryDelay(failures: number, failingMs: number, random: number): number {
   if (failingMs >= GIVE_UP_GROWING_MS) return CAP_MS;
   const base = Math.min(FIRST_MS * 2 ** failures, CAP_MS);
-  return Math.min(base * (1 - SPREAD + 2 * SPREAD * random), CAP_MS);
+  return Math.min(Math.round(base * (1 - SPREAD + 2 * SPREAD * random)), CAP_MS);
 }
