@@ -3,6 +3,7 @@ export {
   type CertificateAuthority,
   CertificateError,
   type CertificateSummary,
+  splitPem,
   type WorkloadCertificate,
   workloadCertificate,
 } from "./certificate.ts";

@@ -13,7 +13,11 @@ export const DEFAULT_TLS_POLICY: TlsPolicy = { tls12: false, pqc: false };
 const TLS_1_2 = 0x0303;
 export const TLS_1_3 = 0x0304;
 
-/** Key exchange groups in the order of preference (spec/ztunnel.md §6.1); P-521 is not among them. */
+/**
+ * Key exchange groups in the order of preference (spec/ztunnel.md §6.1); P-521 is not among them. Where the original
+ * sends a key share for X25519 alone, the runtime adds one for the hybrid: 1.2 KB more in a ClientHello, and a server
+ * that accepts only the hybrid needs no HelloRetryRequest.
+ */
 const GROUPS = "X25519:P-256:P-384:X25519MLKEM768";
 const PQC_GROUPS = "X25519MLKEM768";
 

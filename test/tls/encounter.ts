@@ -64,7 +64,7 @@ export function listen(tls: TlsContext | (() => TlsContext), handlers: Bun.Socke
   });
 }
 
-/** The callbacks of one side, and what they saw. */
+/** The callbacks of one side, and what they saw. Sends `message` to a peer it accepts, ends when it got as many bytes. */
 export class Observer {
   readonly side: Side = {
     handshake: "none",
@@ -77,10 +77,12 @@ export class Observer {
   };
   readonly closed: Promise<void>;
   readonly #judge: Judge;
+  readonly #message: Buffer;
   #close: () => void = () => {};
 
-  constructor(judge: Judge) {
+  constructor(judge: Judge, message = MESSAGE) {
     this.#judge = judge;
+    this.#message = message;
     this.closed = new Promise((resolve, reject) => {
       const late = setTimeout(() => reject(new Error(`not closed: ${JSON.stringify(this.side)}`)), DEADLINE_MS);
       this.#close = () => {
@@ -99,12 +101,12 @@ export class Observer {
         side.version = socket.getTLSVersion();
         side.peerSerial = socket.getPeerX509Certificate()?.serialNumber;
         side.verdict = this.#judge(socket, ok, error);
-        if (side.verdict.ok) socket.write(MESSAGE);
+        if (side.verdict.ok) socket.write(this.#message);
         else socket.terminate();
       },
       data: (socket, bytes) => {
         side.received += bytes.length;
-        if (side.received === MESSAGE.length) socket.end();
+        if (side.received === this.#message.length) socket.end();
       },
       error: (_socket, error) => {
         side.errors.push(error.message);
