@@ -122,7 +122,9 @@ class TunnelDial {
       const text = `connection timed out, maybe a NetworkPolicy is blocking HBONE port ${port}: deadline has elapsed`;
       this.fail(connectFailure(text, "NETWORK_POLICY"));
     } else {
-      this.fail(connectFailure(fd < 0 ? "identity error: no certificate in time" : "io error: tls handshake timed out"));
+      this.fail(
+        connectFailure(fd < 0 ? "identity error: no certificate in time" : "io error: tls handshake timed out"),
+      );
     }
   }
 

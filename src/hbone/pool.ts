@@ -220,9 +220,8 @@ export class Pool implements Ticking {
   /** Asks for a tunnel. The owner hears of the outcome once; the returned endpoint can be abandoned before that. */
   connect(target: PoolTarget, headers: HeaderList, owner: ConnectOwner): StreamEndpoint {
     const { destination } = target;
-    const key = `${target.sourceIdentity}|${target.sourceIp}|${destination.ip}|${destination.port}|${
-      target.expectedIdentities.join()
-    }`;
+    const key =
+      `${target.sourceIdentity}|${target.sourceIp}|${destination.ip}|${destination.port}|${target.expectedIdentities.join()}`;
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       entry = new PoolEntry(this, key, target);

@@ -5,7 +5,13 @@ import type { SocketAddress } from "../net/address.ts";
 import { errorCode, osErrorText } from "../net/os_error.ts";
 import { adoptListener } from "../net/tcp.ts";
 import { serverContext, type TlsPolicy, verifyClient } from "../tls/mod.ts";
-import { type HboneSettings, HboneTransport, type StreamUser, type TransportOwner, type TransportSocket } from "./transport.ts";
+import {
+  type HboneSettings,
+  HboneTransport,
+  type StreamUser,
+  type TransportOwner,
+  type TransportSocket,
+} from "./transport.ts";
 
 /** Time for the TLS handshake, ms. The original has none, so a silent client holds a socket for ever. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;

@@ -3,9 +3,15 @@ import { Endpoint } from "../net/endpoint.ts";
 import type { RelayError } from "../net/relay.ts";
 import { type ConnectFailure, connectFailure } from "./failure.ts";
 import { resetText } from "./reset_text.ts";
-import type { StreamUser } from "./transport.ts";
+import type { HboneTransport, StreamUser } from "./transport.ts";
 
 const EMPTY = new Uint8Array(0);
+/** Chunks from this size on are written at once. */
+const BULK_CHUNK = 32 * 1024; // bytes
+
+function transportOf(stream: Http2Stream<StreamUser>): HboneTransport {
+  return stream.connection.data as HboneTransport;
+}
 
 /** Who asked for a tunnel: hears exactly one of the two. */
 export interface ConnectOwner {
@@ -30,8 +36,12 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   #stream: Http2Stream<StreamUser> | undefined = undefined;
   #owner: ConnectOwner | undefined;
   #retrier: ConnectRetrier | undefined = undefined;
-  /** Bytes handed to the codec after it asked to stop, reported to the peer once it is writable again. */
+  /** Bytes handed to the codec and not yet reported to the peer as consumed. */
   #owed = 0;
+  /** The codec's queue of this stream is full; it calls onWritable. */
+  #full = false;
+  /** The transport calls onDrained. */
+  #awaitsDrain = false;
   #reading: "open" | "ended" = "open";
   #writing: "open" | "finishing" | "closing" | "closed" = "open";
   /** Bytes that came between the response (or request) and the join. */
@@ -84,8 +94,27 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
       this.peer?.consumed(chunk.length);
       return;
     }
-    if (this.#stream.sendData(chunk, false) && this.#owed === 0) this.peer?.consumed(chunk.length);
-    else this.#owed += chunk.length;
+    this.#owed += chunk.length;
+    if (!this.#stream.sendData(chunk, false)) this.#full = true;
+    // Much data gains nothing from waiting for other streams, and its source must learn at once whether it fits.
+    if (chunk.length >= BULK_CHUNK) transportOf(this.#stream).flush();
+    this.#settle();
+  }
+
+  /** Reports to the peer what has left: unless the codec's queue is full, or much waits for the socket. */
+  #settle(): void {
+    const owed = this.#owed;
+    if (owed === 0 || this.#full) return;
+    if (owed >= BULK_CHUNK && this.#stream !== undefined) {
+      const transport = transportOf(this.#stream);
+      if (transport.blocked) {
+        if (!this.#awaitsDrain) transport.whenDrained(this);
+        this.#awaitsDrain = true;
+        return;
+      }
+    }
+    this.#owed = 0;
+    this.peer?.consumed(owed);
   }
 
   override consumed(bytes: number): void {
@@ -140,12 +169,14 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   }
 
   onWritable(): void {
-    const owed = this.#owed;
-    if (owed > 0) {
-      this.#owed = 0;
-      this.peer?.consumed(owed);
-    }
+    this.#full = false;
+    this.#settle();
     if (this.#writing === "closing" && this.#stream?.pendingBytes === 0) this.abort();
+  }
+
+  onDrained(): void {
+    this.#awaitsDrain = false;
+    this.#settle();
   }
 
   onReset(code: number, remote: boolean): void {

@@ -5,7 +5,10 @@ import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
 export interface StreamUser {
   onHeaders(headers: HeaderList, endStream: boolean): void;
   onData(chunk: Uint8Array, endStream: boolean): void;
+  /** The stream's queue in the codec has room again. */
   onWritable(): void;
+  /** The socket has taken all that was written (see `whenDrained`). */
+  onDrained(): void;
   onReset(code: number, remote: boolean): void;
   onClosed(stream: Http2Stream<StreamUser>): void;
 }
@@ -68,6 +71,8 @@ export class HboneTransport implements Ticking {
   /** What the socket did not take yet; nothing more is drawn from the codec meanwhile. */
   #rest: Uint8Array | undefined = undefined;
   #flushPlanned = false;
+  /** Streams that wait for the socket to take what was written. */
+  #waiting: StreamUser[] = [];
   #nextPing: number;
   #pongDeadline = Infinity;
   #finalGoawayAt = Infinity;
@@ -113,6 +118,20 @@ export class HboneTransport implements Ticking {
     const rest = this.#rest;
     this.#rest = undefined;
     this.#writeFrom(rest);
+    if (this.#rest !== undefined || this.#waiting.length === 0) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const user of waiting) user.onDrained();
+  }
+
+  /** Whether the socket has not taken all that was written. */
+  get blocked(): boolean {
+    return this.#rest !== undefined;
+  }
+
+  /** Calls the stream's `onDrained` once when the socket has taken all. */
+  whenDrained(user: StreamUser): void {
+    this.#waiting.push(user);
   }
 
   gone(reason: string): void {

@@ -126,7 +126,9 @@ export function dialTcp(
   const pending = new PendingDial(owner);
   // The promise repeats what the handlers hear; only a socket that could not be adopted is news.
   Bun.connect<DialData>(
-    { fd, data: pending, allowHalfOpen: true, socket: dialHandlers } as unknown as Bun.TCPSocketConnectOptions<DialData>,
+    { fd, data: pending, allowHalfOpen: true, socket: dialHandlers } as unknown as Bun.TCPSocketConnectOptions<
+      DialData
+    >,
   ).catch((error: Error) => pending.fail(error.message));
 }
 
@@ -154,4 +156,3 @@ export function acceptHandlers(
 export function adoptListener<T>(fd: number, socket: Bun.SocketHandler<T>): Bun.TCPSocketListener<T> {
   return Bun.listen<T>({ fd, allowHalfOpen: true, socket } as unknown as Bun.TCPSocketListenOptions<T>);
 }
-

@@ -6,9 +6,10 @@ import type { RelayError } from "./relay.ts";
 export const EARLY_BYTES_LIMIT = 64 * 1024;
 
 /**
- * A queued piece that pins a buffer more than this many times its own size is copied,
- * so that a slow reader costs what it was sent and not the read buffers around it.
+ * A queued piece that is smaller than the first and pins a buffer more than the second times its own size is copied, so
+ * that a slow reader costs what it was sent and not the read buffers around it. Copying larger ones costs more than that.
  */
+const COPIED_PIECE = 64 * 1024; // bytes
 const PINNED_BUFFER_RATIO = 2;
 
 /** Errors of the peer's kernel that mean no more than "the peer is gone" (spec/ztunnel.md §5.2): not reported. */
@@ -217,5 +218,6 @@ function relayError(error: Error | undefined): RelayError | undefined {
 }
 
 function compact(chunk: Uint8Array): Uint8Array {
-  return chunk.buffer.byteLength > chunk.byteLength * PINNED_BUFFER_RATIO ? chunk.slice() : chunk;
+  const pinned = chunk.length < COPIED_PIECE && chunk.buffer.byteLength > chunk.length * PINNED_BUFFER_RATIO;
+  return pinned ? chunk.slice() : chunk;
 }

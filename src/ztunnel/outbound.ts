@@ -10,13 +10,7 @@ import {
 } from "../hbone/mod.ts";
 import type { HeaderList } from "../http2/mod.ts";
 import { localAddress, originalDestination, peerAddress } from "../linux/mod.ts";
-import {
-  type HboneRoute,
-  type PassthroughRoute,
-  resolveOutbound,
-  type TcpRoute,
-  type Workload,
-} from "../mesh/mod.ts";
+import { type HboneRoute, type PassthroughRoute, resolveOutbound, type TcpRoute, type Workload } from "../mesh/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
 import { type DialError, type DialOwner, dialTcp } from "../net/tcp.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";

@@ -3,7 +3,7 @@ import { peerAddress } from "../linux/mod.ts";
 import { adoptListener } from "../net/tcp.ts";
 import { TcpEndpoint, type TcpSocket } from "../net/tcp_endpoint.ts";
 import { OutboundConnection } from "./outbound.ts";
-import { encodeReply, REPLY_SUCCEEDED, Socks5Handshake, type Socks5Event } from "./socks5_protocol.ts";
+import { encodeReply, REPLY_SUCCEEDED, type Socks5Event, Socks5Handshake } from "./socks5_protocol.ts";
 import type { WorkloadContext } from "./workload_context.ts";
 
 /** `socket.data`: the handshake, then the endpoint of the connection that it asked for. */

@@ -215,7 +215,9 @@ class Ztunnel {
   #prefetch(): void {
     if (this.#pods === undefined || this.#config.nodeName === undefined) return;
     for (const workload of this.#mesh.current.workloads()) {
-      if (workload.node !== this.#config.nodeName || (!workload.nativeTunnel && workload.protocol !== "HBONE")) continue;
+      if (workload.node !== this.#config.nodeName || (!workload.nativeTunnel && workload.protocol !== "HBONE")) {
+        continue;
+      }
       this.#certificates.get(workloadIdentity(workload), "warmup").catch((error: Error) =>
         scope.warn("certificate prefetch failed", [["error", error.message]])
       );
@@ -265,7 +267,9 @@ class Ztunnel {
     const timer = setTimeout(() => deadline.resolve("deadline"), this.#config.terminationDeadline);
     const drained = Promise.all(proxies.map((proxy) => proxy.drain())).then(() => "drained" as const);
     if (await Promise.race([drained, deadline.promise]) === "deadline") {
-      const held = proxies.map(({ context }) => `${context.info.namespace}/${context.info.name}: ${context.tracker.size}`);
+      const held = proxies.map(({ context }) =>
+        `${context.info.namespace}/${context.info.name}: ${context.tracker.size}`
+      );
       scope.warn("drain duration expired with pending connections, forcefully shutting down", [
         ["connections", held.join(", ")],
       ]);
@@ -285,7 +289,9 @@ class Ztunnel {
       ...dumpMesh(this.#mesh.current),
       config: dumpConfig(config) as Json,
       certificates: dumpCertificates(this.#certificates),
-      staticConfig: config.localState === undefined ? { workloads: [], services: [], policies: [] } : staticConfig(this.#mesh),
+      staticConfig: config.localState === undefined
+        ? { workloads: [], services: [], policies: [] }
+        : staticConfig(this.#mesh),
       ...(this.#pods === undefined ? {} : { workloadState: dumpWorkloadState(this.#pods.list()) }),
     };
   }
