@@ -72,7 +72,11 @@ export class OutboundConnection extends Connection implements ConnectOwner, Dial
         destination: decision.workload,
         service: decision.service,
       }),
-      { source: this.#source, destination: decision.dial },
+      {
+        source: this.#source,
+        destination: decision.dial,
+        hboneAuthority: decision.action === "hbone" ? decision.authority : undefined,
+      },
     );
     if (decision.action === "hbone") this.#connectTunnel(decision, identity as string, pool);
     else dialTcp(decision.dial, undefined, this.#context.dialOptions, this);
