@@ -1,5 +1,6 @@
-import { X509Certificate } from "node:crypto";
-import { subjectAltNameUris } from "./x509.ts";
+import { DerError } from "./der.ts";
+import { parseCertificate, type ParsedCertificate } from "./parsed_certificate.ts";
+import { decodePem, pemBlocks } from "./pem.ts";
 
 /** What a reader of config_dump wants to know of one certificate. Times in ms since the epoch. */
 export interface CertificateSummary {
@@ -39,31 +40,22 @@ export class CertificateError extends Error {
   override name = "CertificateError";
 }
 
-const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
-
-/** The certificates of a PEM text, each with a final newline. */
-export function splitPem(text: string): string[] {
-  return (text.match(PEM_CERTIFICATE) ?? []).map((pem) => `${pem}\n`);
-}
-
-/** Throws CertificateError if `pem` is not one certificate; `name` says in the message what it was. */
-export function summarizeCertificate(pem: string, name: string): CertificateSummary {
-  const certificate = parseCertificate(pem, name);
-  return {
-    pem,
-    serialNumber: BigInt(`0x${certificate.serialNumber}`).toString(),
-    notBefore: Date.parse(certificate.validFrom),
-    notAfter: Date.parse(certificate.validTo),
-  };
-}
-
-/** Throws CertificateError naming `name` if `pem` is not one certificate. */
-export function parseCertificate(pem: string, name: string): X509Certificate {
+/** Reads one PEM block. Throws CertificateError, naming the certificate as `name` says, if it is none. */
+export function readCertificate(pem: string, name: string): ParsedCertificate {
+  const der = decodePem(pem);
+  if (der === undefined) throw new CertificateError(`${name}: not a certificate: not base64`);
   try {
-    return new X509Certificate(pem);
+    return parseCertificate(der);
   } catch (error) {
-    throw new CertificateError(`${name}: not a certificate: ${error instanceof Error ? error.message : error}`);
+    if (error instanceof DerError) throw new CertificateError(`${name}: not a certificate: ${error.message}`);
+    throw error;
   }
+}
+
+/** As config_dump shows it. */
+export function summarize(pem: string, certificate: ParsedCertificate): CertificateSummary {
+  const { serialNumber, notBefore, notAfter } = certificate;
+  return { pem, serialNumber: serialNumber.toString(), notBefore, notAfter };
 }
 
 /**
@@ -76,24 +68,29 @@ export function workloadCertificate(
   chainPem: string,
   rootsPem: string,
 ): WorkloadCertificate {
-  const certificates = splitPem(chainPem).map((pem, i) => summarizeCertificate(pem, `${identity}: certificate ${i}`));
-  const leaf = certificates[0];
+  const chain = pemBlocks("CERTIFICATE", chainPem).map((pem, i) => {
+    const certificate = readCertificate(pem, `${identity}: certificate ${i}`);
+    return { uri: certificate.uris[0], summary: summarize(pem, certificate) };
+  });
+  const [leaf] = chain;
   if (leaf === undefined) throw new CertificateError(`chain returned from CA is empty for: ${identity}`);
-  const roots = splitPem(rootsPem).map((pem, i) => summarizeCertificate(pem, `${identity}: root ${i}`));
+  const roots = pemBlocks("CERTIFICATE", rootsPem).map((pem, i) =>
+    summarize(pem, readCertificate(pem, `${identity}: root ${i}`))
+  );
   if (roots.length === 0) throw new CertificateError(`no root certificate returned from CA for: ${identity}`);
-  const uri = subjectAltNameUris(new X509Certificate(leaf.pem).raw)[0];
-  if (uri !== identity) {
-    throw new CertificateError(`did not find expected SAN: ${identity}, got ${uri === undefined ? "no URI" : uri}`);
+  if (leaf.uri !== identity) {
+    throw new CertificateError(`did not find expected SAN: ${identity}, got ${leaf.uri ?? "no URI"}`);
   }
+  const { notBefore, notAfter, serialNumber } = leaf.summary;
   return {
     identity,
     keyPem,
     chainPem,
     rootsPem,
-    notBefore: leaf.notBefore,
-    notAfter: leaf.notAfter,
-    serialNumber: leaf.serialNumber,
-    certificates,
+    notBefore,
+    notAfter,
+    serialNumber,
+    certificates: chain.map(({ summary }) => summary),
     roots,
   };
 }

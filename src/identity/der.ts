@@ -19,6 +19,22 @@ export const TAG = {
   generalizedTime: 0x18,
 } as const;
 
+/** Contents of the object identifiers in use (X.690 §8.19): the first two arcs as 40 a + b, then seven bits a byte. */
+export const OID = {
+  organizationName: Uint8Array.of(0x55, 4, 10), // 2.5.4.10
+  subjectKeyIdentifier: Uint8Array.of(0x55, 29, 14), // 2.5.29.14
+  keyUsage: Uint8Array.of(0x55, 29, 15),
+  subjectAltName: Uint8Array.of(0x55, 29, 17),
+  basicConstraints: Uint8Array.of(0x55, 29, 19),
+  authorityKeyIdentifier: Uint8Array.of(0x55, 29, 35),
+  extendedKeyUsage: Uint8Array.of(0x55, 29, 37),
+  serverAuth: Uint8Array.of(0x2b, 6, 1, 5, 5, 7, 3, 1), // 1.3.6.1.5.5.7.3.1
+  clientAuth: Uint8Array.of(0x2b, 6, 1, 5, 5, 7, 3, 2),
+  ecPublicKey: Uint8Array.of(0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1), // 1.2.840.10045.2.1
+  p256: Uint8Array.of(0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7), // 1.2.840.10045.3.1.7
+  ecdsaWithSha256: Uint8Array.of(0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2), // 1.2.840.10045.4.3.2
+} as const;
+
 /** Tag of a context-specific element, `[n]`. */
 export function contextTag(n: number, constructed: boolean): number {
   return (constructed ? 0xa0 : 0x80) | n;
@@ -68,16 +84,9 @@ export function utf8String(text: string): Uint8Array {
   return element(TAG.utf8String, Buffer.from(text, "utf8"));
 }
 
-/** An object identifier from its dotted text. */
-export function oid(dotted: string): Uint8Array {
-  const [first = 0, second = 0, ...rest] = dotted.split(".").map(Number);
-  const bytes: number[] = [];
-  for (const arc of [first * 40 + second, ...rest]) {
-    const groups = [arc & 0x7f];
-    for (let left = arc >> 7; left > 0; left >>= 7) groups.unshift((left & 0x7f) | 0x80);
-    bytes.push(...groups);
-  }
-  return element(TAG.oid, Uint8Array.from(bytes));
+/** An object identifier from its content, one of OID. */
+export function objectIdentifier(content: Uint8Array): Uint8Array {
+  return element(TAG.oid, content);
 }
 
 /** RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050. Whole seconds; `time` in ms since the epoch. */
@@ -143,4 +152,8 @@ export class DerReader {
     this.#at++;
     return byte;
   }
+}
+
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }

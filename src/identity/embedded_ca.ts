@@ -1,26 +1,16 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
-import { homedir } from "node:os";
-import { join } from "node:path";
-import process from "node:process";
 import {
   type CertificateAuthority,
   CertificateError,
-  parseCertificate,
-  summarizeCertificate,
+  type CertificateSummary,
+  readCertificate,
+  summarize,
   type WorkloadCertificate,
 } from "./certificate.ts";
+import { sameBytes } from "./der.ts";
+import { importKey, type Issuer, leafCertificate, newKey, rootCertificate, type Validity } from "./issuance.ts";
+import { decodePem, encodePem, pemBlocks } from "./pem.ts";
 import { readPrivateFile, writePrivateFileOnce } from "./private_file.ts";
 import { parseIdentity } from "./spiffe.ts";
-import {
-  certificatePem,
-  type Issuer,
-  keyIdentifier,
-  leafCertificate,
-  rootCertificate,
-  subjectName,
-  subjectPublicKey,
-  type Validity,
-} from "./x509.ts";
 
 export interface EmbeddedCaOptions {
   /** Holds the root; made with mode 0700 if missing. */
@@ -41,10 +31,9 @@ const BACKDATE_MS = 120_000;
 /** Key and certificate of the root in one file, so that there is never one without the other. */
 const ROOT_FILE = "root.pem";
 
-/** /var/lib/ambient/ca for root, the XDG state directory for others. */
-export function defaultCaDirectory(env: Record<string, string | undefined> = process.env): string {
-  if (process.geteuid?.() === 0) return "/var/lib/ambient/ca";
-  return join(env.XDG_STATE_HOME || join(homedir(), ".local", "state"), "ambient", "ca");
+interface Root {
+  readonly issuer: Issuer;
+  readonly summary: CertificateSummary;
 }
 
 /**
@@ -52,120 +41,88 @@ export function defaultCaDirectory(env: Record<string, string | undefined> = pro
  * root. Leaves are signed with a new P-256 key each.
  */
 export class EmbeddedCa implements CertificateAuthority {
-  /** The root, PEM. */
-  readonly rootPem: string;
-  readonly #issuer: Issuer;
-  readonly #root: ReturnType<typeof summarizeCertificate>;
+  readonly #root: Promise<Root>;
   readonly #ttlMs: number;
   readonly #now: () => number;
 
-  private constructor(root: Root, options: EmbeddedCaOptions) {
-    this.rootPem = root.pem;
-    this.#issuer = root.issuer;
-    this.#root = summarizeCertificate(root.pem, options.directory);
+  private constructor(options: EmbeddedCaOptions) {
     this.#ttlMs = options.ttlMs ?? LEAF_TTL_MS;
     this.#now = options.now ?? Date.now;
+    this.#root = openRoot(options, this.#now());
+    this.#root.catch(() => {}); // told by rootPem and by every fetch
   }
 
-  /** Loads the root of `directory`, making it first if there is none. Throws CertificateError that names the file. */
+  /** Starts to load the root of the directory, making it first if there is none. */
   static open(options: EmbeddedCaOptions): EmbeddedCa {
-    const now = (options.now ?? Date.now)();
-    const path = join(options.directory, ROOT_FILE);
-    const text = readPrivateFile(path) ?? writePrivateFileOnce(path, () => newRoot(options.trustDomain, now));
-    return new EmbeddedCa(loadRoot(text, path, now), options);
+    return new EmbeddedCa(options);
   }
 
-  fetch(identity: string): Promise<WorkloadCertificate> {
-    try {
-      return Promise.resolve(this.issue(identity));
-    } catch (error) {
-      return Promise.reject(error);
-    }
+  /** The root as PEM, once it is there. Rejects with a CertificateError that names the file or directory at fault. */
+  async rootPem(): Promise<string> {
+    return (await this.#root).summary.pem;
   }
 
-  /** As fetch, at once; about 0.1 ms. Throws CertificateError if `identity` is no workload's SPIFFE id. */
-  issue(identity: string): WorkloadCertificate {
+  /**
+   * A new certificate; about 0.1 ms of work. Rejects with CertificateError if the root cannot be had, as rootPem, or if
+   * `identity` is no workload's SPIFFE id.
+   */
+  async fetch(identity: string): Promise<WorkloadCertificate> {
     if (parseIdentity(identity) === undefined) throw new CertificateError(`invalid spiffe identity: ${identity}`);
+    const { issuer, summary: root } = await this.#root;
     const now = this.#now();
-    if (this.#root.notAfter <= now) {
-      throw new CertificateError(`${identity}: the root expired at ${new Date(this.#root.notAfter).toISOString()}`);
+    if (root.notAfter <= now) {
+      throw new CertificateError(`${identity}: the root expired at ${new Date(root.notAfter).toISOString()}`);
     }
-    const validity = wholeSeconds(now - BACKDATE_MS, Math.min(now + this.#ttlMs, this.#root.notAfter));
-    const { publicKey, privateKey } = newKey();
-    const pem = certificatePem(leafCertificate(this.#issuer, identity, publicKey, validity));
-    const leaf = summarizeCertificate(pem, identity);
+    const validity = wholeSeconds(now - BACKDATE_MS, Math.min(now + this.#ttlMs, root.notAfter));
+    const key = await newKey();
+    const chainPem = encodePem("CERTIFICATE", await leafCertificate(issuer, identity, key.publicKey, validity));
+    const leaf = summarize(chainPem, readCertificate(chainPem, identity));
     return {
       identity,
-      keyPem: privateKeyPem(privateKey),
-      chainPem: pem,
-      rootsPem: this.rootPem,
+      keyPem: encodePem("PRIVATE KEY", key.pkcs8),
+      chainPem,
+      rootsPem: root.pem,
       notBefore: leaf.notBefore,
       notAfter: leaf.notAfter,
       serialNumber: leaf.serialNumber,
       certificates: [leaf],
-      roots: [this.#root],
+      roots: [root],
     };
   }
 }
 
-interface Root {
-  readonly pem: string;
-  readonly issuer: Issuer;
+async function openRoot({ directory, trustDomain }: EmbeddedCaOptions, now: number): Promise<Root> {
+  const text = readPrivateFile(directory, ROOT_FILE) ??
+    writePrivateFileOnce(directory, ROOT_FILE, await newRoot(trustDomain, now));
+  return await loadRoot(text, `${directory}/${ROOT_FILE}`, now);
 }
 
-function newRoot(trustDomain: string, now: number): string {
-  const key = newKey();
+async function newRoot(trustDomain: string, now: number): Promise<string> {
+  const key = await newKey();
   const validity = wholeSeconds(now - BACKDATE_MS, now + ROOT_TTL_MS);
-  return privateKeyPem(key.privateKey) + certificatePem(rootCertificate(trustDomain, key, validity));
+  const certificate = await rootCertificate(trustDomain, key, validity);
+  return encodePem("PRIVATE KEY", key.pkcs8) + encodePem("CERTIFICATE", certificate);
 }
 
-function loadRoot(text: string, path: string, now: number): Root {
-  const [keyPem] = text.match(/-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----/) ?? [];
-  const [pem] = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/) ?? [];
+async function loadRoot(text: string, path: string, now: number): Promise<Root> {
+  const [keyPem] = pemBlocks("PRIVATE KEY", text);
+  const [pem] = pemBlocks("CERTIFICATE", text);
   if (keyPem === undefined) throw new CertificateError(`${path}: holds no PRIVATE KEY`);
   if (pem === undefined) throw new CertificateError(`${path}: holds no CERTIFICATE`);
-  const privateKey = parsePrivateKey(keyPem, path);
-  if (privateKey.asymmetricKeyType !== "ec" || privateKey.asymmetricKeyDetails?.namedCurve !== "prime256v1") {
+  const { privateKey, publicKey } = await importKey(decodePem(keyPem) ?? new Uint8Array()).catch(() => {
     throw new CertificateError(`${path}: the private key is not a P-256 key`);
-  }
-  const certificate = parseCertificate(pem, path);
+  });
+  const certificate = readCertificate(pem, path);
   if (!certificate.ca) throw new CertificateError(`${path}: the certificate is not a CA's`);
-  if (!certificate.checkPrivateKey(privateKey)) {
+  if (!sameBytes(certificate.publicKey, publicKey)) {
     throw new CertificateError(`${path}: the private key is not the certificate's`);
   }
-  if (!certificate.verify(certificate.publicKey)) {
-    throw new CertificateError(`${path}: the certificate is not self-signed`);
-  }
-  const notAfter = Date.parse(certificate.validTo);
+  const { notAfter, subject } = certificate;
   if (notAfter <= now) {
-    throw new CertificateError(
-      `${path}: the root expired at ${new Date(notAfter).toISOString()}; remove it to make a new one`,
-    );
+    const ended = new Date(notAfter).toISOString();
+    throw new CertificateError(`${path}: the root expired at ${ended}; remove it to make a new one`);
   }
-  return {
-    pem,
-    issuer: {
-      subject: subjectName(certificate.raw),
-      keyIdentifier: keyIdentifier(subjectPublicKey(certificate.publicKey)),
-      privateKey,
-    },
-  };
-}
-
-function parsePrivateKey(pem: string, path: string): KeyObject {
-  try {
-    return createPrivateKey(pem);
-  } catch (error) {
-    throw new CertificateError(`${path}: unreadable private key: ${error instanceof Error ? error.message : error}`);
-  }
-}
-
-function newKey(): { publicKey: KeyObject; privateKey: KeyObject } {
-  return generateKeyPairSync("ec", { namedCurve: "P-256" });
-}
-
-function privateKeyPem(key: KeyObject): string {
-  return key.export({ type: "pkcs8", format: "pem" }).toString();
+  return { issuer: { subject, publicKey, privateKey }, summary: summarize(pem, certificate) };
 }
 
 /** Certificates keep no milliseconds: what is said of them must not differ from what they hold. */

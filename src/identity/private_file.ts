@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import {
   closeSync,
   constants,
@@ -13,7 +12,6 @@ import {
   statSync,
   writeSync,
 } from "node:fs";
-import { dirname } from "node:path";
 import process from "node:process";
 import { CertificateError } from "./certificate.ts";
 
@@ -24,11 +22,12 @@ const NOT_OWNER = 0o077;
  * Text of a file that only this user may read, in a directory that only this user may enter; undefined if the file or
  * the directory is missing. Throws CertificateError that names the file or directory whose owner or mode is wrong.
  */
-export function readPrivateFile(path: string): string | undefined {
-  const directory = statOf(dirname(path));
-  if (directory === undefined) return undefined;
-  if (!directory.isDirectory()) throw new CertificateError(`${dirname(path)}: not a directory`);
-  requirePrivate(dirname(path), directory, "0700");
+export function readPrivateFile(directory: string, name: string): string | undefined {
+  const stats = statOf(directory);
+  if (stats === undefined) return undefined;
+  if (!stats.isDirectory()) throw new CertificateError(`${directory}: not a directory`);
+  requirePrivate(directory, stats, "0700");
+  const path = `${directory}/${name}`;
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
@@ -52,13 +51,14 @@ export function readPrivateFile(path: string): string | undefined {
  * Makes a private file whole or not at all, and returns what it holds: of several processes that do so at once one
  * wins, and all get the winner's text. Throws CertificateError that names the file.
  */
-export function writePrivateFileOnce(path: string, make: () => string): string {
-  const temporary = `${path}.${process.pid}.${randomBytes(6).toString("hex")}`;
+export function writePrivateFileOnce(directory: string, name: string, content: string): string {
+  const path = `${directory}/${name}`;
+  const temporary = `${path}.${process.pid}.${crypto.randomUUID()}`;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
     const fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
     try {
-      writeSync(fd, make());
+      writeSync(fd, content);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -69,7 +69,7 @@ export function writePrivateFileOnce(path: string, make: () => string): string {
   } finally {
     rmSync(temporary, { force: true });
   }
-  const text = readPrivateFile(path);
+  const text = readPrivateFile(directory, name);
   if (text === undefined) throw new CertificateError(`${path}: removed while it was made`);
   return text;
 }

@@ -1,5 +1,5 @@
 import type { X509Certificate } from "node:crypto";
-import { DerError, type Identity, parseIdentity, subjectAltNameUris } from "../identity/mod.ts";
+import { DerError, type Identity, parseCertificate, parseIdentity } from "../identity/mod.ts";
 
 /** Who the peer is, or why it may not talk to us. */
 export type PeerVerdict = { readonly ok: true; readonly identity: string } | {
@@ -73,7 +73,7 @@ function spiffeNames(socket: PeerSocket): string[] | string {
   const certificate = socket.getPeerX509Certificate();
   if (certificate === undefined) return "peer presented no certificate";
   try {
-    return subjectAltNameUris(certificate.raw).filter((uri) => parseIdentity(uri) !== undefined);
+    return parseCertificate(certificate.raw).uris.filter((uri) => parseIdentity(uri) !== undefined);
   } catch (error) {
     if (error instanceof DerError) return `unreadable peer certificate: ${error.message}`;
     throw error;

@@ -1,14 +1,24 @@
 import { Buffer } from "node:buffer";
 import { describe, expect, test } from "bun:test";
-import { DerError, DerReader, element, oid, sequence, TAG, time, unsignedInteger } from "../../src/identity/der.ts";
+import {
+  DerError,
+  DerReader,
+  element,
+  objectIdentifier,
+  OID,
+  sequence,
+  TAG,
+  time,
+  unsignedInteger,
+} from "../../src/identity/der.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 const bytes = (text: string) => Uint8Array.from(Buffer.from(text, "hex"));
 
 describe("writing DER", () => {
   test("object identifiers", () => {
-    expect(hex(oid("1.2.840.10045.4.3.2"))).toBe("06082a8648ce3d040302");
-    expect(hex(oid("2.5.29.17"))).toBe("0603551d11");
+    expect(hex(objectIdentifier(OID.ecdsaWithSha256))).toBe("06082a8648ce3d040302");
+    expect(hex(objectIdentifier(OID.subjectAltName))).toBe("0603551d11");
   });
 
   test("integers are the shortest form and stay positive", () => {
@@ -34,7 +44,9 @@ describe("writing DER", () => {
 
 describe("reading DER", () => {
   test("walks what was written", () => {
-    const reader = new DerReader(sequence(oid("2.5.4.10"), unsignedInteger(bytes("05")))).enter(TAG.sequence);
+    const reader = new DerReader(sequence(objectIdentifier(OID.organizationName), unsignedInteger(bytes("05")))).enter(
+      TAG.sequence,
+    );
     expect(hex(reader.read(TAG.oid))).toBe("55040a");
     expect(reader.nextTag).toBe(TAG.integer);
     expect(hex(reader.read())).toBe("05");

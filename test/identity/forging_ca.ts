@@ -10,30 +10,32 @@ export class ForgingCa {
   readonly caDirectory = join(this.directory, "ca");
   readonly ca = EmbeddedCa.open({ directory: this.caDirectory, trustDomain: "cluster.local" });
 
-  issue(identity: string): WorkloadCertificate {
-    return this.ca.issue(identity);
+  issue(identity: string): Promise<WorkloadCertificate> {
+    return this.ca.fetch(identity);
   }
 
   /** A certificate of one hour that began `startMs` from now. */
-  issueAt(identity: string, startMs: number): WorkloadCertificate {
+  issueAt(identity: string, startMs: number): Promise<WorkloadCertificate> {
     const now = () => Date.now() + startMs;
     return EmbeddedCa.open({ directory: this.caDirectory, trustDomain: "cluster.local", ttlMs: 3600_000, now })
-      .issue(identity);
+      .fetch(identity);
   }
 
   /** A certificate signed by openssl, with the extensions as lines of its configuration file. */
-  forge(extensions: string[]): WorkloadCertificate {
+  async forge(extensions: string[]): Promise<WorkloadCertificate> {
+    const issued = await this.issue("spiffe://cluster.local/ns/forged/sa/forged");
     const root = join(this.caDirectory, "root.pem");
-    return { ...this.issue("spiffe://cluster.local/ns/forged/sa/forged"), ...this.#sign(extensions, root, root) };
+    return { ...issued, ...this.#sign(extensions, root, root) };
   }
 
   /** A certificate signed by an intermediate CA; its chain holds both. */
-  issueBelowIntermediate(identity: string): WorkloadCertificate {
+  async issueBelowIntermediate(identity: string): Promise<WorkloadCertificate> {
+    const issued = await this.issue(identity);
     const root = join(this.caDirectory, "root.pem");
     const above = this.#sign(["basicConstraints = critical,CA:TRUE", "keyUsage = critical,keyCertSign"], root, root);
     const [certificate, key] = [this.#write("middle.pem", above.chainPem), this.#write("middle.key", above.keyPem)];
     const leaf = this.#sign([`subjectAltName = critical,URI:${identity}`], certificate, key);
-    return { ...this.issue(identity), ...leaf, chainPem: leaf.chainPem + above.chainPem };
+    return { ...issued, ...leaf, chainPem: leaf.chainPem + above.chainPem };
   }
 
   remove(): void {

@@ -3,4 +3,4 @@ import process from "node:process";
 import { EmbeddedCa } from "../../src/identity/mod.ts";
 
 const [directory = ""] = process.argv.slice(2);
-process.stdout.write(EmbeddedCa.open({ directory, trustDomain: "cluster.local" }).rootPem);
+process.stdout.write(await EmbeddedCa.open({ directory, trustDomain: "cluster.local" }).rootPem());

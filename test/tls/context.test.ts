@@ -49,7 +49,7 @@ async function helloOf(tls: TlsContext): Promise<ClientHello> {
 
 describe("the client's hello", () => {
   test("is TLS 1.3 with h2, our groups, no SNI and no ticket", async () => {
-    const hello = await helloOf(clientContext(mesh.issue(CLIENT), DEFAULT_TLS_POLICY));
+    const hello = await helloOf(clientContext(await mesh.issue(CLIENT), DEFAULT_TLS_POLICY));
     expect(hello.versions).toEqual([0x304]);
     expect(hello.alpn).toEqual(["h2"]);
     expect(hello.groups).toEqual([GROUP.x25519, GROUP.p256, GROUP.p384, GROUP.x25519mlkem768]);
@@ -60,14 +60,14 @@ describe("the client's hello", () => {
   });
 
   test("has only the hybrid group for post-quantum compliance, and TLS 1.3 whatever else is enabled", async () => {
-    const hello = await helloOf(clientContext(mesh.issue(CLIENT), { tls12: true, pqc: true }));
+    const hello = await helloOf(clientContext(await mesh.issue(CLIENT), { tls12: true, pqc: true }));
     expect(hello.groups).toEqual([GROUP.x25519mlkem768]);
     expect(hello.keyShares).toEqual([GROUP.x25519mlkem768]);
     expect(hello.versions).toEqual([0x304]);
   });
 
   test("offers TLS 1.2 with ECDHE and AES-GCM only where that is enabled", async () => {
-    const hello = await helloOf(clientContext(mesh.issue(CLIENT), TLS12));
+    const hello = await helloOf(clientContext(await mesh.issue(CLIENT), TLS12));
     expect(hello.versions).toEqual([0x304, 0x303]);
     const suites = hello.cipherSuites.filter((suite) => suite >> 8 !== 0x13);
     expect(suites).toEqual([0xc02c, 0xc02b, 0xc030, 0xc02f]);
@@ -77,8 +77,8 @@ describe("the client's hello", () => {
 describe("policies meet", () => {
   const versionOf = async (server: TlsPolicy, client: TlsPolicy, change: Partial<TlsContext> = {}) => {
     const outcome = await encounter(
-      { tls: serverContext(mesh.issue(SERVER), server), judge: atServer },
-      { tls: { ...clientContext(mesh.issue(CLIENT), client), ...change }, judge: atClient },
+      { tls: serverContext(await mesh.issue(SERVER), server), judge: atServer },
+      { tls: { ...clientContext(await mesh.issue(CLIENT), client), ...change }, judge: atClient },
     );
     return outcome.server.verdict?.ok ? outcome.server.version : "refused";
   };
@@ -100,8 +100,8 @@ describe("policies meet", () => {
 });
 
 describe("contexts", () => {
-  test("are made once for a certificate and a policy", () => {
-    const certificate = mesh.issue(SERVER);
+  test("are made once for a certificate and a policy", async () => {
+    const certificate = await mesh.issue(SERVER);
     expect(serverContext(certificate, DEFAULT_TLS_POLICY)).toBe(serverContext(certificate, { ...DEFAULT_TLS_POLICY }));
     expect(clientContext(certificate, DEFAULT_TLS_POLICY)).toBe(clientContext(certificate, DEFAULT_TLS_POLICY));
     expect(serverContext(certificate, PQC)).not.toBe(serverContext(certificate, DEFAULT_TLS_POLICY));
@@ -110,7 +110,7 @@ describe("contexts", () => {
   });
 
   test("rotate under a listener: new connections see the new certificate, the old one goes on", async () => {
-    let current = mesh.issue(SERVER);
+    let current = await mesh.issue(SERVER);
     const serials: (string | undefined)[] = [];
     const echo: Bun.SocketHandler = {
       data(socket, bytes) {
@@ -126,7 +126,7 @@ describe("contexts", () => {
       await Bun.connect({
         hostname: "127.0.0.1",
         port: listener.port,
-        tls: clientContext(mesh.issue(CLIENT), DEFAULT_TLS_POLICY),
+        tls: clientContext(await mesh.issue(CLIENT), DEFAULT_TLS_POLICY),
         socket: {
           handshake(socket) {
             serials.push(BigInt(`0x${socket.getPeerX509Certificate().serialNumber}`).toString());
@@ -151,7 +151,7 @@ describe("contexts", () => {
     };
     const before = await connect();
     const old = current;
-    current = mesh.issue(SERVER);
+    current = await mesh.issue(SERVER);
     const after = await connect();
     expect(serials).toEqual([old.serialNumber, current.serialNumber]);
     expect(await before.ask("still here")).toBe("still here");
@@ -173,8 +173,8 @@ test("a socket that is paused until its certificate is there loses nothing", asy
     socket: {
       open(socket) {
         socket.pause();
-        greeted.then(() => {
-          const tls = serverContext(mesh.issue(SERVER), DEFAULT_TLS_POLICY);
+        greeted.then(() => mesh.issue(SERVER)).then((certificate) => {
+          const tls = serverContext(certificate, DEFAULT_TLS_POLICY);
           const options = { isServer: true, tls, socket: server.handlers() };
           socket.upgradeTLS(options);
         });
@@ -187,7 +187,7 @@ test("a socket that is paused until its certificate is there loses nothing", asy
     hostname: "127.0.0.1",
     port: listener.port,
     allowHalfOpen: true,
-    tls: clientContext(mesh.issue(CLIENT), DEFAULT_TLS_POLICY),
+    tls: clientContext(await mesh.issue(CLIENT), DEFAULT_TLS_POLICY),
     socket: {
       ...handlers,
       open() {

@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "bun:test";
-import { parseIdentity, splitPem, type WorkloadCertificate } from "../../src/identity/mod.ts";
+import { parseIdentity, pemBlocks, type WorkloadCertificate } from "../../src/identity/mod.ts";
 import { clientContext, DEFAULT_TLS_POLICY, serverContext, verifyClient, verifyServer } from "../../src/tls/mod.ts";
 import { ForgingCa } from "../identity/forging_ca.ts";
 import { listen, Observer, type Side } from "./encounter.ts";
@@ -11,6 +11,7 @@ const SERVER = "spiffe://cluster.local/ns/default/sa/server";
 const CLIENT = "spiffe://cluster.local/ns/default/sa/client";
 
 const mesh = new ForgingCa();
+const meshRoot = await mesh.ca.rootPem();
 const stranger = new ForgingCa();
 afterAll(() => {
   mesh.remove();
@@ -23,14 +24,14 @@ function files(name: string, certificate: WorkloadCertificate): string[] {
   const path = (kind: string) => join(mesh.directory, `${name}.${kind}`);
   writeFileSync(path("crt"), certificate.chainPem);
   writeFileSync(path("key"), certificate.keyPem);
-  writeFileSync(path("roots"), mesh.ca.rootPem);
+  writeFileSync(path("roots"), meshRoot);
   return ["-cert", path("crt"), "-key", path("key"), "-CAfile", path("roots")];
 }
 
 /** Runs `openssl s_client` against our server: it sends a line of six bytes and gets one. */
 async function sClient(...args: string[]) {
   const observer = new Observer((socket, ok, error) => verifyClient(socket, ok, error, own), Buffer.from("seen.\n"));
-  const listener = listen(serverContext(mesh.issue(SERVER), DEFAULT_TLS_POLICY), observer.handlers());
+  const listener = listen(serverContext(await mesh.issue(SERVER), DEFAULT_TLS_POLICY), observer.handlers());
   const command = ["openssl", "s_client", "-connect", `127.0.0.1:${listener.port}`, "-verify_return_error", "-quiet"];
   const run = Bun.spawn([...command, ...args], { stdin: new Blob(["hello\n"]), stdout: "pipe", stderr: "pipe" });
   const [output, complaint] = await Promise.all([run.stdout.text(), run.stderr.text(), observer.closed]);
@@ -41,7 +42,7 @@ async function sClient(...args: string[]) {
 
 describe("openssl as the client", () => {
   test("with a good certificate is served", async () => {
-    const { side, answered } = await sClient(...files("client", mesh.issue(CLIENT)), "-alpn", "h2");
+    const { side, answered } = await sClient(...files("client", await mesh.issue(CLIENT)), "-alpn", "h2");
     expect(side).toMatchObject({ verdict: { ok: true, identity: CLIENT }, alpn: "h2", received: 6 });
     expect(answered).toBe(true);
   });
@@ -54,7 +55,7 @@ describe("openssl as the client", () => {
     ] as const
   ) {
     test(`with a certificate ${what} is not heard`, async () => {
-      const { side, answered } = await sClient(...files("client", certificate()));
+      const { side, answered } = await sClient(...files("client", await certificate()));
       expect(side).toMatchObject({ handshake, verdict: { ok: false }, received: 0 });
       expect(answered).toBe(false);
     });
@@ -71,7 +72,7 @@ describe("openssl as the client", () => {
     test(`${what} gets ${alert}`, async () => {
       const certificate = what === "without a certificate"
         ? ["-CAfile", join(mesh.directory, "ca", "root.pem")]
-        : files("client", mesh.issue(CLIENT));
+        : files("client", await mesh.issue(CLIENT));
       const { side, complaint } = await sClient(...certificate, ...args);
       expect(side).toMatchObject({ verdict: { ok: false }, received: 0 });
       expect(complaint).toContain(alert);
@@ -80,7 +81,7 @@ describe("openssl as the client", () => {
 
   test("with P-256 or P-384 only is served", async () => {
     for (const group of ["P-256", "P-384"]) {
-      const { side } = await sClient(...files("client", mesh.issue(CLIENT)), "-groups", group);
+      const { side } = await sClient(...files("client", await mesh.issue(CLIENT)), "-groups", group);
       expect(side.verdict).toEqual({ ok: true, identity: CLIENT });
     }
   });
@@ -88,7 +89,7 @@ describe("openssl as the client", () => {
   test("gets no session that it could resume", async () => {
     const session = join(mesh.directory, "session");
     rmSync(session, { force: true });
-    const client = files("client", mesh.issue(CLIENT));
+    const client = files("client", await mesh.issue(CLIENT));
     const { side, answered } = await sClient(...client, "-sess_out", session);
     expect(side.verdict).toEqual({ ok: true, identity: CLIENT });
     expect(answered).toBe(true);
@@ -109,7 +110,7 @@ async function sServer(...args: string[]): Promise<Side> {
       hostname: "127.0.0.1",
       port: await portOf(run.stdout),
       allowHalfOpen: true,
-      tls: clientContext(mesh.issue(CLIENT), DEFAULT_TLS_POLICY),
+      tls: clientContext(await mesh.issue(CLIENT), DEFAULT_TLS_POLICY),
       socket: observer.handlers(),
     });
     await observer.closed;
@@ -135,7 +136,7 @@ describe("openssl as the server", () => {
   const demand = ["-Verify", "3", "-verify_return_error"];
 
   test("that demands our certificate is talked to", async () => {
-    const side = await sServer(...files("server", mesh.issue(SERVER)), ...demand, "-alpn", "h2");
+    const side = await sServer(...files("server", await mesh.issue(SERVER)), ...demand, "-alpn", "h2");
     expect(side).toMatchObject({
       verdict: { ok: true, identity: SERVER },
       alpn: "h2",
@@ -145,8 +146,8 @@ describe("openssl as the server", () => {
   });
 
   test("with a chain through an intermediate CA is talked to", async () => {
-    const certificate = mesh.issueBelowIntermediate(SERVER);
-    const [leaf = "", above = ""] = splitPem(certificate.chainPem);
+    const certificate = await mesh.issueBelowIntermediate(SERVER);
+    const [leaf = "", above = ""] = pemBlocks("CERTIFICATE", certificate.chainPem);
     const args = files("server", { ...certificate, chainPem: leaf });
     const chain = join(mesh.directory, "server.chain");
     writeFileSync(chain, above);
@@ -155,8 +156,8 @@ describe("openssl as the server", () => {
   });
 
   test("without the intermediate certificate gets nothing", async () => {
-    const certificate = mesh.issueBelowIntermediate(SERVER);
-    const [leaf = ""] = splitPem(certificate.chainPem);
+    const certificate = await mesh.issueBelowIntermediate(SERVER);
+    const [leaf = ""] = pemBlocks("CERTIFICATE", certificate.chainPem);
     const side = await sServer(...files("server", { ...certificate, chainPem: leaf }));
     expect(side).toMatchObject({
       handshake: "false UNABLE_TO_VERIFY_LEAF_SIGNATURE",
@@ -166,20 +167,20 @@ describe("openssl as the server", () => {
   });
 
   test("of another CA, expired or with another name gets nothing", async () => {
-    const other = await sServer(...files("server", stranger.issue(SERVER)));
+    const other = await sServer(...files("server", await stranger.issue(SERVER)));
     expect(other).toMatchObject({
       handshake: "false UNABLE_TO_VERIFY_LEAF_SIGNATURE",
       verdict: { ok: false },
       received: 0,
     });
-    const expired = await sServer(...files("server", mesh.issueAt(SERVER, -7200_000)));
+    const expired = await sServer(...files("server", await mesh.issueAt(SERVER, -7200_000)));
     expect(expired).toMatchObject({ handshake: "false CERT_HAS_EXPIRED", verdict: { ok: false }, received: 0 });
-    const named = await sServer(...files("server", mesh.issue(CLIENT)));
+    const named = await sServer(...files("server", await mesh.issue(CLIENT)));
     expect(named).toMatchObject({ verdict: { ok: false }, received: 0 });
   });
 
   test("with TLS 1.2 only gets nothing", async () => {
-    const side = await sServer(...files("server", mesh.issue(SERVER)), "-tls1_2");
+    const side = await sServer(...files("server", await mesh.issue(SERVER)), "-tls1_2");
     expect(side).toMatchObject({ handshake: "false EPROTO", verdict: { ok: false }, received: 0 });
   });
 });

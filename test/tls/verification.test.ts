@@ -16,6 +16,7 @@ const CLIENT = "spiffe://cluster.local/ns/default/sa/client";
 const HOUR = 3600_000;
 
 const mesh = new ForgingCa();
+const meshRoot = await mesh.ca.rootPem();
 const stranger = new ForgingCa();
 afterAll(() => {
   mesh.remove();
@@ -26,19 +27,20 @@ const own = parseIdentity(SERVER) ?? { trustDomain: "", namespace: "", serviceAc
 const trustOwnDomain: Judge = (socket, ok, error) => verifyClient(socket, ok, error, own);
 const expect1: Judge = (socket, ok, error) => verifyServer(socket, ok, error, [SERVER]);
 
-/** The same certificate and key, but with the mesh's roots as what it trusts. */
-const amongUs = (certificate: WorkloadCertificate): WorkloadCertificate => ({
-  ...certificate,
-  rootsPem: mesh.ca.rootPem,
-});
-const forge = (...extensions: string[]) => mesh.forge(extensions);
+type Issued = WorkloadCertificate | Promise<WorkloadCertificate>;
 
-function meet(
-  certificates: { server?: WorkloadCertificate; client?: WorkloadCertificate },
+const forge = (...extensions: string[]) => mesh.forge(extensions);
+/** A certificate of another CA, in hands that trust the mesh's roots. */
+const strange = async (identity: string) => ({ ...await stranger.issue(identity), rootsPem: meshRoot });
+
+async function meet(
+  certificates: { server?: Issued; client?: Issued },
   change: { server?: Partial<TlsContext>; client?: Partial<TlsContext>; judge?: Judge } = {},
 ): Promise<{ server: Side; client: Side }> {
-  const server = { ...serverContext(certificates.server ?? mesh.issue(SERVER), DEFAULT_TLS_POLICY), ...change.server };
-  const client = { ...clientContext(certificates.client ?? mesh.issue(CLIENT), DEFAULT_TLS_POLICY), ...change.client };
+  const atServer = await (certificates.server ?? mesh.issue(SERVER));
+  const atClient = await (certificates.client ?? mesh.issue(CLIENT));
+  const server = { ...serverContext(atServer, DEFAULT_TLS_POLICY), ...change.server };
+  const client = { ...clientContext(atClient, DEFAULT_TLS_POLICY), ...change.client };
   return encounter({ tls: server, judge: trustOwnDomain }, { tls: client, judge: change.judge ?? expect1 });
 }
 
@@ -56,7 +58,7 @@ test("a good client and a good server accept each other and talk", async () => {
 
 describe("the server gets no byte of a client", () => {
   const refused = async (
-    client: WorkloadCertificate,
+    client: Issued,
     handshake: string,
     reason: string | RegExp,
     change: Partial<TlsContext> = {},
@@ -71,7 +73,7 @@ describe("the server gets no byte of a client", () => {
 
   test("of another CA", async () => {
     const { client } = await refused(
-      amongUs(stranger.issue(CLIENT)),
+      strange(CLIENT),
       "true UNABLE_TO_VERIFY_LEAF_SIGNATURE",
       "UNABLE_TO_VERIFY_LEAF_SIGNATURE: ",
     );
@@ -93,9 +95,9 @@ describe("the server gets no byte of a client", () => {
     ));
 
   test("without a certificate, which is told so by an alert", async () => {
-    const { key: _key, cert: _cert, ...bare } = clientContext(mesh.issue(CLIENT), DEFAULT_TLS_POLICY);
+    const { key: _key, cert: _cert, ...bare } = clientContext(await mesh.issue(CLIENT), DEFAULT_TLS_POLICY);
     const { server, client } = await encounter(
-      { tls: serverContext(mesh.issue(SERVER), DEFAULT_TLS_POLICY), judge: trustOwnDomain },
+      { tls: serverContext(await mesh.issue(SERVER), DEFAULT_TLS_POLICY), judge: trustOwnDomain },
       { tls: bare, judge: expect1 },
     );
     expect(server.handshake).toBe("false EPROTO");
@@ -121,7 +123,10 @@ describe("the server gets no byte of a client", () => {
   });
 
   test("that speaks TLS 1.2", () =>
-    refused(mesh.issue(CLIENT), "false EPROTO", "UNSUPPORTED_PROTOCOL", { minVersion: 0x303, maxVersion: 0x303 }));
+    refused(mesh.issue(CLIENT), "false EPROTO", "UNSUPPORTED_PROTOCOL", {
+      minVersion: 0x303,
+      maxVersion: 0x303,
+    }));
 
   test("that offers another ALPN only", () =>
     refused(mesh.issue(CLIENT), "false EPROTO", "NO_APPLICATION_PROTOCOL", { ALPNProtocols: "\x08http/1.1" }));
@@ -132,9 +137,9 @@ describe("the server gets no byte of a client", () => {
 
 describe("the server accepts a client", () => {
   test("that offers no ALPN", async () => {
-    const { ALPNProtocols: _alpn, ...tls } = clientContext(mesh.issue(CLIENT), DEFAULT_TLS_POLICY);
+    const { ALPNProtocols: _alpn, ...tls } = clientContext(await mesh.issue(CLIENT), DEFAULT_TLS_POLICY);
     const { server } = await encounter(
-      { tls: serverContext(mesh.issue(SERVER), DEFAULT_TLS_POLICY), judge: trustOwnDomain },
+      { tls: serverContext(await mesh.issue(SERVER), DEFAULT_TLS_POLICY), judge: trustOwnDomain },
       { tls, judge: expect1 },
     );
     expect(server).toMatchObject({ verdict: { ok: true, identity: CLIENT }, alpn: "false", received: MESSAGE.length });
@@ -149,13 +154,13 @@ describe("the server accepts a client", () => {
   test("below an intermediate CA, and below the second of two roots", async () => {
     const { server } = await meet({ client: mesh.issueBelowIntermediate(CLIENT) });
     expect(server.verdict).toEqual({ ok: true, identity: CLIENT });
-    const both = { ...mesh.issue(SERVER), rootsPem: stranger.ca.rootPem + mesh.ca.rootPem };
+    const both = { ...await mesh.issue(SERVER), rootsPem: await stranger.ca.rootPem() + meshRoot };
     expect((await meet({ server: both })).server.verdict).toEqual({ ok: true, identity: CLIENT });
   });
 });
 
 describe("the client sends no byte to a server", () => {
-  const refused = async (server: WorkloadCertificate, handshake: string, reason: string, judge: Judge = expect1) => {
+  const refused = async (server: Issued, handshake: string, reason: string, judge: Judge = expect1) => {
     const outcome = await meet({ server }, { judge });
     expect(outcome.client.handshake).toBe(handshake);
     expect(reasonOf(outcome.client)).toStartWith(reason);
@@ -166,7 +171,7 @@ describe("the client sends no byte to a server", () => {
 
   test("of another CA", () =>
     refused(
-      amongUs(stranger.issue(SERVER)),
+      strange(SERVER),
       "false UNABLE_TO_VERIFY_LEAF_SIGNATURE",
       "UNABLE_TO_VERIFY_LEAF_SIGNATURE: ",
     ));
