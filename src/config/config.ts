@@ -109,6 +109,8 @@ export interface ZtunnelConfig {
   readonly workerThreads: number;
   readonly poolMaxStreamsPerConnection: number;
   readonly poolUnusedReleaseTimeout: number;
+  /** AMBIENT_IDLE_TIMEOUT, ours: a connection without a byte in either direction ends after this long; undefined: never. */
+  readonly idleTimeout: number | undefined;
   readonly streamWindow: number;
   readonly connectionWindow: number;
   readonly frameSize: number;

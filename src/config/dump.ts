@@ -62,6 +62,7 @@ export function dumpConfig(config: ZtunnelConfig): { readonly [key: string]: Jso
     packetMark: config.packetMark ?? null,
     poolMaxStreamsPerConn: config.poolMaxStreamsPerConnection,
     poolUnusedReleaseTimeout: duration(config.poolUnusedReleaseTimeout),
+    idleTimeout: config.idleTimeout === undefined ? null : duration(config.idleTimeout),
     preferedServiceNamespace: config.preferredServiceNamespace ?? null,
     proxy: config.proxy,
     proxyArgs: "",

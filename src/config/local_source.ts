@@ -7,7 +7,7 @@
  */
 import { type FSWatcher, watch } from "node:fs";
 import { readFile, realpath } from "node:fs/promises";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import { parseLocalText } from "./local_child.ts";
 import type { DocumentError, DocumentResult, DocumentWarning, LocalDocument } from "./local_document.ts";
 
@@ -36,6 +36,8 @@ export class LocalSource {
   readonly #watchers = new Map<string, FSWatcher>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #text: string | undefined;
+  /** Name of the file that the path finally leads to. */
+  #realName: string | undefined;
   /** `reading` with `changed`: something happened meanwhile, so read once more. */
   #state: "idle" | "reading" | "closed" = "idle";
   #changed = false;
@@ -64,7 +66,9 @@ export class LocalSource {
   async #follow(): Promise<void> {
     const directories = new Set([dirname(this.#path)]);
     try {
-      directories.add(dirname(await realpath(this.#path)));
+      const real = await realpath(this.#path);
+      directories.add(dirname(real));
+      this.#realName = basename(real);
     } catch {
       // The file is not there now; its directory tells when it comes.
     }
@@ -81,7 +85,9 @@ export class LocalSource {
 
   #watch(directory: string): void {
     try {
-      const watcher = watch(directory, { persistent: false }, () => this.#touched());
+      const watcher = watch(directory, { persistent: false }, (_, name) => {
+        if (this.#concerns(name)) this.#touched();
+      });
       // A directory that goes away takes its watcher along; the next event finds the new one.
       watcher.on("error", () => {
         watcher.close();
@@ -92,6 +98,12 @@ export class LocalSource {
     } catch (error) {
       this.#fail(`cannot watch ${directory}: ${(error as Error).message}`);
     }
+  }
+
+  /** Whether an event of this name can mean our file: other files of the directory, logs say, may change all the time. */
+  #concerns(name: string | null): boolean {
+    // A mounted ConfigMap is swapped by its `..data` link.
+    return name === null || name === basename(this.#path) || name === this.#realName || name.startsWith("..");
   }
 
   #touched(): void {

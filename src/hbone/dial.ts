@@ -1,6 +1,7 @@
 import type { CertificateCache, WorkloadCertificate } from "../identity/mod.ts";
 import { closeFd, connectTcp, peerAddress, SystemError } from "../linux/mod.ts";
 import { errorCode, osErrorText } from "../net/os_error.ts";
+import { surfaceBug } from "../net/surface.ts";
 import { CONNECT_TIMEOUT_MS, type DialOptions } from "../net/tcp.ts";
 import { clientContext, type TlsPolicy, verifyServer } from "../tls/mod.ts";
 import { type ConnectFailure, connectFailure } from "./failure.ts";
@@ -161,6 +162,7 @@ const tunnelHandlers: Bun.SocketHandler<TunnelData> = {
     else socket.data.closed(error);
   },
   error(socket, error) {
+    surfaceBug(error);
     if (socket.data instanceof HboneTransport) socket.data.close();
     else socket.data.fail(connectFailure(`io error: ${error.message}`));
   },

@@ -3,6 +3,7 @@ import { formatIdentity, type Identity, parseIdentity, type WorkloadCertificate 
 import { localAddress, peerAddress } from "../linux/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
 import { errorCode, osErrorText } from "../net/os_error.ts";
+import { surfaceBug } from "../net/surface.ts";
 import { adoptListener } from "../net/tcp.ts";
 import { serverContext, type TlsPolicy, verifyClient } from "../tls/mod.ts";
 import {
@@ -129,6 +130,7 @@ export class HboneServer implements TransportOwner {
 
   onTransportClosed(transport: HboneTransport): void {
     this.#transports.delete(transport);
+    this.#options.onSocketClosed();
     if (this.#transports.size === 0) this.#emptied?.();
   }
 }
@@ -156,6 +158,7 @@ class Handshake {
     this.#local = local ?? NOWHERE;
     if (peer === undefined || local === undefined) {
       this.#state = "finished"; // reset before it was accepted
+      options.onSocketClosed();
       socket.end();
       return;
     }
@@ -222,6 +225,7 @@ class Handshake {
 
   #report(text: string): void {
     this.#finish();
+    this.#options.onSocketClosed();
     this.#options.onRefused(this.#peer, this.#local, text);
   }
 
@@ -229,10 +233,6 @@ class Handshake {
     this.#state = "finished";
     clearTimeout(this.#timer);
     this.#server.ended(this);
-  }
-
-  get options(): HboneServerOptions {
-    return this.#options;
   }
 }
 
@@ -261,6 +261,7 @@ const serverHandlers: Bun.SocketHandler<ServerData> = {
     else socket.data.closed(error);
   },
   error(socket, error) {
+    surfaceBug(error);
     if (socket.data instanceof HboneTransport) socket.data.close();
     else socket.data.fail(`tls handshake error: ${error.message}`);
   },

@@ -1,6 +1,7 @@
 import { type ConnectOptions, connectTcp, errnoName, peerAddress, socketError, SystemError } from "../linux/mod.ts";
 import type { SocketAddress } from "./address.ts";
 import { errorCode, osErrorText } from "./os_error.ts";
+import { surfaceBug } from "./surface.ts";
 import { TcpEndpoint, type TcpSocket } from "./tcp_endpoint.ts";
 
 /** Time a TCP connect may take, ms (spec/ztunnel.md §14.4). */
@@ -98,7 +99,10 @@ const dialHandlers: Bun.SocketHandler<DialData> = {
   },
   error(socket, error) {
     if (socket.data instanceof TcpEndpoint) socket.data.broken(error);
-    else socket.data.fail(error.message);
+    else {
+      surfaceBug(error);
+      socket.data.fail(error.message);
+    }
   },
 };
 

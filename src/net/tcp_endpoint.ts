@@ -1,6 +1,7 @@
 import { Endpoint } from "./endpoint.ts";
 import { errorCode, osErrorText } from "./os_error.ts";
 import type { RelayError } from "./relay.ts";
+import { surfaceBug } from "./surface.ts";
 
 /** Bytes that an endpoint holds before it is joined; beyond this it stops reading its socket. */
 export const EARLY_BYTES_LIMIT = 64 * 1024;
@@ -151,10 +152,10 @@ export class TcpEndpoint extends Endpoint {
     this.#closed(error);
   }
 
-  /** An exception in one of our own handlers: a bug. It ends this connection only, and its log line names it. */
+  /** An error that is not the end of the socket, such as an exception in one of our own handlers. */
   broken(error: Error): void {
-    const text = `internal error: ${(error.stack ?? error.message).replaceAll(/\s*\n\s*/g, " | ")}`;
-    if (this.relay !== undefined) this.relay.cut({ text });
+    surfaceBug(error);
+    if (this.relay !== undefined) this.relay.cut({ text: `internal error: ${error.message}` });
     else this.abort();
   }
 

@@ -27,6 +27,9 @@ export abstract class Connection implements RelayOwner {
   #ends: ConnectionEnds | undefined = undefined;
   #relay: Relay | undefined = undefined;
   #failure: ConnectFailure | undefined = undefined;
+  /** Bytes in both directions when they were last looked at, and since when they are the same. */
+  #moved = 0;
+  #movedAt = this.#started;
 
   constructor(log: AccessLog, tracker: ConnectionTracker) {
     this.#log = log;
@@ -57,6 +60,19 @@ export abstract class Connection implements RelayOwner {
   protected relay(downstream: Endpoint, upstream: Endpoint): void {
     const { series } = this.#traffic as KnownTraffic;
     this.#relay = new Relay(downstream, upstream, this, series.received, series.sent);
+  }
+
+  /** Ends a connection in which no byte has moved for `limit` ms. Asked at every tick, so a byte costs nothing for it. */
+  cutIfIdle(now: number, limit: number): void {
+    const relay = this.#relay;
+    if (relay === undefined) return;
+    const moved = relay.received + relay.sent;
+    if (moved !== this.#moved) {
+      this.#moved = moved;
+      this.#movedAt = now;
+    } else if (now - this.#movedAt >= limit) {
+      this.cut({ text: "connection idle timeout", flag: "CONNECT" });
+    }
   }
 
   relayFinished(relay: Relay): void {

@@ -1,5 +1,6 @@
 import type { Pool } from "../hbone/mod.ts";
 import { peerAddress } from "../linux/mod.ts";
+import { surfaceBug } from "../net/surface.ts";
 import { adoptListener } from "../net/tcp.ts";
 import { TcpEndpoint, type TcpSocket } from "../net/tcp_endpoint.ts";
 import { OutboundConnection } from "./outbound.ts";
@@ -67,7 +68,10 @@ export function serveSocks5(
     },
     error(socket, error) {
       if (socket.data instanceof TcpEndpoint) socket.data.broken(error);
-      else socket.end();
+      else {
+        surfaceBug(error);
+        socket.end();
+      }
     },
   });
 }

@@ -1,13 +1,30 @@
 import { type ConnectFailure, connectFailure } from "../hbone/mod.ts";
 import type { MeshState } from "../mesh/mod.ts";
+import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
 import type { Connection } from "./connection.ts";
 
 const POLICY_CHANGE = "connection closed due to policy change";
 
 /** The connections of one workload: for the configuration dump, for policy changes, for draining. */
-export class ConnectionTracker {
+export class ConnectionTracker implements Ticking {
   readonly #connections = new Set<Connection>();
+  readonly #idleTimeout: number | undefined;
   #emptied: (() => void) | undefined;
+
+  /** @param idleTimeout ms after which a silent connection is cut; undefined: never */
+  constructor(idleTimeout: number | undefined) {
+    this.#idleTimeout = idleTimeout;
+    if (idleTimeout !== undefined) startTicking(this);
+  }
+
+  /** To be called when the workload is gone. */
+  close(): void {
+    stopTicking(this);
+  }
+
+  tick(now: number): void {
+    for (const connection of this.#connections) connection.cutIfIdle(now, this.#idleTimeout ?? Infinity);
+  }
 
   add(connection: Connection): void {
     this.#connections.add(connection);

@@ -14,7 +14,7 @@ export class WorkloadContext {
   readonly mark: number | undefined;
   /** The listener in the proxy's own namespace, for its own metrics port (spec/ztunnel.md §2.7). */
   readonly self: boolean;
-  readonly tracker = new ConnectionTracker();
+  readonly tracker: ConnectionTracker;
   readonly dialOptions: DialOptions;
   /** Whether the kernel lets us use a client's address toward the application; known once the listeners are there. */
   preserveSource = false;
@@ -33,6 +33,7 @@ export class WorkloadContext {
     this.mark = mark;
     this.self = self;
     const { keepAlive, userTimeoutMs } = plane;
+    this.tracker = new ConnectionTracker(plane.config.idleTimeout);
     this.dialOptions = {
       ...(namespace === undefined ? {} : { namespace }),
       ...(mark === undefined ? {} : { mark }),

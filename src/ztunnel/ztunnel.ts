@@ -12,7 +12,7 @@ import {
 } from "../config/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache, EmbeddedCa } from "../identity/mod.ts";
-import { markRefusal, raiseOpenFileLimit, releaseStartupCode, SystemError } from "../linux/mod.ts";
+import { FatalNamespaceError, markRefusal, raiseOpenFileLimit, releaseStartupCode, SystemError } from "../linux/mod.ts";
 import { MeshState, workloadIdentity } from "../mesh/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
 import {
@@ -54,8 +54,26 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
   if (config.dnsProxy) {
     scope.warn("the DNS proxy is not in this version: port 15053 is not served, so let the CNI capture no DNS");
   }
+  surviveBugs();
   const ztunnel = new Ztunnel(config);
   return await ztunnel.run();
+}
+
+/**
+ * A bug in one connection's code must not take the connections of a whole node with it: it is logged with its stack, and
+ * the rest goes on. Only a thread that is stuck in a pod's namespace ends the process, for its sockets would be made in
+ * the wrong place.
+ */
+function surviveBugs(): void {
+  const report = (error: unknown) => {
+    const { message, stack } = error instanceof Error ? error : new Error(String(error));
+    scope.error("internal error", [["error", message], ["stack", stack ?? ""]]);
+    if (!(error instanceof FatalNamespaceError)) return;
+    log.flush();
+    process.exit(1);
+  };
+  process.on("uncaughtException", report);
+  process.on("unhandledRejection", report);
 }
 
 /** The local state at the start cannot be used; the message has a line for each place. */
