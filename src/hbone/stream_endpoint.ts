@@ -197,7 +197,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
     const owed = this.#owed;
     this.#owed = 0;
     if (owed > 0) this.peer?.consumed(owed);
-    this.#stream = undefined;
+    // The stream stays known: bytes that it delivered may leave later, and their credit belongs to its connection.
     this.relay?.endpointClosed(this, this.#error);
   }
 

@@ -315,6 +315,33 @@ describe("stream as an end of a relay", () => {
     });
   }, 20_000);
 
+  test("bytes that leave after their stream has ended still give the connection its window back", async () => {
+    const held: Tape[] = [];
+    const { pool, counts } = pooled(
+      new PlainServer((stream, endpoint) => {
+        stream.respond([[":status", "200"]], false);
+        const tape = new Tape();
+        tape.hold = true;
+        held.push(tape);
+        new Relay(endpoint, tape, { relayFinished() {} }, { value: 0 }, { value: 0 });
+      }),
+    );
+    const MEGABYTE = 1 << 20;
+    // Three times the connection's window in all.
+    for (let i = 0; i < 48; i++) {
+      const endpoint = await connect(pool) as StreamEndpoint;
+      const client = tapeOn(endpoint);
+      client.push(new Uint8Array(MEGABYTE));
+      endpoint.finish();
+      const tape = held[i]!;
+      await until(`megabyte ${i}`, () => tape.bytes === MEGABYTE && tape.finished);
+      tape.peer!.finish();
+      await until("the stream has ended", () => endpoint.closed && (tape.peer as StreamEndpoint).closed);
+      tape.release();
+    }
+    expect(counts.dials).toBe(1);
+  });
+
   test("both directions end one by one", async () => {
     const { pool } = pooled(new PlainServer(accept));
     const endpoint = await connect(pool) as StreamEndpoint;
