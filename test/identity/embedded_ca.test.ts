@@ -111,6 +111,7 @@ describe("a leaf", () => {
 
   test("is refused for what is no workload's identity", async () => {
     const ca = open();
+    await ca.rootPem();
     await expect(ca.fetch("spiffe://cluster.local/ns/a")).rejects.toThrow(
       "invalid spiffe identity: spiffe://cluster.local/ns/a",
     );
