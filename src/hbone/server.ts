@@ -57,12 +57,17 @@ export class HboneServer implements TransportOwner {
 
   constructor(fd: number, options: HboneServerOptions) {
     this.#options = options;
+    // No `data` here: the runtime would copy all ciphertext once more for the socket under the TLS socket.
     this.#listener = adoptListener<ServerData>(fd, {
-      ...serverHandlers,
       open: (socket) => {
         options.onSocketOpened();
         new Handshake(this, options, socket);
       },
+      drain() {},
+      close(socket, error) {
+        if (socket.data instanceof Handshake) socket.data.closed(error);
+      },
+      error: (_, error) => surfaceBug(error),
     });
   }
 
@@ -169,11 +174,9 @@ class Handshake {
       this.#upgrade(certificate);
       return;
     }
-    socket.pause(); // the client's first flight waits in the kernel
+    socket.pause(); // the client's first flight waits in the kernel until the upgrade reads on
     certificate.then((fetched) => {
-      if (this.#state !== "certificate") return;
-      socket.resume();
-      this.#upgrade(fetched);
+      if (this.#state === "certificate") this.#upgrade(fetched);
     }, (error: Error) => this.fail(error.message));
   }
 
@@ -220,7 +223,7 @@ class Handshake {
     if (this.#state === "finished") return;
     const socket = this.#socket;
     this.#report(text);
-    socket.end();
+    socket.terminate(); // after anything gentler, bytes of a refused peer would still be handed over
   }
 
   #report(text: string): void {

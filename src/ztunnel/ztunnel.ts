@@ -91,6 +91,7 @@ class Ztunnel {
   readonly #registry = new MetricRegistry();
   readonly #readiness = new Readiness();
   readonly #mesh = new MeshSource(MeshState.empty());
+  readonly #authority: EmbeddedCa;
   readonly #certificates: CertificateCache;
   readonly #plane: DataPlane;
   readonly #pods: Pods | undefined;
@@ -104,12 +105,12 @@ class Ztunnel {
   constructor(config: ZtunnelConfig) {
     this.#config = config;
     if (config.authority.kind !== "embedded") throw new Error("no certificate authority but the embedded one is there");
-    const authority = EmbeddedCa.open({
+    this.#authority = EmbeddedCa.open({
       directory: config.authority.directory,
       trustDomain: config.selfTrustDomain,
       ttlMs: config.secretTtl,
     });
-    this.#certificates = new CertificateCache(authority);
+    this.#certificates = new CertificateCache(this.#authority);
     registerProcessMetrics(this.#registry);
     registerBuildMetric(this.#registry, "ztunnel", config.istioVersion);
     const { keepaliveEnabled, keepaliveTime, keepaliveInterval, keepaliveRetries, userTimeoutEnabled } = config.socket;
@@ -176,6 +177,7 @@ class Ztunnel {
       if (refused !== undefined) throw new Error(`shared mode needs CAP_NET_ADMIN: ${refused.message}`);
     }
 
+    await this.#authority.rootPem(); // a root that cannot be used must show now, not at the first connection
     await this.#loadLocalState();
     state.ready();
     if (config.proxyMode === "dedicated" && config.proxyWorkload !== undefined) {
