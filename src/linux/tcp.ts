@@ -24,6 +24,7 @@ import { SystemError } from "./error.ts";
 import { checked, errno, failure, libc } from "./libc.ts";
 import { enterNamespace, inNamespace, leaveNamespace } from "./namespace.ts";
 import { encodeSockaddr, familyOf, sockaddr } from "./sockaddr.ts";
+import type { SocketStock } from "./socket_stock.ts";
 import { type LivenessOptions, localAddress, requireOption, setLiveness, setOption } from "./socket.ts";
 
 export interface ListenOptions extends LivenessOptions {
@@ -102,6 +103,8 @@ function setTransparent(fd: number, ipv4: boolean): SystemError | undefined {
 export interface ConnectOptions extends LivenessOptions {
   /** Descriptor of the network namespace to connect from; the thread's own when absent. */
   readonly namespace?: number;
+  /** Where sockets of that namespace are taken from instead of being made one by one. */
+  readonly stock?: SocketStock;
   readonly destination: SocketAddress;
   /** An IP, usually not ours, to connect from (port chosen by the kernel). Ignored when it is of the other family. */
   readonly source?: string;
@@ -117,7 +120,8 @@ export interface ConnectOptions extends LivenessOptions {
  */
 export function connectTcp(options: ConnectOptions): number | SystemError {
   const { destination, source } = options;
-  const fd = openStream(familyOf(destination.ip), options.namespace);
+  const family = familyOf(destination.ip);
+  const fd = options.stock === undefined ? openStream(family, options.namespace) : options.stock.take(family);
   if (typeof fd !== "number") return fd;
   const error = setConnectionOptions(fd, options);
   if (error !== undefined) {

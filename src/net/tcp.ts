@@ -7,8 +7,8 @@ import { TcpEndpoint, type TcpSocket } from "./tcp_endpoint.ts";
 /** Time a TCP connect may take, ms (spec/ztunnel.md §14.4). */
 export const CONNECT_TIMEOUT_MS = 10_000;
 
-/** How sockets towards a destination are made: namespace (fd), SO_MARK, keepalive. */
-export type DialOptions = Pick<ConnectOptions, "namespace" | "mark" | "keepAlive" | "userTimeoutMs">;
+/** How sockets towards a destination are made: from which stock, SO_MARK, keepalive. */
+export type DialOptions = Pick<ConnectOptions, "stock" | "mark" | "keepAlive" | "userTimeoutMs">;
 
 /** Why a connect failed: the operating system's text, or the original's for a time-out. */
 export interface DialError {
@@ -37,9 +37,12 @@ class PendingDial {
   opened(socket: TcpSocket): void {
     this.#socket = socket;
     const { fd } = socket as unknown as { fd: number };
+    if (peerAddress(fd) !== undefined) {
+      this.connected();
+      return;
+    }
     const error = socketError(fd);
     if (error !== 0) this.fail(osErrorText(errnoName(error)));
-    else if (peerAddress(fd) !== undefined) this.connected();
     else this.#timer = setTimeout(() => this.#expired(), CONNECT_TIMEOUT_MS);
   }
 

@@ -1,4 +1,5 @@
 import { formatIdentity } from "../identity/mod.ts";
+import { SocketStock } from "../linux/mod.ts";
 import type { Workload, WorkloadInfo } from "../mesh/mod.ts";
 import type { DialOptions } from "../net/tcp.ts";
 import type { DataPlane } from "./data_plane.ts";
@@ -18,6 +19,7 @@ export class WorkloadContext {
   readonly dialOptions: DialOptions;
   /** Whether the kernel lets us use a client's address toward the application; known once the listeners are there. */
   preserveSource = false;
+  #stock: SocketStock | undefined = undefined;
   readonly #identities = new Map<string, string>();
 
   constructor(
@@ -35,11 +37,17 @@ export class WorkloadContext {
     const { keepAlive, userTimeoutMs } = plane;
     this.tracker = new ConnectionTracker(plane.config.idleTimeout);
     this.dialOptions = {
-      ...(namespace === undefined ? {} : { namespace }),
+      ...(namespace === undefined ? {} : { stock: this.#stock = new SocketStock(namespace) }),
       ...(mark === undefined ? {} : { mark }),
       ...(keepAlive === undefined ? {} : { keepAlive }),
       ...(userTimeoutMs === undefined ? {} : { userTimeoutMs }),
     };
+  }
+
+  /** To be called when the workload is gone. */
+  close(): void {
+    this.tracker.close();
+    this.#stock?.close();
   }
 
   /** SPIFFE id of the pod: trust domain of its record, the rest as the CNI agent told it (spec/ztunnel.md §3.5). */

@@ -91,7 +91,7 @@ export class WorkloadProxy {
     await this.context.tracker.whenEmpty();
     await this.#inbound.whenEmpty();
     this.#pool.close();
-    this.context.tracker.close();
+    this.context.close();
   }
 
   /** Cuts every connection now, for the reason given. */
@@ -100,7 +100,7 @@ export class WorkloadProxy {
     this.context.tracker.cutAll(connectFailure(reason, "-"));
     this.#inbound.close();
     this.#pool.close();
-    this.context.tracker.close();
+    this.context.close();
   }
 
   #stopListening(): void {

@@ -10,12 +10,14 @@ import {
   listenTcp,
   loopbackHasIpv6,
   namespaceIdentity,
+  openFdCount,
   openNamespace,
   originalDestination,
   ownNamespace,
   peerAddress,
   sameNamespace,
   socketError,
+  SocketStock,
   SystemError,
 } from "../../src/linux/mod.ts";
 import { IP_TRANSPARENT, IPPROTO_TCP, SO_MARK, SOL_IP, SOL_SOCKET, TCP_NODELAY } from "../../src/linux/constants.ts";
@@ -105,6 +107,24 @@ describe.skipIf(privilege !== "direct")(`network namespaces${why}`, () => {
     expect(isNetworkNamespace(user)).toBe(false);
     expect(() => inNamespace(user, () => 1)).toThrow("setns(CLONE_NEWNET): EINVAL");
     closeFd(user);
+  });
+
+  test("a stock gives sockets of its namespace, and closes what it did not give", () => {
+    const before = openFdCount();
+    const stock = new SocketStock(space.fd);
+    const listener = listen();
+    const connected = Array.from({ length: 20 }, () => {
+      const fd = connectTcp({ stock, destination: { ip: "10.77.0.1", port: listener.address.port }, mark: MARK });
+      if (fd instanceof SystemError) throw fd;
+      return fd;
+    });
+    // The address exists in that namespace only, and its kernel connects at once.
+    for (const fd of connected) expect(peerAddress(fd)).toEqual({ ip: "10.77.0.1", port: listener.address.port });
+    for (const fd of connected) closeFd(fd);
+    closeFd(listener.fd);
+    expect(openFdCount()).toBeGreaterThan(before);
+    stock.close();
+    expect(openFdCount()).toBe(before);
   });
 
   const here = () => {
