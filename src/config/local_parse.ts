@@ -94,7 +94,7 @@ function issueText(issue: ZodIssue): string {
   }
 }
 
-/** Things that may exist once only. */
+/** Things that may exist once only, and policies that do not exist. */
 function findConflicts(yaml: LocalYaml, text: YamlText, file: string): DocumentError[] {
   const errors: DocumentError[] = [];
   const once = (what: string) => {
@@ -120,7 +120,18 @@ function findConflicts(yaml: LocalYaml, text: YamlText, file: string): DocumentE
     }
   }
   const policy = once("policy");
-  for (const [i, item] of (yaml.policies ?? []).entries()) policy(policyKey(item), ["policies", i, "name"]);
+  const policies = new Set<string>();
+  for (const [i, item] of (yaml.policies ?? []).entries()) {
+    policy(policyKey(item), ["policies", i, "name"]);
+    policies.add(policyKey(item));
+  }
+  // A policy that is not there protects nothing: a slip of the pen must not open a workload.
+  for (const [i, item] of (yaml.workloads ?? []).entries()) {
+    for (const [j, key] of (item.authorizationPolicies ?? []).entries()) {
+      if (policies.has(key)) continue;
+      errors.push(at(text, file, ["workloads", i, "authorizationPolicies", j], `no policy ${key} in this file`));
+    }
+  }
   return errors;
 }
 
@@ -129,7 +140,6 @@ function findDoubts(yaml: LocalYaml, document: LocalDocument, text: YamlText, fi
   const warnings: DocumentWarning[] = [];
   const doubt = (path: ValuePath, message: string) => warnings.push(at(text, file, path, message));
   const services = new Set(document.services.map(serviceKey));
-  const policies = new Set(document.policies.map(policyKey));
   const uids = new Set(document.workloads.map(({ uid }) => uid));
   const places = knownPlaces(document);
   const gateway = (address: GatewayAddress | undefined, path: ValuePath) => {
@@ -145,9 +155,6 @@ function findDoubts(yaml: LocalYaml, document: LocalDocument, text: YamlText, fi
     }
     for (const key of Object.keys(item.services)) {
       if (!services.has(key)) doubt([...path, "services", key], "no such service in this file");
-    }
-    for (const [j, key] of (item.authorizationPolicies ?? []).entries()) {
-      if (!policies.has(key)) doubt([...path, "authorizationPolicies", j], `no policy ${key} in this file`);
     }
     gateway(record.waypoint, [...path, "waypoint", "destination"]);
     gateway(record.networkGateway, [...path, "networkGateway", "destination"]);

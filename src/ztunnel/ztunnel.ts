@@ -55,8 +55,11 @@ export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
     scope.warn("the DNS proxy is not in this version: port 15053 is not served, so let the CNI capture no DNS");
   }
   surviveBugs();
-  const ztunnel = new Ztunnel(config);
-  return await ztunnel.run();
+  try {
+    return await new Ztunnel(config).run();
+  } finally {
+    log.flush(); // what comes next on standard error is the last word
+  }
 }
 
 /**
@@ -183,6 +186,13 @@ class Ztunnel {
     if (config.proxyMode === "dedicated" && config.proxyWorkload !== undefined) {
       const context = new WorkloadContext(this.#plane, config.proxyWorkload, undefined, config.packetMark);
       this.#own.push(new WorkloadProxy(context, "all"));
+      if (this.#mesh.current.localWorkload(config.proxyWorkload) === undefined) {
+        const { namespace, name, serviceAccount } = config.proxyWorkload;
+        scope.warn("the mesh has no record of our own workload: its connections wait 5 s for it and are then refused", [
+          ["workload", `${namespace}/${name}`],
+          ["service_account", serviceAccount],
+        ]);
+      }
     } else if (config.selfWorkload !== undefined) {
       const context = new WorkloadContext(this.#plane, config.selfWorkload, undefined, undefined, true);
       this.#own.push(new WorkloadProxy(context, "inbound"));

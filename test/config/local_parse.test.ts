@@ -284,7 +284,6 @@ workloads:
   name: w
   protocol: HBONE
   workloadIps: [10.0.0.1]
-  authorizationPolicies: [n/gone]
   waypoint: {destination: /10.0.0.9, hboneMtlsPort: 15008}
   services: {n/gone: {80: 80}}
 - {namespace: n, name: fine, workloadIps: [], services: {}, waypoint: {destination: /10.0.0.1, hboneMtlsPort: 1}}
@@ -300,10 +299,22 @@ services:
   const result = parseLocalDocument(text, "mesh.yaml");
   expect(result.ok && result.warnings.map(({ line, column, message }) => `${line}:${column} ${message}`)).toEqual([
     "3:3 workloads[0]: spiffe:///ns/n/sa/ is no SPIFFE id: HBONE needs trustDomain and serviceAccount",
-    '9:22 workloads[0].services["n/gone"]: no such service in this file',
-    "7:27 workloads[0].authorizationPolicies[0]: no policy n/gone in this file",
-    "8:27 workloads[0].waypoint.destination: nothing in this file is at /10.0.0.9",
-    "18:21 services[0].endpoints.gone: no such workload in this file",
-    "17:21 services[0].subjectAltNames[0]: example.org is no SPIFFE id; ignored",
+    '8:22 workloads[0].services["n/gone"]: no such service in this file',
+    "7:27 workloads[0].waypoint.destination: nothing in this file is at /10.0.0.9",
+    "17:21 services[0].endpoints.gone: no such workload in this file",
+    "16:21 services[0].subjectAltNames[0]: example.org is no SPIFFE id; ignored",
+  ]);
+});
+
+test("a policy that is not in the file is an error: without it the workload would be open", () => {
+  const text = `
+workloads:
+- {namespace: n, name: w, workloadIps: [10.0.0.1], services: {}, authorizationPolicies: [n/there, n/gone]}
+policies:
+- {namespace: n, name: there, scope: WorkloadSelector, action: Deny, rules: [], dryRun: false}
+`;
+  const result = parseLocalDocument(text, "mesh.yaml");
+  expect(result.ok ? [] : result.errors.map(({ line, message }) => `${line} ${message}`)).toEqual([
+    "3 workloads[0].authorizationPolicies[1]: no policy n/gone in this file",
   ]);
 });
