@@ -1,6 +1,5 @@
 /** The few fields of Istio's ProxyConfig that concern ztunnel, from the mesh file and PROXY_CONFIG. */
 import { readFile } from "node:fs/promises";
-import { U16 } from "./variables.ts";
 
 /** Relative to the working directory, which is `/` in the image. */
 export const MESH_FILE = "./etc/istio/config/mesh";
@@ -27,12 +26,17 @@ export async function readProxyConfig(
   const errors: string[] = [];
   let base = NOTHING;
   const mesh = await readIfPresent(meshFile, errors);
+  const given = environmentText !== undefined && environmentText !== "";
+  if (mesh === undefined && !given) {
+    return errors.length > 0 ? { ok: false, errors } : { ok: true, proxyConfig: NOTHING };
+  }
+  const { proxyConfigOf } = await import("./proxy_config_schema.ts");
   if (mesh !== undefined) {
     const document = await parseObject(mesh, meshFile, errors);
     if (document !== undefined) base = proxyConfigOf(document["defaultConfig"], `${meshFile}: defaultConfig`, errors);
   }
   let own = NOTHING;
-  if (environmentText !== undefined && environmentText !== "") {
+  if (given) {
     const document = await parseObject(environmentText, "PROXY_CONFIG", errors);
     own = proxyConfigOf(document, "PROXY_CONFIG", errors);
   }
@@ -73,43 +77,4 @@ async function parseObject(text: string, where: string, errors: string[]): Promi
   if (typeof value === "object" && !Array.isArray(value)) return value as YamlObject;
   errors.push(`${where}: expected a mapping`);
   return undefined;
-}
-
-function proxyConfigOf(value: unknown, where: string, errors: string[]): ProxyConfig {
-  if (value === undefined || value === null) return NOTHING;
-  if (typeof value !== "object" || Array.isArray(value)) {
-    errors.push(`${where}: expected a mapping`);
-    return NOTHING;
-  }
-  const document = value as YamlObject;
-  const config: { -readonly [K in keyof ProxyConfig]: ProxyConfig[K] } = {
-    proxyMetadata: metadataOf(document["proxyMetadata"], where, errors),
-  };
-  const address = document["discoveryAddress"];
-  if (typeof address === "string") config.discoveryAddress = address;
-  else if (address !== undefined && address !== null) errors.push(`${where}.discoveryAddress: expected a text`);
-  for (const [field, maximum] of [["proxyAdminPort", U16], ["statsPort", U16], ["concurrency", U16]] as const) {
-    const number = document[field];
-    if (number === undefined || number === null) continue;
-    if (typeof number === "number" && Number.isInteger(number) && number >= 0 && number <= maximum) {
-      config[field] = number;
-    } else {
-      errors.push(`${where}.${field}: expected a whole number from 0 to ${maximum}`);
-    }
-  }
-  return config;
-}
-
-function metadataOf(value: unknown, where: string, errors: string[]): Record<string, string> {
-  if (value === undefined || value === null) return {};
-  if (typeof value !== "object" || Array.isArray(value)) {
-    errors.push(`${where}.proxyMetadata: expected a mapping`);
-    return {};
-  }
-  const metadata: Record<string, string> = {};
-  for (const [key, item] of Object.entries(value)) {
-    if (typeof item === "string" || typeof item === "number" || typeof item === "boolean") metadata[key] = String(item);
-    else errors.push(`${where}.proxyMetadata.${key}: expected a text`);
-  }
-  return metadata;
 }

@@ -1,0 +1,34 @@
+/** Shape of Istio's ProxyConfig as far as it concerns ztunnel. Loaded only where there is such a document. */
+import * as v from "valibot";
+import type { ProxyConfig } from "./proxy_config.ts";
+import { U16 } from "./variables.ts";
+
+const WHOLE_NUMBER = `expected a whole number from 0 to ${U16}`;
+const number = v.nullish(
+  v.pipe(v.number(WHOLE_NUMBER), v.integer(WHOLE_NUMBER), v.minValue(0, WHOLE_NUMBER), v.maxValue(U16, WHOLE_NUMBER)),
+);
+/** YAML reads `false` and `1` where a text is meant. */
+const text = v.pipe(v.union([v.string(), v.number(), v.boolean()], "expected a text"), v.transform(String));
+
+const schema = v.nullish(v.object({
+  proxyMetadata: v.nullish(v.record(v.string(), text, "expected a mapping")),
+  discoveryAddress: v.nullish(v.string("expected a text")),
+  proxyAdminPort: number,
+  statsPort: number,
+  concurrency: number,
+}, "expected a mapping"));
+
+/** Reads a parsed document; what is wrong is added to `errors`, with `where` and the field in front. */
+export function proxyConfigOf(value: unknown, where: string, errors: string[]): ProxyConfig {
+  const result = v.safeParse(schema, value);
+  if (!result.success) {
+    for (const issue of result.issues) {
+      const path = v.getDotPath(issue);
+      errors.push(`${where}${path === null ? "" : `.${path}`}: ${issue.message}`);
+    }
+    return { proxyMetadata: {} };
+  }
+  const { proxyMetadata, ...scalars } = result.output ?? {};
+  const given = Object.entries(scalars).filter(([, scalar]) => scalar !== null && scalar !== undefined);
+  return { ...Object.fromEntries(given), proxyMetadata: proxyMetadata ?? {} };
+}
