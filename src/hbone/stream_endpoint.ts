@@ -1,5 +1,5 @@
 import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
-import { Endpoint } from "../net/endpoint.ts";
+import { CLOSE_GRACE_MS, Endpoint } from "../net/endpoint.ts";
 import type { RelayError } from "../net/relay.ts";
 import { type ConnectFailure, connectFailure } from "./failure.ts";
 import { resetText } from "./reset_text.ts";
@@ -47,6 +47,8 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   /** Bytes that came between the response (or request) and the join. */
   #early: Uint8Array[] | undefined = undefined;
   #error: RelayError | undefined = undefined;
+  /** The stream was reset, by either side. */
+  #abrupt = false;
 
   /** Set when nobody waits for the answer any more. */
   abandoned = false;
@@ -84,7 +86,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
       for (const chunk of early) this.#forward(chunk);
     }
     if (this.#reading === "ended") this.peer?.finish();
-    if (this.#writing === "closed") this.relay?.endpointClosed(this, this.#error);
+    if (this.#writing === "closed") this.relay?.endpointClosed(this, this.#error, this.#abrupt);
   }
 
   // --- towards the tunnel ---
@@ -127,15 +129,17 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
     this.#stream?.sendData(EMPTY, true);
   }
 
-  override close(): void {
+  override close(abrupt: boolean): void {
     if (this.#writing === "closed") return;
     this.finish();
     this.#writing = "closing";
     // What was delivered still leaves; only then is the rest of the peer's direction cancelled.
     if (this.#stream !== undefined && this.#stream.pendingBytes === 0) this.abort();
+    else if (abrupt) setTimeout(() => this.abort(), CLOSE_GRACE_MS).unref();
   }
 
   override abort(): void {
+    this.#abrupt = true;
     this.#stream?.reset(ErrorCode.CANCEL);
   }
 
@@ -180,6 +184,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   }
 
   onReset(code: number, remote: boolean): void {
+    this.#abrupt = true;
     // A stream that goes away with its connection reads as an end of file too, as a reset TCP connection does.
     if (code !== ErrorCode.NO_ERROR && code !== ErrorCode.CANCEL) {
       this.#error ??= { text: resetText(code, remote) };
@@ -198,7 +203,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
     this.#owed = 0;
     if (owed > 0) this.peer?.consumed(owed);
     // The stream stays known: bytes that it delivered may leave later, and their credit belongs to its connection.
-    this.relay?.endpointClosed(this, this.#error);
+    this.relay?.endpointClosed(this, this.#error, this.#abrupt);
   }
 
   #forward(chunk: Uint8Array): void {

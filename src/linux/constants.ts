@@ -62,3 +62,4 @@ export const NS_GET_NSTYPE = 0xb703; // _IO(0xb7, 3)
 export const EINTR = 4;
 export const EAGAIN = 11;
 export const EINPROGRESS = 115;
+export const ECANCELED = 125;

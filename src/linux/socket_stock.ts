@@ -1,6 +1,6 @@
-import { SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from "./constants.ts";
+import { ECANCELED, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from "./constants.ts";
 import { closeFd } from "./descriptor.ts";
-import type { SystemError } from "./error.ts";
+import { SystemError } from "./error.ts";
 import { failure, libc } from "./libc.ts";
 import { enterNamespace, leaveNamespace } from "./namespace.ts";
 
@@ -21,8 +21,12 @@ export class SocketStock {
     this.#namespace = namespace;
   }
 
-  /** A socket of this address family (AF_INET, AF_INET6), or why there is none. Throws FatalNamespaceError. */
+  /**
+   * A socket of this address family (AF_INET, AF_INET6), or why there is none: ECANCELED once the stock is closed, when
+   * the descriptor's number may already stand for another pod's namespace. Throws FatalNamespaceError.
+   */
   take(family: number): number | SystemError {
+    if (this.#closed) return new SystemError("socket(SOCK_STREAM)", ECANCELED);
     let free = this.#free.get(family);
     if (free === undefined) this.#free.set(family, free = []);
     return free.pop() ?? this.#fill(family, free);
@@ -32,8 +36,7 @@ export class SocketStock {
     const error = enterNamespace(this.#namespace);
     if (error !== undefined) return error;
     let refused: SystemError | undefined;
-    const wanted = this.#closed ? 1 : BATCH;
-    while (free.length < wanted) {
+    while (free.length < BATCH) {
       const fd = libc().socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
       if (fd < 0) {
         refused = failure("socket(SOCK_STREAM)");
@@ -45,7 +48,7 @@ export class SocketStock {
     return free.pop() ?? refused as SystemError;
   }
 
-  /** Closes what was not taken; from now on nothing is made in advance. */
+  /** Closes what was not taken; from now on there is none. */
   close(): void {
     this.#closed = true;
     for (const free of this.#free.values()) free.splice(0).forEach(closeFd);

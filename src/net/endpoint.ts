@@ -5,6 +5,9 @@ export interface ByteCounter {
   value: number;
 }
 
+/** How long what a vanished peer had sent may wait for a reader that does not read, ms. */
+export const CLOSE_GRACE_MS = 10_000;
+
 /**
  * One end of a relayed connection: a TCP socket, or a stream inside an HBONE tunnel.
  *
@@ -28,8 +31,11 @@ export abstract class Endpoint {
   abstract consumed(bytes: number): void;
   /** The peer has no more bytes: ends the sending direction once everything delivered has left (half-close). */
   abstract finish(): void;
-  /** The peer is gone: sends what was delivered, then ends both directions. */
-  abstract close(): void;
+  /**
+   * The peer is gone: sends what was delivered, then ends both directions. After an `abrupt` end of the peer (a reset)
+   * that takes at most CLOSE_GRACE_MS; after an orderly one as long as the reader needs.
+   */
+  abstract close(abrupt: boolean): void;
   /** Ends both directions now; what was not sent is dropped. */
   abstract abort(): void;
   /** Called once by the relay when `peer` is set: hands over what arrived before. */

@@ -55,11 +55,11 @@ export class Relay {
   }
 
   /** Called by an endpoint, once, when both its directions are over. */
-  endpointClosed(endpoint: Endpoint, error: RelayError | undefined): void {
+  endpointClosed(endpoint: Endpoint, error: RelayError | undefined, abrupt: boolean): void {
     if (error !== undefined && this.error === undefined) this.error = error;
     this.#open--;
     if (this.#open === 1) {
-      (endpoint === this.downstream ? this.upstream : this.downstream).close();
+      (endpoint === this.downstream ? this.upstream : this.downstream).close(abrupt);
     } else if (this.#open === 0) {
       this.#owner.relayFinished(this);
     }

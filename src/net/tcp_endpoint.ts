@@ -1,4 +1,4 @@
-import { Endpoint } from "./endpoint.ts";
+import { CLOSE_GRACE_MS, Endpoint } from "./endpoint.ts";
 import { errorCode, osErrorText } from "./os_error.ts";
 import type { RelayError } from "./relay.ts";
 import { surfaceBug } from "./surface.ts";
@@ -60,7 +60,7 @@ export class TcpEndpoint extends Endpoint {
     }
     if (this.#paused && this.#inFlight === 0) this.#resume();
     if (this.#reading === "ended") this.peer?.finish();
-    if (this.#writing === "closed") this.relay?.endpointClosed(this, undefined);
+    if (this.#writing === "closed") this.relay?.endpointClosed(this, undefined, true);
   }
 
   // --- towards the network ---
@@ -90,10 +90,14 @@ export class TcpEndpoint extends Endpoint {
     if (this.#queue === undefined) this.#finishNow();
   }
 
-  override close(): void {
+  override close(abrupt: boolean): void {
     if (this.#writing === "closed") return;
-    if (this.#queue === undefined) this.abort();
-    else this.#writing = "closing";
+    if (this.#queue === undefined) {
+      this.abort();
+      return;
+    }
+    this.#writing = "closing";
+    if (abrupt) setTimeout(() => this.abort(), CLOSE_GRACE_MS).unref();
   }
 
   override abort(): void {
@@ -195,7 +199,7 @@ export class TcpEndpoint extends Endpoint {
 
   #closed(error: Error | undefined): void {
     if (this.#writing === "closed") return;
-    const clean = this.#reading === "ended" && this.#writing === "finished";
+    const clean = error === undefined && this.#writing === "finished";
     this.#writing = "closed";
     this.#socket = undefined;
     const peer = this.peer;
@@ -209,7 +213,7 @@ export class TcpEndpoint extends Endpoint {
       this.#reading = "ended";
       peer?.finish();
     }
-    this.relay?.endpointClosed(this, clean ? undefined : relayError(error));
+    this.relay?.endpointClosed(this, clean ? undefined : relayError(error), !clean);
   }
 }
 

@@ -166,7 +166,7 @@ export function acceptRequest(
     refuse(400, `expected method CONNECT, got ${request.method}`);
     return;
   }
-  plane.mesh.localWorkload(info, (local) => {
+  context.localWorkload(endpoint, (local) => {
     if (endpoint.closed || transport.state === "closed") return;
     const decision = resolveInbound(plane.mesh.current, {
       info,

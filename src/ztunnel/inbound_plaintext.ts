@@ -63,7 +63,7 @@ export function acceptPlaintext(context: WorkloadContext, endpoint: TcpEndpoint)
     return;
   }
   const { plane, info } = context;
-  plane.mesh.localWorkload(info, (local) => {
+  context.localWorkload(endpoint, (local) => {
     if (endpoint.closed) return;
     const decision = resolvePlaintext(plane.mesh.current, { info, local, peer, destination }, plane.routing);
     if (!decision.ok) {

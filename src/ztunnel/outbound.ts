@@ -43,7 +43,7 @@ export class OutboundConnection extends Connection implements ConnectOwner, Dial
 
   /** Resolves where to go, waiting for the pod's own record if need be, and goes there. */
   start(pool: Pool): void {
-    this.#context.plane.mesh.localWorkload(this.#context.info, (source) => this.#resolve(source, pool));
+    this.#context.localWorkload(this.#downstream, (source) => this.#resolve(source, pool));
   }
 
   #resolve(source: Workload | undefined, pool: Pool): void {

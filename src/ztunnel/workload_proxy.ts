@@ -97,10 +97,10 @@ export class WorkloadProxy {
   /** Cuts every connection now, for the reason given. */
   stop(reason: string): void {
     this.#stopListening();
+    this.context.close();
     this.context.tracker.cutAll(connectFailure(reason, "-"));
     this.#inbound.close();
     this.#pool.close();
-    this.context.close();
   }
 
   #stopListening(): void {

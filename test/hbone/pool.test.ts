@@ -65,14 +65,14 @@ class Tape extends Endpoint {
     this.finished = true;
     this.done.resolve();
   }
-  override close(): void {
+  override close(_abrupt: boolean): void {
     if (this.closed) return;
     this.closed = true;
     this.done.resolve();
-    this.relay?.endpointClosed(this, undefined);
+    this.relay?.endpointClosed(this, undefined, false);
   }
   override abort(): void {
-    this.close();
+    this.close(true);
   }
   override joined(): void {}
 
