@@ -38,12 +38,18 @@ export interface PoolOptions {
 const MAX_CONNECTIONS = 500;
 /** Streams that a peer is trusted to take before its SETTINGS say more: the least that RFC 9113 §6.5.2 recommends. */
 const STREAMS_BEFORE_SETTINGS = 100;
+/** A peer takes at most 5 s to know its pod and 10 s to reach the application (§14.4); this is twice as long. */
+const ANSWER_TIMEOUT_MS = 30_000;
+/** A connection whose window has been used up for this long gets no new streams, ms. */
+const STALLED_MS = 1_000;
 
 interface Waiting {
   readonly endpoint: StreamEndpoint;
   readonly owner: ConnectOwner;
   readonly headers: HeaderList;
   readonly deadline: number;
+  /** When the CONNECT was sent; ms of performance.now(). */
+  sentAt: number;
   retried: boolean;
 }
 
@@ -82,7 +88,9 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
     const limit = this.pool.options.maxStreamsPerConnection;
     let best: HboneTransport | undefined;
     for (const transport of this.transports) {
-      const { openStreams: open, settingsReceived, canRequest } = transport.h2;
+      const { openStreams: open, settingsReceived, canRequest, stalledSince } = transport.h2;
+      // Readers at the other end that do not read have used up the window of all: new streams need another connection.
+      if (stalledSince !== 0 && performance.now() - stalledSince >= STALLED_MS) continue;
       if (transport.state !== "open" || open >= limit || !canRequest) continue;
       if (!settingsReceived && open >= STREAMS_BEFORE_SETTINGS) continue;
       if (best === undefined || open > best.h2.openStreams) best = transport;
@@ -99,7 +107,7 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
       this.#dial();
       return;
     }
-    transport.lastUse = performance.now();
+    request.sentAt = transport.lastUse = performance.now();
     this.unanswered.set(endpoint, request);
     endpoint.bind(stream, this);
   }
@@ -144,6 +152,17 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
     }
     if (this.waiting.length > 0) this.#serve();
     else this.pool.forgetIfUnused(this);
+  }
+
+  /** Gives up on CONNECTs that nobody answers. */
+  expire(now: number): void {
+    for (const [endpoint, request] of this.unanswered) {
+      if (now - request.sentAt < ANSWER_TIMEOUT_MS) continue;
+      endpoint.abandon();
+      request.owner.connectFailed(
+        connectFailure(`h2 failed: no answer to CONNECT within ${ANSWER_TIMEOUT_MS / 1000} s`),
+      );
+    }
   }
 
   answered(endpoint: StreamEndpoint): void {
@@ -244,6 +263,7 @@ export class Pool implements Ticking {
       owner: waiter,
       headers,
       deadline: performance.now() + this.options.waitTimeout,
+      sentAt: 0,
       retried: false,
     });
     return endpoint;
@@ -280,6 +300,7 @@ export class Pool implements Ticking {
   }
 
   tick(now: number): void {
+    for (const entry of this.#entries.values()) entry.expire(now);
     for (const transport of this.#admitted) {
       if (transport.state === "open" && now - transport.lastUse >= this.options.unusedReleaseTimeout) transport.drain();
     }

@@ -38,6 +38,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   #retrier: ConnectRetrier | undefined = undefined;
   /** Bytes handed to the codec and not yet reported to the peer as consumed. */
   #owed = 0;
+  #unread = 0;
   /** The codec's queue of this stream is full; it calls onWritable. */
   #full = false;
   /** The transport calls onDrained. */
@@ -82,6 +83,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   override joined(): void {
     const early = this.#early;
     this.#early = undefined;
+    this.#unread = 0;
     if (early !== undefined) {
       for (const chunk of early) this.#forward(chunk);
     }
@@ -120,6 +122,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   }
 
   override consumed(bytes: number): void {
+    this.#unread -= bytes;
     this.#stream?.consume(bytes);
   }
 
@@ -141,6 +144,16 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   override abort(): void {
     this.#abrupt = true;
     this.#stream?.reset(ErrorCode.CANCEL);
+  }
+
+  /** What the codec handed over and the peer has not sent on. */
+  get unread(): number {
+    return this.#unread;
+  }
+
+  cut(text: string): void {
+    if (this.relay !== undefined) this.relay.cut({ text });
+    else this.abort();
   }
 
   // --- from the codec ---
@@ -167,6 +180,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
         this.#forward(chunk);
       } else {
         (this.#early ??= []).push(chunk);
+        this.#unread += chunk.length;
       }
     }
     if (endStream) this.#readEnded();
@@ -209,6 +223,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   #forward(chunk: Uint8Array): void {
     this.bytesRead += chunk.length;
     if (this.readCounter !== undefined) this.readCounter.value += chunk.length;
+    this.#unread += chunk.length;
     (this.peer as Endpoint).deliver(chunk);
   }
 

@@ -1,4 +1,5 @@
 import { type HeaderList, Http2Connection, type Http2Handler, type Http2Stream } from "../http2/mod.ts";
+import { surfaceBug } from "../net/surface.ts";
 import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
 
 /** What an HBONE stream reports to: one object a stream, so that the codec's handler needs no closure of its own. */
@@ -9,6 +10,10 @@ export interface StreamUser {
   onWritable(): void;
   /** The socket has taken all that was written (see `whenDrained`). */
   onDrained(): void;
+  /** Bytes received on this stream that wait for their reader. */
+  readonly unread: number;
+  /** Ends the stream for a reason of the transport's, which the access log will say. */
+  cut(text: string): void;
   onReset(code: number, remote: boolean): void;
   onClosed(stream: Http2Stream<StreamUser>): void;
 }
@@ -50,6 +55,13 @@ const PONG_TIMEOUT_MS = 20_000;
 const PING_PAYLOAD = new Uint8Array([0x3b, 0x7c, 0xdb, 0x7a, 0x0b, 0x87, 0x16, 0xb4]);
 /** Time between the two GOAWAYs of a graceful drain, enough for requests in flight to arrive; ms (RFC 9113 §6.8). */
 const GOAWAY_GRACE_MS = 1_000;
+/** Unread bytes are too many when they are this share of the connection's window… */
+const CLOGGED_SHARE = 7 / 8;
+/** …for this long, ms. */
+const CLOGGED_MS = 10_000;
+/** Of the streams that have waited this long for the peer's window (ms), so many are kept. */
+const STALLED_STREAM_MS = 60_000;
+const STALLED_STREAMS_KEPT = 16;
 
 export type TransportSocket = Bun.Socket<HboneTransport>;
 
@@ -76,6 +88,8 @@ export class HboneTransport implements Ticking {
   #nextPing: number;
   #pongDeadline = Infinity;
   #finalGoawayAt = Infinity;
+  #cloggedSince = Infinity;
+  readonly #connectionWindow: number;
 
   constructor(
     role: "client" | "server",
@@ -85,6 +99,7 @@ export class HboneTransport implements Ticking {
     peerIdentity: string,
   ) {
     this.peerIdentity = peerIdentity;
+    this.#connectionWindow = settings.connectionWindow;
     this.#socket = socket;
     this.#owner = owner;
     this.h2 = new Http2Connection<StreamUser>(role, {
@@ -170,6 +185,7 @@ export class HboneTransport implements Ticking {
   }
 
   tick(now: number): void {
+    this.#relieve(now);
     if (now >= this.#finalGoawayAt) {
       this.#finalGoawayAt = Infinity;
       this.h2.finalGoaway();
@@ -185,6 +201,34 @@ export class HboneTransport implements Ticking {
       this.#pongDeadline = now + PONG_TIMEOUT_MS;
       this.h2.ping(PING_PAYLOAD);
     }
+  }
+
+  /**
+   * Readers that do not read hold window that belongs to all streams. When they hold nearly all of it for long while there
+   * are others, the one that holds most is cut. And of the streams that wait for the peer's window for long only so many
+   * are kept: what they have queued is our memory.
+   */
+  #relieve(now: number): void {
+    if (this.h2.openStreams <= 1) return;
+    let held = 0;
+    let most: StreamUser | undefined;
+    for (const { data } of this.h2.streams()) {
+      if (data === undefined) continue;
+      held += data.unread;
+      if (data.unread > (most?.unread ?? 0)) most = data;
+    }
+    if (held < this.#connectionWindow * CLOGGED_SHARE) this.#cloggedSince = Infinity;
+    else if (this.#cloggedSince === Infinity) this.#cloggedSince = now;
+    else if (now - this.#cloggedSince >= CLOGGED_MS) {
+      this.#cloggedSince = now;
+      most?.cut("connection closed: its reader stopped reading and held up the other connections of its tunnel");
+    }
+    let stalled = 0;
+    this.h2.visitStalled(now - STALLED_STREAM_MS, ({ data }) => {
+      if (++stalled > STALLED_STREAMS_KEPT) {
+        data?.cut("connection closed: too many connections of its tunnel are stalled");
+      }
+    });
   }
 
   pong(): void {
@@ -257,7 +301,15 @@ let planned: HboneTransport[] = [];
 function flushPlanned(): void {
   const due = planned;
   planned = [];
-  for (const transport of due) transport.flush();
+  for (const transport of due) {
+    try {
+      transport.flush();
+    } catch (error) {
+      // The others are owed their turn whatever happens to one.
+      transport.close();
+      surfaceBug(error as Error);
+    }
+  }
 }
 
 function transportOf(connection: Http2Connection<StreamUser>): HboneTransport {

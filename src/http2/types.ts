@@ -104,6 +104,8 @@ export interface Http2Connection<T = unknown> {
   readonly settingsAcknowledged: boolean;
   /** Clock reading (ms) of the last `receive()` or, before any, of construction. */
   readonly lastActivity: number;
+  /** Clock reading (ms) since when data waits for the connection's own window; 0 when none does. */
+  readonly stalledSince: number;
   /** Visits streams whose data has waited for the peer's window (stream's or connection's) since `before` or earlier (ms of the clock). */
   visitStalled(before: number, visit: (stream: Http2Stream<T>, since: number) => void): void;
   /** Sends PING; 8 octets, by default the fixed payload that ztunnel uses. The answer comes as onPong. */

@@ -93,6 +93,11 @@ export class MeshState {
     return this.#workloads.local(info);
   }
 
+  /** The records of all workloads of this node. */
+  localWorkloads(): Generator<Workload> {
+    return this.#workloads.locals();
+  }
+
   /** @param clientNamespace who asks, for visibility and precedence; undefined: nobody in particular */
   serviceByVip(network: string, ip: string, clientNamespace?: string): Service | undefined {
     return this.#services.byVip(network, ip, clientNamespace);

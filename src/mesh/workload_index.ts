@@ -63,6 +63,13 @@ export class WorkloadIndex {
     return undefined;
   }
 
+  /** All that run on this node. */
+  *locals(): Generator<Workload> {
+    for (const names of this.#local.values()) {
+      for (const list of names.values()) yield* list;
+    }
+  }
+
   /** A workload by its hostname. A scan: only gateways given by the hostname of a workload need it. */
   byHostname(namespace: string, hostname: string): Workload | undefined {
     for (const workload of this.#byUid.values()) {

@@ -1,4 +1,12 @@
-import { type ConnectOptions, connectTcp, errnoName, peerAddress, socketError, SystemError } from "../linux/mod.ts";
+import {
+  closeFd,
+  type ConnectOptions,
+  connectTcp,
+  errnoName,
+  peerAddress,
+  socketError,
+  SystemError,
+} from "../linux/mod.ts";
 import type { SocketAddress } from "./address.ts";
 import { errorCode, osErrorText } from "./os_error.ts";
 import { surfaceBug } from "./surface.ts";
@@ -131,12 +139,15 @@ export function dialTcp(
     return;
   }
   const pending = new PendingDial(owner);
-  // The promise repeats what the handlers hear; only a socket that could not be adopted is news.
-  Bun.connect<DialData>(
-    { fd, data: pending, allowHalfOpen: true, socket: dialHandlers } as unknown as Bun.TCPSocketConnectOptions<
-      DialData
-    >,
-  ).catch((error: Error) => pending.fail(error.message));
+  const adopted = { fd, data: pending, allowHalfOpen: true, socket: dialHandlers };
+  try {
+    // The promise repeats what the handlers hear; only a socket that could not be adopted is news.
+    Bun.connect<DialData>(adopted as unknown as Bun.TCPSocketConnectOptions<DialData>)
+      .catch((error: Error) => pending.fail(error.message));
+  } catch (error) {
+    closeFd(fd);
+    pending.fail((error as Error).message);
+  }
 }
 
 /** Handlers of accepted plain sockets of one listener: `accept` gets each as an endpoint, `closed` hears when it is gone. */

@@ -3,6 +3,8 @@
  * A connection costs an entry in a set instead of a timer of its own.
  */
 
+import { surfaceBug } from "./surface.ts";
+
 /** Resolution of the shared clock in milliseconds. */
 export const TICK_MS = 500;
 
@@ -16,7 +18,13 @@ let timer: Timer | undefined;
 
 function tickAll(): void {
   const now = performance.now();
-  for (const member of members) member.tick(now);
+  for (const member of members) {
+    try {
+      member.tick(now);
+    } catch (error) {
+      surfaceBug(error as Error); // the others are owed their tick
+    }
+  }
 }
 
 /** Adds a member; the timer runs only while there are members, and never keeps the process alive. */

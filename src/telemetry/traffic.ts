@@ -130,7 +130,12 @@ export class TrafficMetrics {
     return found;
   }
 
-  #find(flow: TrafficFlow): TrafficSeries {
+  #find(described: TrafficFlow): TrafficSeries {
+    // A peer may say anything of itself in baggage: beyond a bound its words no longer make series of their own.
+    const heard = described.source === undefined && described.sourceBaggage !== undefined;
+    const flow = heard && this.#series.size >= MAX_SERIES_WITH_BAGGAGE
+      ? { ...described, sourceBaggage: undefined }
+      : described;
     const values = trafficValues(flow);
     const key = values.join("\u0000");
     let series = this.#series.get(key);
@@ -142,6 +147,9 @@ export class TrafficMetrics {
     return series;
   }
 }
+
+/** Series up to which those of workloads known by their baggage only are kept apart. */
+const MAX_SERIES_WITH_BAGGAGE = 4096;
 
 /** Flows between one pair of records: both reporters, a few services. */
 const MAX_CANDIDATES = 64;

@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import type { CertificateCache, CertificateSummary } from "../identity/mod.ts";
+import type { CacheEntrySnapshot, CertificateCache, CertificateSummary } from "../identity/mod.ts";
 import type { Json } from "./mesh_dump.ts";
 
 /** RFC 3339 in whole seconds. */
@@ -16,14 +16,20 @@ function certificate({ pem, serialNumber, notBefore, notAfter }: CertificateSumm
   };
 }
 
+/** `Initializing`, `Available` or `Unavailable: <error>`. */
+function stateText({ state, error }: CacheEntrySnapshot): string {
+  const text = state.charAt(0).toUpperCase() + state.slice(1);
+  return state === "unavailable" && error !== undefined ? `${text}: ${error}` : text;
+}
+
 /** `certificates` of the configuration dump, as istioctl reads them (spec/ztunnel.md §11.2). */
 export function dumpCertificates(cache: CertificateCache): Json {
   return cache.snapshot()
     .sort((a, b) => a.identity < b.identity ? -1 : 1)
-    .map(({ identity, state, certificate: held }) => ({
-      identity,
-      state,
-      certChain: held?.certificates.map(certificate) ?? [],
-      rootCerts: held?.roots.map(certificate) ?? [],
+    .map((entry) => ({
+      identity: entry.identity,
+      state: stateText(entry),
+      certChain: entry.certificate?.certificates.map(certificate) ?? [],
+      rootCerts: entry.certificate?.roots.map(certificate) ?? [],
     }));
 }

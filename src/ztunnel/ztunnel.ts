@@ -221,6 +221,7 @@ class Ztunnel {
           ["services", document.services.length],
           ["policies", document.policies.length],
         ]);
+        this.#forgetUnused();
         this.#prefetch();
       },
       onError: (errors) => {
@@ -248,9 +249,16 @@ class Ztunnel {
       if (workload.node !== this.#config.nodeName || (!workload.nativeTunnel && workload.protocol !== "HBONE")) {
         continue;
       }
-      this.#certificates.get(workloadIdentity(workload), "warmup").catch((error: Error) =>
-        scope.warn("certificate prefetch failed", [["error", error.message]])
-      );
+      this.#certificates.prefetch(workloadIdentity(workload));
+    }
+  }
+
+  /** Lets go of certificates that no workload of our node needs any more (spec/ztunnel.md §3.5). */
+  #forgetUnused(): void {
+    const needed = new Set<string>();
+    for (const workload of this.#mesh.current.localWorkloads()) needed.add(workloadIdentity(workload));
+    for (const { identity } of this.#certificates.snapshot()) {
+      if (!needed.has(identity)) this.#certificates.forget(identity);
     }
   }
 

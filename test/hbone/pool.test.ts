@@ -265,6 +265,57 @@ describe("pool", () => {
   });
 });
 
+describe("readers that do not read", () => {
+  /** A server whose first four streams are never read, and a pool with these four filled to the brim. */
+  async function clogged() {
+    const stuck: Tape[] = [];
+    const server = new PlainServer((stream, endpoint, headers, transport) => {
+      if (stuck.length === 4) return accept(stream, endpoint, headers, transport);
+      stream.respond([[":status", "200"]], false);
+      const tape = new Tape();
+      tape.hold = true;
+      stuck.push(tape);
+      new Relay(endpoint, tape, { relayFinished() {} }, { value: 0 }, { value: 0 });
+    });
+    const { pool, counts } = pooled(server);
+    const senders: Tape[] = [];
+    for (let i = 0; i < 4; i++) senders.push(tapeOn(await connect(pool) as StreamEndpoint));
+    const other = tapeOn(await connect(pool) as StreamEndpoint);
+    for (const sender of senders) sender.push(new Uint8Array(5 << 20));
+    await until(
+      "the connection's window is used up",
+      () => stuck.reduce((sum, { bytes }) => sum + bytes, 0) === 16 << 20,
+    );
+    return { server, pool, counts, other, stuck };
+  }
+
+  test("new connections take another tunnel", async () => {
+    const { pool, counts, other } = await clogged();
+    other.say("waits for window");
+    const { connection } = (other.peer as StreamEndpoint).stream!;
+    await until(
+      "the tunnel is known to be stalled",
+      () => connection.stalledSince !== 0 && performance.now() - connection.stalledSince > 1000,
+    );
+    const fresh = tapeOn(await connect(pool) as StreamEndpoint);
+    fresh.say("free");
+    await until("echo over the second tunnel", () => fresh.text === "free");
+    expect(counts.dials).toBe(2);
+  });
+
+  test("the one that holds most is cut after a while, and the others move again", async () => {
+    const { server, other, stuck } = await clogged();
+    other.say("waits for window");
+    const now = performance.now();
+    server.transports[0]!.tick(now);
+    server.transports[0]!.tick(now + 9_000);
+    expect(stuck.filter(({ closed }) => closed).length).toBe(0);
+    server.transports[0]!.tick(now + 11_000);
+    expect(stuck.filter(({ closed }) => closed).length).toBe(1);
+    await until("echo over the same tunnel", () => other.text === "waits for window");
+  });
+});
+
 describe("stream as an end of a relay", () => {
   test("a reader that stops holds at most a window; the rest waits at the sender", async () => {
     let server: Tape | undefined;
