@@ -41,7 +41,7 @@ const STREAMS_BEFORE_SETTINGS = 100;
 /** A peer takes at most 5 s to know its pod and 10 s to reach the application (§14.4); this is twice as long. */
 const ANSWER_TIMEOUT_MS = 30_000;
 /** A connection whose window has been used up for this long gets no new streams, ms. */
-const STALLED_MS = 1_000;
+const STALLED_MS = 250;
 
 interface Waiting {
   readonly endpoint: StreamEndpoint;

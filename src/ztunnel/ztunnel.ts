@@ -37,6 +37,8 @@ import { WorkloadProxy } from "./workload_proxy.ts";
 import { ZdsClient } from "./zds/mod.ts";
 
 const scope = log.scope("ztunnel::app");
+/** By now the first pods are there and have their certificates: what ran for that need not stay in memory, ms. */
+const STARTUP_MS = 2_000;
 
 /** Runs ztunnel mode until it is told to stop; the exit code. Throws what must not be survived at start. */
 export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
@@ -200,8 +202,9 @@ class Ztunnel {
     proxy.ready();
     if (this.#pods !== undefined && pods !== undefined) this.#followCni(this.#pods, pods);
 
-    releaseStartupCode();
+    const started = setTimeout(releaseStartupCode, STARTUP_MS);
     await this.#stopping.promise;
+    clearTimeout(started);
     return await this.#shutDown();
   }
 

@@ -125,46 +125,52 @@ labSuite("relaying", () => {
     expect(line.fields["error"]).toContain("connection failed");
   }, TEST_MS);
 
-  test(`${SOAK_CONNECTIONS} connections opened, used and closed ${SOAK_ROUNDS} times: descriptors and memory come back`, async () => {
-    const mesh = shared();
-    mesh.serve("server", 7006, doubling);
-    const pids = mesh.ztunnels.map((ztunnel) => ztunnel.process.pid);
-    const round = async () => {
-      const conversations: Conversation[] = [];
-      for (let opened = 0; opened < SOAK_CONNECTIONS; opened += 50) {
-        conversations.push(
-          ...await Promise.all(Array.from({ length: 50 }, async () => {
-            const conversation = await open(7006);
-            expect(await conversation.write("ab").read(4)).toBe("xxxx");
-            return conversation;
-          })),
-        );
+  test(
+    `${SOAK_CONNECTIONS} connections opened, used and closed ${SOAK_ROUNDS} times: descriptors and memory come back`,
+    async () => {
+      const mesh = shared();
+      mesh.serve("server", 7006, doubling);
+      const pids = mesh.ztunnels.map((ztunnel) => ztunnel.process.pid);
+      const round = async () => {
+        const conversations: Conversation[] = [];
+        for (let opened = 0; opened < SOAK_CONNECTIONS; opened += 50) {
+          conversations.push(
+            ...await Promise.all(Array.from({ length: 50 }, async () => {
+              const conversation = await open(7006);
+              expect(await conversation.write("ab").read(4)).toBe("xxxx");
+              return conversation;
+            })),
+          );
+        }
+        const held = pids.map(descriptors);
+        for (const conversation of conversations) conversation.finish();
+        await Promise.all(conversations.map((conversation) => conversation.untilClosed(20_000)));
+        return held;
+      };
+      const base = pids.map(descriptors);
+      const held = await round();
+      for (const [index, number] of held.entries()) {
+        expect(number - (base[index] ?? 0)).toBeGreaterThanOrEqual(SOAK_CONNECTIONS);
       }
-      const held = pids.map(descriptors);
-      for (const conversation of conversations) conversation.finish();
-      await Promise.all(conversations.map((conversation) => conversation.untilClosed(20_000)));
-      return held;
-    };
-    const base = pids.map(descriptors);
-    const held = await round();
-    for (const [index, number] of held.entries()) expect(number - (base[index] ?? 0)).toBeGreaterThanOrEqual(SOAK_CONNECTIONS);
-    // Pooled tunnels may stay; connections may not.
-    const tunnels = Math.ceil(SOAK_CONNECTIONS / 100) * 2 + 10;
-    const settle = () =>
-      eventually(
-        "the descriptors to come back",
-        () => pids.every((pid, index) => descriptors(pid) - (base[index] ?? 0) <= tunnels),
-        20_000,
-      );
-    await settle();
-    const memory: number[][] = [];
-    for (let turn = 1; turn < SOAK_ROUNDS; turn++) {
-      await round();
+      // Pooled tunnels may stay; connections may not.
+      const tunnels = Math.ceil(SOAK_CONNECTIONS / 100) * 2 + 10;
+      const settle = () =>
+        eventually(
+          "the descriptors to come back",
+          () => pids.every((pid, index) => descriptors(pid) - (base[index] ?? 0) <= tunnels),
+          20_000,
+        );
       await settle();
-      memory.push(pids.map((pid) => residentKb(pid) / 1024));
-    }
-    // No growth from round to round once warm: the last is not far above the first.
-    const first = memory[0] ?? [];
-    for (const [index, mb] of (memory.at(-1) ?? []).entries()) expect(mb - (first[index] ?? 0)).toBeLessThan(30);
-  }, 300_000);
+      const memory: number[][] = [];
+      for (let turn = 1; turn < SOAK_ROUNDS; turn++) {
+        await round();
+        await settle();
+        memory.push(pids.map((pid) => residentKb(pid) / 1024));
+      }
+      // No growth from round to round once warm: the last is not far above the first.
+      const first = memory[0] ?? [];
+      for (const [index, mb] of (memory.at(-1) ?? []).entries()) expect(mb - (first[index] ?? 0)).toBeLessThan(30);
+    },
+    300_000,
+  );
 });
