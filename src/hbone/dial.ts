@@ -1,10 +1,10 @@
 import type { CertificateCache, WorkloadCertificate } from "../identity/mod.ts";
 import { closeFd, connectTcp, peerAddress, SystemError } from "../linux/mod.ts";
 import { errorCode, osErrorText } from "../net/os_error.ts";
-import { surfaceBug } from "../net/surface.ts";
 import { CONNECT_TIMEOUT_MS, type DialOptions } from "../net/tcp.ts";
 import { clientContext, type TlsPolicy, verifyServer } from "../tls/mod.ts";
 import { type ConnectFailure, connectFailure } from "./failure.ts";
+import { type TunnelData, tunnelHandlers, type TunnelSocket, type Unverified } from "./handlers.ts";
 import type { PoolTarget } from "./pool.ts";
 import { type HboneSettings, HboneTransport, type TransportOwner, type TransportSocket } from "./transport.ts";
 
@@ -16,7 +16,7 @@ export interface TunnelOptions {
 }
 
 /** One connection in the making: certificate, TCP, TLS, verification, HTTP/2. */
-class TunnelDial {
+class TunnelDial implements Unverified {
   readonly #options: TunnelOptions;
   readonly #target: PoolTarget;
   readonly #owner: TransportOwner;
@@ -69,7 +69,7 @@ class TunnelDial {
         data: this,
         allowHalfOpen: true,
         tls: clientContext(certificate, this.#options.tlsPolicy),
-        socket: tunnelHandlers,
+        socket: dialHandlers,
       } as unknown as Bun.TCPSocketConnectOptions<TunnelData>).catch((error: Error) =>
         this.fail(connectFailure(`io error: ${error.message}`))
       );
@@ -108,6 +108,10 @@ class TunnelDial {
     this.fail(connectFailure(`io error: ${code === "" ? "tls handshake eof" : osErrorText(code)}`));
   }
 
+  broken(error: Error): void {
+    this.fail(connectFailure(`io error: ${error.message}`));
+  }
+
   fail(failure: ConnectFailure): void {
     if (this.#state === "finished") return;
     const socket = this.#socket;
@@ -136,35 +140,11 @@ class TunnelDial {
   }
 }
 
-type TunnelData = TunnelDial | HboneTransport;
-type TunnelSocket = Bun.Socket<TunnelData>;
-
-/** Handlers of all outgoing tunnels. Nothing of a peer is looked at before `handshake` has verified it. */
-const tunnelHandlers: Bun.SocketHandler<TunnelData> = {
+/** As `tunnelHandlers`; a socket that we make is there before anything has happened on it. */
+const dialHandlers: Bun.SocketHandler<TunnelData> = {
+  ...tunnelHandlers,
   open(socket) {
     if (socket.data instanceof TunnelDial) socket.data.opened(socket);
-  },
-  handshake(socket, ok, error) {
-    if (socket.data instanceof TunnelDial) socket.data.handshake(socket, ok, error);
-  },
-  data(socket, chunk) {
-    if (socket.data instanceof HboneTransport) socket.data.received(chunk);
-  },
-  drain(socket) {
-    if (socket.data instanceof HboneTransport) socket.data.writable();
-  },
-  end(socket) {
-    if (socket.data instanceof HboneTransport) socket.data.close();
-    else socket.data.closed(undefined);
-  },
-  close(socket, error) {
-    if (socket.data instanceof HboneTransport) socket.data.gone(errorCode(error) || "closed by the peer");
-    else socket.data.closed(error);
-  },
-  error(socket, error) {
-    surfaceBug(error);
-    if (socket.data instanceof HboneTransport) socket.data.close();
-    else socket.data.fail(connectFailure(`io error: ${error.message}`));
   },
 };
 

@@ -1,13 +1,4 @@
-/** `response_flags` of metrics and what it says of the cause (spec/ztunnel.md §10.1). */
-export type ResponseFlag =
-  | "-"
-  | "DENY"
-  | "CONNECT"
-  | "TLS_FAILURE"
-  | "H2_HANDSHAKE_FAILURE"
-  | "NETWORK_POLICY"
-  | "IDENTITY_ERROR"
-  | "CERT_REVOKED";
+import type { ResponseFlag } from "../telemetry/mod.ts";
 
 /** Why a connection could not be made or did not last: what the access log prints and what metrics count. */
 export interface ConnectFailure {

@@ -2,7 +2,7 @@
 export { type Authority, parseAuthority } from "./authority.ts";
 export { type Baggage, formatBaggage, parseBaggage } from "./baggage.ts";
 export { type DialTunnel, tunnelDialer, type TunnelOptions } from "./dial.ts";
-export { type ConnectFailure, connectFailure, type ResponseFlag } from "./failure.ts";
+export { type ConnectFailure, connectFailure } from "./failure.ts";
 export { formatForwarded, forwardedHost } from "./forwarded.ts";
 export { Pool, type PoolOptions, type PoolTarget } from "./pool.ts";
 export { type AcceptedPeer, HboneServer, type HboneServerOptions } from "./server.ts";

@@ -6,6 +6,7 @@ import { errorCode, osErrorText } from "../net/os_error.ts";
 import { surfaceBug } from "../net/surface.ts";
 import { adoptListener } from "../net/tcp.ts";
 import { serverContext, type TlsPolicy, verifyClient } from "../tls/mod.ts";
+import { type TunnelData, tunnelHandlers, type TunnelSocket, type Unverified } from "./handlers.ts";
 import {
   type HboneSettings,
   HboneTransport,
@@ -50,7 +51,7 @@ export interface HboneServerOptions {
  */
 export class HboneServer implements TransportOwner {
   readonly #options: HboneServerOptions;
-  readonly #listener: Bun.TCPSocketListener<ServerData>;
+  readonly #listener: Bun.TCPSocketListener<TunnelData>;
   readonly #transports = new Map<HboneTransport, AcceptedPeer>();
   readonly #handshakes = new Set<Handshake>();
   #emptied: (() => void) | undefined = undefined;
@@ -58,7 +59,7 @@ export class HboneServer implements TransportOwner {
   constructor(fd: number, options: HboneServerOptions) {
     this.#options = options;
     // No `data` here: the runtime would copy all ciphertext once more for the socket under the TLS socket.
-    this.#listener = adoptListener<ServerData>(fd, {
+    this.#listener = adoptListener<TunnelData>(fd, {
       open: (socket) => {
         options.onSocketOpened();
         new Handshake(this, options, socket);
@@ -141,17 +142,17 @@ export class HboneServer implements TransportOwner {
 }
 
 /** An accepted socket until its peer is verified. */
-class Handshake {
+class Handshake implements Unverified {
   readonly #server: HboneServer;
   readonly #options: HboneServerOptions;
   readonly #peer: SocketAddress;
   readonly #local: SocketAddress;
   #own: Identity | undefined = undefined;
-  #socket: ServerSocket;
+  #socket: TunnelSocket;
   #timer: Timer | undefined = undefined;
   #state: "certificate" | "tls" | "finished" = "certificate";
 
-  constructor(server: HboneServer, options: HboneServerOptions, socket: ServerSocket) {
+  constructor(server: HboneServer, options: HboneServerOptions, socket: TunnelSocket) {
     this.#server = server;
     this.#options = options;
     this.#socket = socket;
@@ -184,19 +185,19 @@ class Handshake {
     this.#state = "tls";
     this.#own = parseIdentity(certificate.identity);
     try {
-      const [, secure] = this.#socket.upgradeTLS<ServerData>({
+      const [, secure] = this.#socket.upgradeTLS<TunnelData>({
         data: this,
         isServer: true,
         tls: serverContext(certificate, this.#options.tlsPolicy),
-        socket: serverHandlers,
-      } as unknown as Bun.TLSUpgradeOptions<ServerData>);
+        socket: tunnelHandlers,
+      } as unknown as Bun.TLSUpgradeOptions<TunnelData>);
       this.#socket = secure;
     } catch (error) {
       this.fail(`tls error: ${(error as Error).message}`); // the runtime did not like key or certificate
     }
   }
 
-  handshake(socket: ServerSocket, ok: boolean, error: Error | null | undefined): void {
+  handshake(socket: TunnelSocket, ok: boolean, error: Error | null | undefined): void {
     if (this.#state !== "tls" || this.#own === undefined) return;
     const verdict = verifyClient(socket as Bun.Socket<unknown>, ok, error, this.#own);
     const identity = verdict.ok ? parseIdentity(verdict.identity) : undefined;
@@ -217,6 +218,10 @@ class Handshake {
     if (this.#state === "finished") return;
     const code = errorCode(error);
     this.#report(`tls handshake error: ${code === "" ? "tls handshake eof" : osErrorText(code)}`);
+  }
+
+  broken(error: Error): void {
+    this.fail(`tls handshake error: ${error.message}`);
   }
 
   fail(text: string): void {
@@ -240,32 +245,3 @@ class Handshake {
 }
 
 const NOWHERE: SocketAddress = { ip: "0.0.0.0", port: 0 };
-
-type ServerData = Handshake | HboneTransport;
-type ServerSocket = Bun.Socket<ServerData>;
-
-/** Handlers of all accepted tunnels. Nothing of a peer is looked at before `handshake` has verified it. */
-const serverHandlers: Bun.SocketHandler<ServerData> = {
-  handshake(socket, ok, error) {
-    if (socket.data instanceof Handshake) socket.data.handshake(socket, ok, error);
-  },
-  data(socket, chunk) {
-    if (socket.data instanceof HboneTransport) socket.data.received(chunk);
-  },
-  drain(socket) {
-    if (socket.data instanceof HboneTransport) socket.data.writable();
-  },
-  end(socket) {
-    if (socket.data instanceof HboneTransport) socket.data.close();
-    else socket.data.closed(undefined);
-  },
-  close(socket, error) {
-    if (socket.data instanceof HboneTransport) socket.data.gone(errorCode(error) || "closed by the peer");
-    else socket.data.closed(error);
-  },
-  error(socket, error) {
-    surfaceBug(error);
-    if (socket.data instanceof HboneTransport) socket.data.close();
-    else socket.data.fail(`tls handshake error: ${error.message}`);
-  },
-};
