@@ -111,6 +111,45 @@ labSuite("pods and agents", () => {
   );
 });
 
+labSuite("a pod that goes before it is known", () => {
+  test("its connections end with it, and none leaves through the pod that comes next", async () => {
+    const records = (lab: Lab, names: readonly string[]) =>
+      names.map((name) => ({ pod: lab.pod(name), hbone: name !== "raw" }));
+    const mesh = new Mesh({
+      pods: [
+        { name: "late", node: 1, captured: true },
+        { name: "next", node: 1, captured: true },
+        { name: "raw", node: 0, captured: false },
+      ],
+      meshed: ["late"],
+      configuration: (lab) => ({ workloads: records(lab, ["next", "raw"]) }),
+    });
+    try {
+      await mesh.start();
+      const raw = mesh.serve("raw", PORT, doubling);
+      const [late, next] = [mesh.lab.pod("late"), mesh.lab.pod("next")];
+      const to = { ip: mesh.lab.pod("raw").ip, port: PORT };
+      // Its record is not in the mesh yet, so the proxy holds the connection.
+      const waiting = await Conversation.open(late.namespace, to);
+      waiting.write("for late only");
+      await mesh.agent(1).remove(late.uid);
+      expect(await waiting.readToEnd(3000)).toBe("");
+      // The next pod's namespace gets the descriptor's number that is free again.
+      await mesh.agent(1).add(mesh.cniPod(next));
+      await mesh.configure({ workloads: records(mesh.lab, ["late", "next", "raw"]) });
+      await eventually("the record to come", async () => {
+        const { workloads } = await mesh.ztunnel(1).configDump() as { workloads: { name: string }[] };
+        return workloads.some(({ name }) => name === "late");
+      });
+      const control = await Conversation.open(next.namespace, to);
+      expect(await control.write("hello world").read(22)).toBe("x".repeat(22));
+      expect(raw.visits.map(({ ip }) => ip)).toEqual([next.ip]);
+    } finally {
+      await mesh.close();
+    }
+  }, 60_000);
+});
+
 labSuite("shutdown", () => {
   test("test_ztunnel_shutdown: old connections run on until the deadline, new ones are refused", async () => {
     const mesh = new Mesh({ ...plan, environment: { CONNECTION_TERMINATION_DEADLINE: "3s" } });
