@@ -5,7 +5,7 @@
  *     npm test                  everything; ends with the line `N passed, N failed`
  *     npm test -- lab/security  only test files whose path contains one of the words
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
@@ -24,6 +24,14 @@ interface Count {
   skipped: number;
 }
 
+interface Report extends Count {
+  /** Names of skipped tests, after their group's and before the reason, where those are told. */
+  readonly skips: readonly string[];
+}
+
+const SKIPPED_CASE = /<testcase name="([^"]*)" classname="([^"]*)"[^>]*>\s*<skipped(?: message="([^"]*)")?/g;
+const XML_ENTITIES: Readonly<Record<string, string>> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
+
 const root = dirname(import.meta.dir);
 const words = process.argv.slice(2);
 const total: Count = { passed: 0, failed: 0, skipped: 0 };
@@ -37,8 +45,10 @@ function note(label: string, count: Count, seconds: number): void {
   summary.push(`${label}: ${count.passed} passed, ${count.failed} failed${skipped} (${seconds.toFixed(0)} s)`);
 }
 
-async function run(command: readonly string[]): Promise<number> {
-  const child = Bun.spawn([...command], { cwd: root, stdio: ["ignore", "inherit", "inherit"] });
+/** Runs a program to its end, its output to a file if that is given. @returns its exit status */
+async function run(command: readonly string[], output?: number): Promise<number> {
+  const to = output ?? "inherit";
+  const child = Bun.spawn([...command], { cwd: root, stdio: ["ignore", to, to] });
   const timer = setTimeout(() => child.kill("SIGKILL"), FILE_DEADLINE_MS);
   const onTerminate = () => child.kill("SIGTERM");
   process.on("SIGTERM", onTerminate);
@@ -66,6 +76,7 @@ async function suites(label: string, files: readonly string[], wrapper: readonly
   const sum: Count = { passed: 0, failed: 0, skipped: 0 };
   const directory = mkdtempSync(join(tmpdir(), "ambient-test-"));
   const report = join(directory, "report.xml");
+  const output = join(directory, "output");
   const options = [
     "--only-failures",
     `--timeout=${TEST_DEADLINE_MS}`,
@@ -74,11 +85,14 @@ async function suites(label: string, files: readonly string[], wrapper: readonly
   ];
   for (const file of files) {
     rmSync(report, { force: true });
-    const code = await run([...wrapper, process.execPath, "test", ...options, `./${file}`]);
+    const fileStart = performance.now();
+    const written = openSync(output, "w");
+    const code = await run([...wrapper, process.execPath, "test", ...options, `./${file}`], written);
+    closeSync(written);
     const count = readReport(report);
     // Errors outside of tests (a module that does not load) are in the status only.
     if (code !== 0 && count.failed === 0) count.failed = 1;
-    if (count.failed > 0) console.log(`${file}: ${count.failed} failed`);
+    tell(file, count, (performance.now() - fileStart) / 1000, readFileSync(output, "utf8"));
     sum.passed += count.passed;
     sum.failed += count.failed;
     sum.skipped += count.skipped;
@@ -87,17 +101,42 @@ async function suites(label: string, files: readonly string[], wrapper: readonly
   note(label, sum, (performance.now() - start) / 1000);
 }
 
-function readReport(path: string): Count {
+/** One line of a file that passed; of others all they said, after their name. */
+function tell(file: string, { passed, failed, skipped, skips }: Report, seconds: number, output: string): void {
+  if (failed === 0 && skipped === 0) {
+    console.log(`ok  ${file}  ${passed} passed  ${seconds.toFixed(1)} s`);
+    return;
+  }
+  const word = failed > 0 ? "FAIL" : "ok";
+  const counts = [`${passed} passed`];
+  if (failed > 0) counts.push(`${failed} failed`);
+  if (skipped > 0) counts.push(`${skipped} skipped`);
+  console.log(`${word}  ${file}  ${counts.join(", ")}  ${seconds.toFixed(1)} s`);
+  for (const skip of skips) console.log(`    skipped: ${skip}`);
+  if (failed > 0) console.log(output.trimEnd());
+}
+
+function readReport(path: string): Report {
   let text = "";
   try {
     text = readFileSync(path, "utf8");
   } catch {
-    return { passed: 0, failed: 1, skipped: 0 };
+    return { passed: 0, failed: 1, skipped: 0, skips: [] };
   }
   const head = /<testsuites [^>]*>/.exec(text)?.[0] ?? "";
   const number = (name: string) => Number(new RegExp(` ${name}="(\\d+)"`).exec(head)?.[1] ?? 0);
   const failed = number("failures") + number("errors");
-  return { passed: number("tests") - failed - number("skipped"), failed, skipped: number("skipped") };
+  const skipped = number("skipped");
+  const skips = [...text.matchAll(SKIPPED_CASE)].map(([, name = "", group = "", reason = ""]) =>
+    [group, name, reason].filter((part) => part !== "").map(unescapeXml).join(" > ")
+  );
+  return { passed: number("tests") - failed - skipped, failed, skipped, skips };
+}
+
+function unescapeXml(text: string): string {
+  return text.replace(/&(?:#(\d+)|(\w+));/g, (entity, code?: string, name = "") => {
+    return code === undefined ? XML_ENTITIES[name] ?? entity : String.fromCodePoint(Number(code));
+  });
 }
 
 function testFiles(directory: string): string[] {

@@ -20,7 +20,9 @@ function librariesOf(path: string): string[] {
 
 /** Runs the executable where it is all there is beside the C library and /proc: root read-only, no /tmp, no /dev. */
 function inReadOnlyRoot(...args: string[]) {
-  const script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount --rbind /proc "$0/proc" && ' +
+  // Ordinary users may have a PATH without chroot's directory.
+  const script =
+    'PATH="$PATH:/usr/sbin:/sbin"; mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount --rbind /proc "$0/proc" && ' +
     'exec chroot "$0" /ambient "$@"';
   return spawnSync("unshare", ["--map-root-user", "--mount", "sh", "-c", script, root, ...args], { encoding: "utf8" });
 }

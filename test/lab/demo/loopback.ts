@@ -2,13 +2,12 @@
  * The demo where network namespaces are forbidden: one proxy in dedicated mode on loopback, reached through SOCKS5. It
  * carries the call as HBONE to itself: the same code, without redirection and without a second node.
  */
-import { mkdtempSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { stringify } from "yaml";
 import { ambientBinary, type LogLine, parseLogLine, parseMetrics, STATS_PORT, total } from "../mesh/mod.ts";
-import { eventually, LabProcess, recordPath, removePath } from "../topology/mod.ts";
+import { eventually, LabProcess, makeScratchDirectory, removePath } from "../topology/mod.ts";
 import { type Facts, require } from "./facts.ts";
 
 const SOCKS_PORT = 15080;
@@ -19,8 +18,7 @@ const WEB_PORT = 18080;
 const IDENTITY = "spiffe://cluster.local/ns/demo/sa/local";
 
 export async function checkLoopback(facts: Facts): Promise<void> {
-  const directory = mkdtempSync(join(tmpdir(), "ambient-demo-"));
-  recordPath(directory);
+  const directory = makeScratchDirectory();
   const configuration = join(directory, "mesh.yaml");
   const workload = {
     uid: "Kubernetes//Pod/demo/local",

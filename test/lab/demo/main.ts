@@ -6,7 +6,14 @@
  */
 import process from "node:process";
 import { ambientBinary } from "../mesh/mod.ts";
-import { inspectHost, installPrograms, leftovers, removeAbandoned, rerunIn } from "../topology/mod.ts";
+import {
+  inspectHost,
+  installPrograms,
+  leftovers,
+  type NetworkNamespace,
+  removeAbandoned,
+  rerunIn,
+} from "../topology/mod.ts";
 import { checkScene, Facts } from "./facts.ts";
 import { checkLoopback } from "./loopback.ts";
 import { MAIL_PORT, Scene, WEB_PORT, WEB_VIP } from "./scene.ts";
@@ -106,17 +113,19 @@ async function show(scene: Scene): Promise<number> {
   return left.length === 0 ? 0 : 1;
 }
 
+/** Commands for another terminal; each is short enough to be copied from 80 columns, only what explains it may be cut. */
 function tryMore(scene: Scene): string[] {
-  const enter = (path: string) =>
-    process.env["AMBIENT_LAB_USER_NAMESPACE"] === undefined
-      ? `sudo nsenter --net=${path}`
-      : `nsenter -t ${process.pid} -U --preserve-credentials -m nsenter --net=${path}`;
-  const node = scene.lab.node(1).namespace.path;
+  const inUserNamespace = process.env["AMBIENT_LAB_USER_NAMESPACE"] !== undefined;
+  const sudo = inUserNamespace || process.geteuid?.() === 0 ? "" : "sudo ";
+  const enter = ({ path }: NetworkNamespace) => `  ${sudo}nsenter -n${path}`;
+  const place = inUserNamespace
+    ? `In another terminal: nsenter -t ${process.pid} -U --preserve-credentials -m  then:`
+    : "Try, in another terminal:";
   return [
-    "Try, in another terminal:",
-    `  ${enter(scene.client.namespace.path)} curl -i http://${scene.web.ip}:${WEB_PORT}/        or http://${WEB_VIP}/`,
-    `  ${enter(scene.outsider.namespace.path)} curl telnet://${scene.mail.ip}:${MAIL_PORT}     refused: no identity`,
-    `  ${enter(node)} curl -s localhost:15000/config_dump   or localhost:15020/metrics`,
+    place,
+    `${enter(scene.client.namespace)} curl -i http://${scene.web.ip}:${WEB_PORT}/   or http://${WEB_VIP}/`,
+    `${enter(scene.outsider.namespace)} curl telnet://${scene.mail.ip}:${MAIL_PORT}   refused: no identity`,
+    `${enter(scene.lab.node(1).namespace)} curl -s localhost:15000/config_dump   or localhost:15020/metrics`,
     `  edit ${scene.configurationPath}   it is watched; a mistake is refused and logged`,
     "Ctrl-C ends it and removes everything.",
   ];

@@ -31,6 +31,8 @@ export class Scene {
   readonly configurationPath: string;
   /** Called for each access log line of either proxy. */
   onAccess: (line: LogLine, node: string) => void = () => {};
+  /** Called for each other log line of either proxy. */
+  onLine: (line: LogLine, node: string) => void = () => {};
   #web: LabProcess | undefined;
   #mail: LabProcess | undefined;
   #webProgram = "";
@@ -110,6 +112,7 @@ export class Scene {
           caDirectory: join(this.lab.directory, "ca"),
           socket,
           onAccess: (line) => this.onAccess(line, node.name),
+          onLine: (line) => this.onLine(line, node.name),
         }),
       );
     }

@@ -2,6 +2,7 @@
 import process from "node:process";
 import type { LogLine } from "../mesh/mod.ts";
 import type { Scene } from "./scene.ts";
+import { compose } from "./screen.ts";
 
 /** One pair of caller and called. */
 interface Edge {
@@ -17,11 +18,19 @@ interface Edge {
 /** Latencies kept for each edge. */
 const WINDOW = 100;
 const RECENT = 8;
+const NOTES = 3;
+
+/** What a proxy said beside its access log; both say the same of a file that both watch. */
+interface Note {
+  readonly text: string;
+  readonly nodes: Set<string>;
+}
 
 export class View {
   readonly #scene: Scene;
   readonly #edges = new Map<string, Edge>();
   readonly #recent: string[] = [];
+  readonly #notes: Note[] = [];
   readonly #names = new Map<string, string>();
   readonly #started = performance.now();
 
@@ -29,6 +38,7 @@ export class View {
     this.#scene = scene;
     for (const pod of scene.lab.pods) this.#names.set(pod.ip, pod.name);
     scene.onAccess = (line, node) => this.#logged(line, node);
+    scene.onLine = (line, node) => this.#noted(line, node);
   }
 
   /** A call's latency as the application measured it, milliseconds. */
@@ -57,21 +67,22 @@ export class View {
     }
     const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => [...(row[column] ?? "")].length)));
     const table = rows.map((row, index) => {
-      const line = row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("   ");
+      const line = row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ");
       return index === 0 ? bold(line) : colour(line);
     });
     const seconds = ((performance.now() - this.#started) / 1000).toFixed(0);
-    const screen = [
-      bold(`ambient: two nodes, four pods, two proxies, ${seconds} s`),
-      `web is ${this.#scene.webProgram}; mail speaks first and wants an identity; outsider is not in the mesh`,
-      "",
-      ...table,
-      "",
-      bold("access log"),
-      ...this.#recent,
-      "",
-      ...hint,
-    ];
+    const notes = this.#notes.map(({ text, nodes }) => `node ${[...nodes].sort().join(", ")}  ${text}`);
+    const { columns = Infinity, rows: height = Infinity } = process.stdout;
+    const screen = compose({
+      title: [
+        bold(`ambient: two nodes, four pods, two proxies, ${seconds} s`),
+        `mail speaks first, wants an identity; outsider is not in the mesh; web is ${this.#scene.webProgram}`,
+      ],
+      table,
+      log: { title: bold("access log"), entries: this.#recent },
+      notes: { title: bold("proxies say"), entries: notes.length === 0 ? ["nothing since the start"] : notes },
+      hints: hint,
+    }, { columns, rows: height });
     const clear = process.stdout.isTTY ? "\x1b[H\x1b[2J" : "";
     process.stdout.write(`${clear}${screen.join("\n")}\n`);
   }
@@ -85,7 +96,7 @@ export class View {
       ? "no identity"
       : `${fields["src.identity"]} → ${fields["dst.identity"]}`;
     const outcome = fields["error"] ?? `${fields["bytes_sent"]} out, ${fields["bytes_recv"]} in, ${fields["duration"]}`;
-    this.#recent.push(`node ${node}  ${fields["direction"] ?? "?"}  ${from} → ${to}  ${identities}  ${outcome}`);
+    this.#recent.push(`node ${node}  ${fields["direction"] ?? "?"}  ${from} → ${to}  ${outcome}  ${identities}`);
     if (this.#recent.length > RECENT) this.#recent.shift();
     // Each connection is counted once, at its destination, where everything ends.
     if (fields["direction"] !== "inbound") return;
@@ -99,6 +110,23 @@ export class View {
     edge.security = fields["src.identity"] === undefined ? "plaintext" : "encrypted";
     edge.sent += Number(fields["bytes_recv"] ?? 0);
     edge.received += Number(fields["bytes_sent"] ?? 0);
+  }
+
+  /** Keeps what is a warning or worse, and what tells that a mistake was mended. */
+  #noted(line: LogLine, node: string): void {
+    if (line.level !== "warn" && line.level !== "error" && line.message !== "local state loaded") return;
+    const { at, error, ...others } = line.fields;
+    const details = [at, error, ...Object.entries(others).map(([key, value]) => `${key}=${value}`)];
+    // On a narrow screen the path of the lab's own directory would take the room of the reason.
+    const text = [line.message, ...details.filter((detail) => detail !== undefined)].join("  ")
+      .replaceAll(`${this.#scene.lab.directory}/`, "").replaceAll("\n", " ");
+    const same = this.#notes.find((note) => note.text === text && !note.nodes.has(node));
+    if (same !== undefined) {
+      same.nodes.add(node);
+      return;
+    }
+    this.#notes.push({ text, nodes: new Set([node]) });
+    if (this.#notes.length > NOTES) this.#notes.shift();
   }
 
   #nameOf(address: string | undefined): string {

@@ -20,6 +20,8 @@ export interface ZtunnelOptions {
   readonly namespace?: NetworkNamespace;
   readonly environment?: Record<string, string>;
   readonly onAccess?: (line: LogLine) => void;
+  /** Called for each log line that is not of the access log. */
+  readonly onLine?: (line: LogLine) => void;
   /** False where millions of connections would fill memory with lines that nobody reads. */
   readonly keepAccessLog?: boolean;
 }
@@ -48,7 +50,10 @@ export class Ztunnel {
         onLine: (text) => {
           if (options.keepAccessLog === false) return;
           const line = parseLogLine(text);
-          if (!isAccessLine(line)) return;
+          if (!isAccessLine(line)) {
+            if (line !== undefined) options.onLine?.(line);
+            return;
+          }
           this.access.push(line);
           options.onAccess?.(line);
         },

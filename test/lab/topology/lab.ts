@@ -5,12 +5,9 @@
  *
  *     pod 10.77.1.10 ── br0 node a 10.77.0.1 ══ link ══ 10.77.0.2 node b br0 ── pod 10.77.2.10
  */
-import { mkdtempSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { must } from "./commands.ts";
 import type { Redirector } from "./host.ts";
-import { recordPath, removePath } from "./ledger.ts";
+import { makeScratchDirectory, removePath } from "./ledger.ts";
 import { hasIpv6, NetworkNamespace } from "./namespace.ts";
 import { redirectPod } from "./redirection.ts";
 
@@ -66,8 +63,7 @@ export class Lab {
   /** @throws CommandError; what was made until then is removed */
   constructor(plan: LabPlan) {
     this.#plan = plan;
-    this.directory = mkdtempSync(join(tmpdir(), "ambient-lab-"));
-    recordPath(this.directory);
+    this.directory = makeScratchDirectory();
     this.#podsOnNode = plan.nodes.map(() => 0);
     // The link between nodes is a bridge in a namespace of its own: any number of nodes, none of them special.
     this.#hub = new NetworkNamespace("wire");

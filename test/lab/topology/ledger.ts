@@ -2,13 +2,17 @@
  * What a lab has made outside its own process, written down before it is made, so that the end of the process, however
  * it comes (done, exception, Ctrl-C, SIGTERM), removes exactly that and nothing else.
  */
-import { existsSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { attempt } from "./commands.ts";
 
 /** Namespaces of the project are called `amb-<pid of the lab>-<run>-<name>`: unique for each run, recognisable afterwards. */
 export const NAMESPACE_PREFIX = "amb";
 export const NAMESPACE_DIRECTORY = "/run/netns";
+/** Scratch directories are called `ambient-lab-<pid of the lab>-<random>`. */
+const SCRATCH_PREFIX = "ambient-lab";
 
 const processes = new Set<number>();
 const namespaces = new Set<string>();
@@ -33,6 +37,13 @@ export function recordNamespace(name: string): void {
 export function recordPath(path: string): void {
   hook();
   paths.add(path);
+}
+
+/** Makes a directory for sockets, configuration and keys, which is in the ledger. @returns its path */
+export function makeScratchDirectory(): string {
+  const path = mkdtempSync(join(tmpdir(), `${SCRATCH_PREFIX}-${process.pid}-`));
+  recordPath(path);
+  return path;
 }
 
 export function removeNamespace(name: string): void {
@@ -65,14 +76,28 @@ export function leftovers(): string[] {
 /** Removes what labs left behind that were killed with SIGKILL: their pid is in the name, and nobody has it any more. */
 export function removeAbandoned(): void {
   for (const name of listNamespaces()) {
-    const pid = ownerOf(name);
-    if (pid === undefined || pid === process.pid || isAlive(pid)) continue;
+    if (!isAbandoned(ownerOf(NAMESPACE_PREFIX, name))) continue;
     for (const line of attempt(["ip", "netns", "pids", name]).stdout.split("\n")) {
       const member = Number(line);
       if (Number.isInteger(member) && member > 1) end(member);
     }
     removeNamespace(name);
   }
+  // After their processes, which could still write there.
+  for (const name of readdirSync(tmpdir())) {
+    const path = join(tmpdir(), name);
+    if (isAbandoned(ownerOf(SCRATCH_PREFIX, name)) && isOwnDirectory(path)) removePath(path);
+  }
+}
+
+function isAbandoned(owner: number | undefined): boolean {
+  return owner !== undefined && owner !== process.pid && !isAlive(owner);
+}
+
+/** Anyone may make a directory of that name where all may write: what others own is not ours to remove. */
+function isOwnDirectory(path: string): boolean {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  return stat !== undefined && stat.isDirectory() && stat.uid === process.getuid?.();
 }
 
 function listNamespaces(): string[] {
@@ -80,11 +105,11 @@ function listNamespaces(): string[] {
 }
 
 function ownNamespaces(pid: number): string[] {
-  return listNamespaces().filter((name) => ownerOf(name) === pid);
+  return listNamespaces().filter((name) => ownerOf(NAMESPACE_PREFIX, name) === pid);
 }
 
-function ownerOf(name: string): number | undefined {
-  const match = new RegExp(`^${NAMESPACE_PREFIX}-(\\d+)-`).exec(name);
+function ownerOf(prefix: string, name: string): number | undefined {
+  const match = new RegExp(`^${prefix}-(\\d+)-`).exec(name);
   return match === null ? undefined : Number(match[1]);
 }
 
@@ -100,8 +125,9 @@ export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    // Somebody else's process cannot be signalled, but is there.
+    return error instanceof Error && "code" in error && error.code === "EPERM";
   }
 }
 
