@@ -69,7 +69,7 @@ export type TransportSocket = Bun.Socket<HboneTransport>;
  * An HTTP/2 connection over one TLS socket: moves bytes between the socket and the codec.
  *
  * Output of all streams gathers in the codec and leaves once in a turn of the event loop, so many small messages share
- * one TLS record and one system call. A transport with a single stream writes at once: nothing else could join it.
+ * one TLS record and one system call. For a stream that is alone this costs no more than writing at once.
  */
 export class HboneTransport implements Ticking {
   readonly h2: Http2Connection<StreamUser>;
@@ -243,9 +243,7 @@ export class HboneTransport implements Ticking {
     this.#flushPlanned = true;
     planned.push(this);
     if (planned.length > 1) return;
-    // Alone on its connection a stream gains nothing from waiting for the end of the turn.
-    if (this.h2.openStreams <= 1) queueMicrotask(flushPlanned);
-    else setImmediate(flushPlanned);
+    setImmediate(flushPlanned);
   }
 
   /** Writes what the codec has, until the socket takes no more. */
