@@ -73,7 +73,7 @@ test.skipIf(missing !== "")(
     const listener = serve(0);
     const report = join(CACHE, `h2spec-${process.pid}.xml`);
     try {
-      const command = [BINARY, "-h", "127.0.0.1", "-p", String(listener.port), "-o", "2", "-j", report];
+      const command = [BINARY, "-h", "127.0.0.1", "-p", String(listener.port), "-o", "5", "-j", report];
       const { text } = await run(command, RUN_TIMEOUT);
       if (!existsSync(report)) throw new Error(`h2spec wrote no report:\n${text}`);
       const results = readReport(await Bun.file(report).text());

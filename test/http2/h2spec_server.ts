@@ -31,7 +31,8 @@ function flush(link: Link): void {
     link.rest = written < piece.length ? piece.subarray(written) : undefined;
     if (link.rest !== undefined) return; // drain goes on
   }
-  if (link.failed) link.socket.end();
+  // Half of it only: closing over bytes still on their way would be a reset, which can overtake the GOAWAY.
+  if (link.failed) link.socket.shutdown();
 }
 
 /** Answers 200 with a body that names the method, once the request is complete; h2spec wants five octets or more. */
