@@ -97,7 +97,6 @@ class TunnelDial implements Unverified {
       socket as TransportSocket,
       this.#options.settings,
       this.#owner,
-      verdict.identity,
     );
     socket.data = transport;
     this.#done(transport);

@@ -112,7 +112,7 @@ export class HboneServer implements TransportOwner {
   }
 
   admit(socket: TransportSocket, peer: AcceptedPeer): HboneTransport {
-    const transport = new HboneTransport("server", socket, this.#options.settings, this, peer.identityText);
+    const transport = new HboneTransport("server", socket, this.#options.settings, this);
     this.#transports.set(transport, peer);
     return transport;
   }

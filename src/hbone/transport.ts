@@ -73,8 +73,6 @@ export type TransportSocket = Bun.Socket<HboneTransport>;
  */
 export class HboneTransport implements Ticking {
   readonly h2: Http2Connection<StreamUser>;
-  /** SPIFFE id that the peer proved in the TLS handshake. */
-  readonly peerIdentity: string;
   state: "open" | "closing" | "closed" = "open";
   /** When the pool last handed out a stream of this transport; ms of performance.now(). */
   lastUse = performance.now();
@@ -96,9 +94,7 @@ export class HboneTransport implements Ticking {
     socket: TransportSocket,
     settings: HboneSettings,
     owner: TransportOwner,
-    peerIdentity: string,
   ) {
-    this.peerIdentity = peerIdentity;
     this.#connectionWindow = settings.connectionWindow;
     this.#socket = socket;
     this.#owner = owner;

@@ -1,4 +1,5 @@
 import {
+  type AcceptedPeer,
   type Baggage,
   connectFailure,
   forwardedHost,
@@ -8,25 +9,13 @@ import {
   type StreamUser,
 } from "../hbone/mod.ts";
 import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
-import type { Identity } from "../identity/mod.ts";
 import { type InboundRoute, resolveInbound } from "../mesh/mod.ts";
-import type { SocketAddress } from "../net/address.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
 import type { BaggageWorkload } from "../telemetry/mod.ts";
 import { baggageOf } from "./baggage_cache.ts";
 import type { ConnectionSummary } from "./connection.ts";
 import { InboundConnection } from "./inbound_connection.ts";
 import type { WorkloadContext } from "./workload_context.ts";
-
-/** Who is at the other end of an accepted HBONE connection. */
-export interface HbonePeer {
-  readonly address: SocketAddress;
-  /** Our side of the connection: the pod's address and 15008. */
-  readonly local: SocketAddress;
-  /** As proved in the TLS handshake. */
-  readonly identity: Identity;
-  readonly identityText: string;
-}
 
 /** What we read of a CONNECT request (spec/ztunnel.md §6.3). */
 interface ConnectRequest {
@@ -65,7 +54,7 @@ function respondOnly(stream: Http2Stream<StreamUser>, status: string): void {
 class HboneConnection extends InboundConnection {
   readonly #stream: Http2Stream<StreamUser>;
   readonly #downstream: StreamEndpoint;
-  readonly #peer: HbonePeer;
+  readonly #peer: AcceptedPeer;
   readonly #request: ConnectRequest;
 
   constructor(
@@ -73,7 +62,7 @@ class HboneConnection extends InboundConnection {
     route: InboundRoute,
     stream: Http2Stream<StreamUser>,
     downstream: StreamEndpoint,
-    peer: HbonePeer,
+    peer: AcceptedPeer,
     request: ConnectRequest,
   ) {
     super(context, route, peer.address, peer.identity);
@@ -146,7 +135,7 @@ function baggageWorkload(baggage: Baggage): BaggageWorkload {
 export function acceptRequest(
   context: WorkloadContext,
   transport: HboneTransport,
-  peer: HbonePeer,
+  peer: AcceptedPeer,
   stream: Http2Stream<StreamUser>,
   headers: HeaderList,
   endStream: boolean,

@@ -23,11 +23,6 @@ export class MeshSource {
     return this.#current;
   }
 
-  /** Connections waiting for the record of their pod. */
-  get waiting(): number {
-    return this.#waiters.size;
-  }
-
   replace(next: MeshState): void {
     this.#current = next;
     for (const waiter of this.#waiters) {

@@ -12,7 +12,14 @@ import {
 } from "../config/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache, EmbeddedCa } from "../identity/mod.ts";
-import { FatalNamespaceError, markRefusal, raiseOpenFileLimit, releaseStartupCode, SystemError } from "../linux/mod.ts";
+import {
+  FatalNamespaceError,
+  markRefusal,
+  namespaceRefusal,
+  raiseOpenFileLimit,
+  releaseStartupCode,
+  SystemError,
+} from "../linux/mod.ts";
 import { MeshState, workloadIdentity } from "../mesh/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
 import {
@@ -177,8 +184,10 @@ class Ztunnel {
       shutdown: () => this.#stopping.resolve(),
     });
     this.#listenToSignals();
-    if (this.#pods !== undefined && config.packetMark !== undefined) {
-      const refused = markRefusal(config.packetMark);
+    if (this.#pods !== undefined) {
+      const stuck = namespaceRefusal();
+      if (stuck !== undefined) throw new Error(`shared mode needs CAP_SYS_ADMIN: ${stuck.message}`);
+      const refused = config.packetMark === undefined ? undefined : markRefusal(config.packetMark);
       if (refused !== undefined) throw new Error(`shared mode needs CAP_NET_ADMIN: ${refused.message}`);
     }
 
@@ -248,10 +257,8 @@ class Ztunnel {
   /** Certificates of the workloads of our node, before their first connection asks (spec/ztunnel.md §3.5). */
   #prefetch(): void {
     if (this.#pods === undefined || this.#config.nodeName === undefined) return;
-    for (const workload of this.#mesh.current.workloads()) {
-      if (workload.node !== this.#config.nodeName || (!workload.nativeTunnel && workload.protocol !== "HBONE")) {
-        continue;
-      }
+    for (const workload of this.#mesh.current.localWorkloads()) {
+      if (!workload.nativeTunnel && workload.protocol !== "HBONE") continue;
       this.#certificates.prefetch(workloadIdentity(workload));
     }
   }

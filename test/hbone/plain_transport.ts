@@ -37,7 +37,7 @@ export class PlainServer implements TransportOwner {
       socket: {
         ...handlers,
         open: (socket) => {
-          socket.data = new HboneTransport("server", socket as TransportSocket, settings, this, "spiffe://test");
+          socket.data = new HboneTransport("server", socket as TransportSocket, settings, this);
           this.transports.push(socket.data);
         },
       },
@@ -80,7 +80,7 @@ export function connectPlain(
     socket: {
       ...handlers,
       open(socket) {
-        const transport = new HboneTransport("client", socket as TransportSocket, settings, owner, "spiffe://test");
+        const transport = new HboneTransport("client", socket as TransportSocket, settings, owner);
         socket.data = transport;
         done(transport);
       },
