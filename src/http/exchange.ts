@@ -21,7 +21,9 @@ export type ResetReason =
   /** The peer broke the protocol. */
   | "protocol-error"
   /** We ended it. */
-  | "local-reset";
+  | "local-reset"
+  /** A pool had no room for another waiting request. */
+  | "overflow";
 
 export interface Reset {
   readonly reason: ResetReason;

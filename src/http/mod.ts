@@ -1,3 +1,4 @@
 /** HTTP over any byte stream: messages and exchanges as the router sees them, whatever version carries them. */
 export * from "./message.ts";
 export type * from "./exchange.ts";
+export * from "./connection.ts";

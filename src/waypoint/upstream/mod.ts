@@ -1,0 +1,3 @@
+/** Byte streams to endpoints (tunnel, TCP, TLS) and the pools of HTTP connections over them. */
+export type * from "./target.ts";
+export type * from "./types.ts";

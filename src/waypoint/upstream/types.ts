@@ -1,0 +1,72 @@
+/** What the rest of the waypoint sees of upstream connections and pools. */
+import type { ClientStream, RequestHead, ResponseListener } from "../../http/mod.ts";
+import type { Endpoint } from "../../net/endpoint.ts";
+import type { StreamTarget, UpstreamConnectFailure, UpstreamConnectionInfo } from "./target.ts";
+
+/** Who asked for a byte stream: hears exactly one of the two, never before `connect` returns. */
+export interface ConnectionOwner {
+  connected(endpoint: Endpoint, info: UpstreamConnectionInfo): void;
+  connectFailed(failure: UpstreamConnectFailure): void;
+}
+
+/** A byte stream in the making. */
+export interface PendingConnection {
+  /** Nobody wants it any more; the owner hears nothing. */
+  abandon(): void;
+}
+
+/** Makes byte streams to endpoints: class `Connector`. */
+export interface UpstreamConnector {
+  connect(target: StreamTarget, owner: ConnectionOwner): PendingConnection;
+}
+
+/** Limits of one pool; 0 or Infinity: none. Times in ms. */
+export interface PoolLimits {
+  /** Connections of one endpoint; requests beyond them wait. */
+  readonly maxConnections: number;
+  /** Requests that wait for a connection. One more is reset with `overflow`. */
+  readonly maxPendingRequests: number;
+  readonly maxRequestsPerConnection: number;
+  readonly idleTimeoutMs: number;
+  readonly maxConnectionDurationMs: number;
+  /** HTTP/1: names of fields are sent as `originalNames` has them, and kept from responses. */
+  readonly keepCase?: boolean;
+}
+
+export interface UpstreamListener extends ResponseListener {
+  /** The request is on this connection now. Called once, before any other call; never before `request` returns. */
+  onConnected?(info: UpstreamConnectionInfo): void;
+}
+
+export interface PoolStats {
+  /** Connections that are open or being made. */
+  readonly connections: number;
+  /** Requests that wait for a connection. */
+  readonly pending: number;
+  /** Requests on connections. */
+  readonly active: number;
+}
+
+/** The connections to one endpoint of a cluster in one protocol. Callers may keep it while `closed` is false. */
+export interface UpstreamPool {
+  /** The listener is never called before this returns. */
+  request(head: RequestHead, endStream: boolean, listener: UpstreamListener): ClientStream;
+  /** Lets what runs end and takes no more requests: the next `pool()` with this key makes another. */
+  drain(): void;
+  readonly closed: boolean;
+  readonly stats: PoolStats;
+}
+
+/**
+ * All pools of the waypoint: class `UpstreamPools`, made with `new UpstreamPools(connector)`.
+ */
+export interface UpstreamPoolSet {
+  /** The pool of (cluster, target.key, protocol), made with these limits when it does not exist. */
+  pool(cluster: string, target: StreamTarget, protocol: "http1" | "http2", limits: PoolLimits): UpstreamPool;
+  /** Sum over the pools of a cluster. */
+  stats(cluster: string): PoolStats;
+  /** Drains all pools of a cluster (its configuration has changed), or one. */
+  drain(cluster: string, targetKey?: string): void;
+  /** Ends everything now. */
+  close(): void;
+}
