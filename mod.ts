@@ -1,21 +1,34 @@
 import process from "node:process";
 import { buildInfo, formatBuildInfo, HELP, licenses, parseCommand, type RunFlags } from "./src/cli/mod.ts";
-import { loadConfig, PARSE_COMMAND, runParseCommand } from "./src/config/mod.ts";
+import { loadConfig, loadWaypointConfig, PARSE_COMMAND, runParseCommand } from "./src/config/mod.ts";
 
 /** Runs a mode to its end; the exit code. What must not be survived is told on standard error. */
 async function run(flags: RunFlags): Promise<number> {
-  const loaded = await loadConfig(process.env, flags);
-  if (!loaded.ok) {
-    for (const error of loaded.errors) process.stderr.write(`${error}\n`);
-    return 1;
-  }
-  const { runZtunnel } = await import("./src/ztunnel/mod.ts");
   try {
-    return await runZtunnel(loaded.config);
+    return await (flags.mode === "waypoint" ? waypoint(flags) : ztunnel(flags));
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     return 1;
   }
+}
+
+async function ztunnel(flags: RunFlags): Promise<number> {
+  const loaded = await loadConfig(process.env, flags);
+  if (!loaded.ok) return refuse(loaded.errors);
+  const { runZtunnel } = await import("./src/ztunnel/mod.ts");
+  return await runZtunnel(loaded.config);
+}
+
+async function waypoint(flags: RunFlags): Promise<number> {
+  const loaded = await loadWaypointConfig(process.env, flags);
+  if (!loaded.ok) return refuse(loaded.errors);
+  const { runWaypoint } = await import("./src/waypoint/mod.ts");
+  return await runWaypoint(loaded.config);
+}
+
+function refuse(errors: readonly string[]): number {
+  for (const error of errors) process.stderr.write(`${error}\n`);
+  return 1;
 }
 
 const [first, second] = process.argv.slice(2);

@@ -1,10 +1,12 @@
 /** What to run and from where. */
 export interface RunFlags {
-  readonly mode: "ztunnel";
-  /** Local mesh file (as LOCAL_XDS_PATH). */
+  readonly mode: "ztunnel" | "waypoint";
+  /** Local state: a file or a folder (as LOCAL_XDS_PATH). */
   readonly config: string | undefined;
   /** Directory of the embedded CA. */
   readonly caDir: string | undefined;
+  /** Waypoint: which Gateway of the local state we are, `namespace/name`. */
+  readonly gateway: string | undefined;
 }
 
 /** What the command line asks for. */

@@ -1,5 +1,7 @@
 import type { Command, RunFlags } from "./command.ts";
 
+const FLAGS: readonly string[] = ["--mode", "--config", "--ca-dir", "--gateway"];
+
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 function error(message: string): Command {
@@ -8,21 +10,23 @@ function error(message: string): Command {
 
 /** Reads `--name value` and `--name=value`; stops at the first argument that is neither. */
 function parseRun(args: readonly string[]): Command {
-  const flags: Mutable<RunFlags> = { mode: "ztunnel", config: undefined, caDir: undefined };
+  const flags: Mutable<RunFlags> = { mode: "ztunnel", config: undefined, caDir: undefined, gateway: undefined };
   for (let index = 0; index < args.length; index++) {
     const argument = args[index] as string;
     const equals = argument.indexOf("=");
     const name = equals < 0 ? argument : argument.slice(0, equals);
-    if (name !== "--mode" && name !== "--config" && name !== "--ca-dir") {
+    if (!FLAGS.includes(name)) {
       return error(`unknown ${argument.startsWith("-") ? "flag" : "command"}: ${argument}`);
     }
     const value = equals < 0 ? args[++index] : argument.slice(equals + 1);
     if (value === undefined || value === "") return error(`${name} needs a value`);
     if (name === "--config") flags.config = value;
     else if (name === "--ca-dir") flags.caDir = value;
-    else if (value === "waypoint") return error("--mode=waypoint is not in this version");
-    else if (value !== "ztunnel") return error(`--mode=${value}: the mode must be ztunnel`);
+    else if (name === "--gateway") flags.gateway = value;
+    else if (value === "ztunnel" || value === "waypoint") flags.mode = value;
+    else return error(`--mode=${value}: the mode must be ztunnel or waypoint`);
   }
+  if (flags.gateway !== undefined && flags.mode !== "waypoint") return error("--gateway is for --mode=waypoint");
   return { kind: "run", flags };
 }
 
@@ -33,15 +37,18 @@ function parseVersion(args: readonly string[]): Command {
   return error(`unknown argument of version: ${first === "--licenses" ? rest[0] : first}`);
 }
 
-/**
- * What the arguments behind the program's name ask for. `proxy …` runs ztunnel whatever follows, as the original's
- * container does; environment variables say the rest.
- */
+/** `proxy ztunnel …` and `proxy waypoint …`, as the containers of Istio's charts start it; the environment says the rest. */
+function parseProxy(args: readonly string[]): Command {
+  const mode = args[0] === "waypoint" ? "waypoint" : "ztunnel";
+  return { kind: "run", flags: { mode, config: undefined, caDir: undefined, gateway: undefined } };
+}
+
+/** What the arguments behind the program's name ask for. */
 export function parseCommand(argv: readonly string[]): Command {
   const [first, ...rest] = argv;
   switch (first) {
     case "proxy":
-      return { kind: "run", flags: { mode: "ztunnel", config: undefined, caDir: undefined } };
+      return parseProxy(rest);
     case "version":
     case "--version":
       return parseVersion(rest);

@@ -29,7 +29,7 @@ import { type Environment, U16, U32, Variables } from "./variables.ts";
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 /** RFC 9113 §6.9.1, §4.2 */
-const MAX_WINDOW = 0x7fff_ffff;
+export const MAX_WINDOW = 0x7fff_ffff;
 const MIN_FRAME_SIZE = 16_384;
 const MAX_FRAME_SIZE = 16_777_215;
 /** SO_MARK by which the rules of istio-cni know our sockets. */
@@ -153,7 +153,7 @@ function readSettings(
   };
 }
 
-function proxyMetadata(variables: Variables, proxyConfig: ProxyConfig): Record<string, string> {
+export function proxyMetadata(variables: Variables, proxyConfig: ProxyConfig): Record<string, string> {
   const metadata: Record<string, string> = {};
   for (const [key, value] of Object.entries(proxyConfig.proxyMetadata)) {
     metadata[key.startsWith(META) ? key.slice(META.length) : key] = value;
@@ -210,7 +210,7 @@ function dnsProxyAddress(variables: Variables, text: string | undefined, ipv6Loo
 }
 
 /** --config and LOCAL_XDS_PATH are the same thing, LOCAL_XDS the text itself. Only one of them can be meant. */
-function localStateOf(variables: Variables, flags: Flags): LocalState | undefined {
+export function localStateOf(variables: Variables, flags: Flags): LocalState | undefined {
   const path = variables.text("LOCAL_XDS_PATH");
   const text = variables.text("LOCAL_XDS");
   if (path !== undefined && flags.config !== undefined && path !== flags.config) {
@@ -227,7 +227,7 @@ function localStateOf(variables: Variables, flags: Flags): LocalState | undefine
   return text === undefined ? undefined : { kind: "inline", text };
 }
 
-function socketSettings(variables: Variables): SocketSettings {
+export function socketSettings(variables: Variables): SocketSettings {
   return {
     keepaliveEnabled: variables.boolean("KEEPALIVE_ENABLED") ?? true,
     keepaliveTime: variables.duration("KEEPALIVE_TIME") ?? 3 * MINUTE,

@@ -10,6 +10,8 @@ export const DNS_PORT = 15053;
 export const ADMIN_PORT = 15000;
 export const STATS_PORT = 15020;
 export const READINESS_PORT = 15021;
+/** A waypoint's metrics once more, where its pod template says that Envoy has them. */
+export const PROMETHEUS_PORT = 15090;
 
 /** Every address of the machine; one dual-stack socket where IPv6 is on. */
 export function anyAddress(port: number, ipv6: boolean): ListenAddress & { kind: "address" } {

@@ -4,6 +4,12 @@
  */
 export type * from "./config.ts";
 export { loadConfig, readConfig } from "./environment.ts";
+export {
+  type GatewayName,
+  loadWaypointConfig,
+  type WaypointConfig,
+  type WaypointConfigResult,
+} from "./waypoint_config.ts";
 export { dumpConfig } from "./dump.ts";
 export type {
   DocumentError,

@@ -88,6 +88,11 @@ export class HboneServer implements TransportOwner {
     for (const transport of [...this.#transports.keys()]) transport.drain();
   }
 
+  /** Asks the peers to open no more connections in their tunnels; new tunnels are still taken. */
+  retire(): void {
+    for (const transport of [...this.#transports.keys()]) transport.drain();
+  }
+
   /** Ends everything now. */
   close(): void {
     this.stopListening();

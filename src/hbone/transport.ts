@@ -37,6 +37,8 @@ export interface HboneSettings {
   readonly connectionWindow: number;
   /** HTTP2_FRAME_SIZE */
   readonly frameSize: number;
+  /** SETTINGS_MAX_CONCURRENT_STREAMS that a server announces; 200 as ztunnel does when left out. */
+  readonly maxStreams?: number;
 }
 
 /** SETTINGS_MAX_HEADER_LIST_SIZE and SETTINGS_MAX_CONCURRENT_STREAMS that a server announces (§6.2). */
@@ -104,7 +106,10 @@ export class HboneTransport implements Ticking {
       maxFrameSize: settings.frameSize,
       maxSendBuffer: STREAM_SEND_BUFFER,
       ...(role === "server"
-        ? { maxHeaderListSize: SERVER_HEADER_LIST_SIZE, maxConcurrentStreams: SERVER_MAX_STREAMS }
+        ? {
+          maxHeaderListSize: SERVER_HEADER_LIST_SIZE,
+          maxConcurrentStreams: settings.maxStreams ?? SERVER_MAX_STREAMS,
+        }
         : { maxHeaderListSize: CLIENT_HEADER_LIST_SIZE, enablePush: false as const }),
     }, codecHandler);
     this.h2.data = this;

@@ -44,7 +44,8 @@ export function verifyClient(
 
 /**
  * Judges the server of an outbound connection, with the arguments of the `handshake` callback: its chain must lead to
- * our roots, and one of its SPIFFE names must be among `expected`; that one is its identity.
+ * our roots, and one of its SPIFFE names must be among `expected`; that one is its identity. An expected name that ends with a slash
+ * stands for all that begin with it: `spiffe://cluster.local/` is any identity of that trust domain.
  */
 export function verifyServer(
   socket: PeerSocket,
@@ -59,7 +60,9 @@ export function verifyServer(
   }
   const names = spiffeNames(socket);
   if (typeof names === "string") return refused(names);
-  const identity = names.find((name) => expected.includes(name));
+  const identity = names.find((name) =>
+    expected.some((known) => known.endsWith("/") ? name.startsWith(known) : name === known)
+  );
   if (identity !== undefined) return { ok: true, identity };
   return refused(
     `identity verification error: peer did not present the expected SAN (${expected.join(",")}), got ${

@@ -1,0 +1,160 @@
+/** The settings of waypoint mode from environment, flags and mesh file (spec/waypoint.md §5.1). */
+import type { AuthoritySource, Flags, ListenAddress, LocalState, SocketSettings } from "./config.ts";
+import { authoritySource, refuseControlPlane, xdsAddress } from "./control_plane.ts";
+import { localStateOf, MAX_WINDOW, proxyMetadata, socketSettings } from "./environment.ts";
+import { ADMIN_PORT, anyAddress, INBOUND_HBONE_PORT, PROMETHEUS_PORT, READINESS_PORT, STATS_PORT } from "./listen.ts";
+import { readProxyConfig } from "./proxy_config.ts";
+import { ownSurroundings } from "./surroundings.ts";
+import { type Environment, U16, U32, Variables } from "./variables.ts";
+
+const SECOND = 1000;
+const HOUR = 3600 * SECOND;
+
+export interface GatewayName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** All durations are milliseconds, all sizes bytes. Names in capitals are the environment variables. */
+export interface WaypointConfig {
+  /** `--gateway NAMESPACE/NAME`: which Gateway of the local state we are; undefined: the only one there is. */
+  readonly gateway: GatewayName | undefined;
+  /** TRUST_DOMAIN */
+  readonly trustDomain: string;
+  /** POD_NAMESPACE; undefined: the Gateway's. */
+  readonly namespace: string | undefined;
+  /** ISTIO_META_SERVICE_ACCOUNT or SERVICE_ACCOUNT; undefined: the Gateway's name. */
+  readonly serviceAccount: string | undefined;
+  readonly podName: string;
+  /** INSTANCE_IP; undefined: the first address of an interface. */
+  readonly instanceIp: string | undefined;
+  readonly network: string;
+  readonly clusterId: string;
+  readonly clusterDomain: string;
+
+  readonly hboneAddress: ListenAddress & { readonly kind: "address" };
+  readonly adminAddress: ListenAddress;
+  readonly statsAddress: ListenAddress;
+  readonly prometheusAddress: ListenAddress;
+  readonly readinessAddress: ListenAddress;
+
+  readonly localState: LocalState;
+  readonly authority: AuthoritySource;
+  /** SECRET_TTL */
+  readonly secretTtl: number;
+  /** COMPLIANCE_POLICY=pqc */
+  readonly pqc: boolean;
+
+  /** Connections that one HBONE peer may have in one tunnel. */
+  readonly maxStreams: number;
+  readonly streamWindow: number;
+  readonly connectionWindow: number;
+  readonly frameSize: number;
+  /** Of a tunnel to an endpoint without a connection in it. */
+  readonly hboneIdleTimeout: number;
+  readonly socket: SocketSettings;
+  /** AMBIENT_DETECTION_TIMEOUT, ours: how long a silent client of an undeclared port is waited for. */
+  readonly detectionTimeout: number;
+  /** AMBIENT_UNSUPPORTED_FILTER, ours: what a chain with a filter that changes behaviour and that we lack does. */
+  readonly unsupportedFilter: "fail" | "ignore";
+
+  /** How long to serve on after the stop signal; with `exitWhenIdle` the least, with `grace` the most. */
+  readonly drainDuration: number;
+  /** EXIT_ON_ZERO_ACTIVE_CONNECTIONS */
+  readonly exitWhenIdle: boolean;
+  /** TERMINATION_GRACE_PERIOD_SECONDS, less what the end itself takes. */
+  readonly grace: number;
+
+  readonly logFormat: "plain" | "json";
+  readonly logFilter: string;
+  readonly proxyMetadata: Readonly<Record<string, string>>;
+  readonly istioVersion: string;
+  readonly warnings: readonly string[];
+}
+
+export type WaypointConfigResult =
+  | { readonly ok: true; readonly config: WaypointConfig }
+  | { readonly ok: false; readonly errors: readonly string[] };
+
+/** The settings, or everything that is wrong with them. */
+export async function loadWaypointConfig(
+  env: Environment,
+  flags: Flags & { readonly gateway?: string | undefined } = {},
+): Promise<WaypointConfigResult> {
+  const read = await readProxyConfig(env["PROXY_CONFIG"]);
+  if (!read.ok) return read;
+  const { proxyConfig } = read;
+  const variables = new Variables(env);
+  const surroundings = ownSurroundings();
+  const warnings: string[] = [];
+  const localState = localStateOf(variables, flags);
+  const authority = authoritySource(variables, flags, surroundings, warnings);
+  const controlPlane = xdsAddress(variables, proxyConfig.discoveryAddress, localState);
+  const metadata = proxyMetadata(variables, proxyConfig);
+  const ipv6 = variables.boolean("IPV6_ENABLED") ?? surroundings.ipv6Loopback;
+  const exitWhenIdle = variables.boolean("EXIT_ON_ZERO_ACTIVE_CONNECTIONS") ?? false;
+  const minimumDrain = variables.duration("MINIMUM_DRAIN_DURATION") ?? 5 * SECOND;
+  const grace = (variables.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0, U32) ?? 30) * SECOND;
+  const gateway = gatewayName(variables, flags.gateway);
+
+  const errors = [...variables.errors];
+  if (errors.length === 0) errors.push(...refuseControlPlane({ xdsAddress: controlPlane, authority }));
+  if (errors.length === 0 && localState === undefined) {
+    errors.push("waypoint mode needs its configuration: give a file or a folder with --config PATH or LOCAL_XDS_PATH");
+  }
+  const config: Omit<WaypointConfig, "localState"> = {
+    gateway,
+    trustDomain: variables.text("TRUST_DOMAIN") ?? "cluster.local",
+    namespace: variables.text("POD_NAMESPACE"),
+    serviceAccount: metadata["SERVICE_ACCOUNT"] ?? variables.text("SERVICE_ACCOUNT"),
+    podName: variables.text("POD_NAME") ?? "",
+    instanceIp: variables.text("INSTANCE_IP"),
+    network: metadata["NETWORK"] ?? variables.text("NETWORK") ?? "",
+    clusterId: metadata["CLUSTER_ID"] ?? variables.text("CLUSTER_ID") ?? "Kubernetes",
+    clusterDomain: variables.text("CLUSTER_DOMAIN") ?? "cluster.local",
+
+    hboneAddress: anyAddress(INBOUND_HBONE_PORT, ipv6),
+    adminAddress: {
+      kind: "localhost",
+      ipv6: ipv6 && surroundings.ipv6Loopback,
+      port: proxyConfig.proxyAdminPort ?? ADMIN_PORT,
+    },
+    statsAddress: anyAddress(proxyConfig.statsPort ?? STATS_PORT, ipv6),
+    prometheusAddress: anyAddress(PROMETHEUS_PORT, ipv6),
+    readinessAddress: anyAddress(READINESS_PORT, ipv6),
+
+    authority,
+    secretTtl: variables.duration("SECRET_TTL") ?? 24 * HOUR,
+    pqc: variables.text("COMPLIANCE_POLICY") !== "" && variables.oneOf("COMPLIANCE_POLICY", ["pqc"]) === "pqc",
+
+    maxStreams: 100,
+    streamWindow: variables.integer("PILOT_HBONE_INITIAL_STREAM_WINDOW_SIZE", 1, MAX_WINDOW) ?? 4 << 20,
+    connectionWindow: variables.integer("PILOT_HBONE_INITIAL_CONNECTION_WINDOW_SIZE", U16, MAX_WINDOW) ?? 16 << 20,
+    frameSize: 1 << 20,
+    hboneIdleTimeout: HOUR,
+    socket: socketSettings(variables),
+    detectionTimeout: variables.duration("AMBIENT_DETECTION_TIMEOUT") ?? 5 * SECOND,
+    unsupportedFilter: variables.oneOf("AMBIENT_UNSUPPORTED_FILTER", ["fail", "ignore"]) ?? "fail",
+
+    drainDuration: minimumDrain,
+    exitWhenIdle,
+    grace: Math.max(minimumDrain, grace - 2 * SECOND),
+
+    logFormat: variables.oneOf("LOG_FORMAT", ["plain", "json"]) ?? "plain",
+    logFilter: variables.text("RUST_LOG") ?? "info",
+    proxyMetadata: metadata,
+    istioVersion: metadata["ISTIO_VERSION"] ?? "unknown",
+    warnings,
+  };
+  errors.push(...variables.errors.filter((error) => !errors.includes(error)));
+  if (errors.length > 0 || localState === undefined) return { ok: false, errors };
+  return { ok: true, config: { ...config, localState } };
+}
+
+function gatewayName(variables: Variables, text: string | undefined): GatewayName | undefined {
+  if (text === undefined) return undefined;
+  const [namespace, name, ...more] = text.split("/");
+  if (namespace && name && more.length === 0) return { namespace, name };
+  variables.errors.push(`--gateway ${text}: expected NAMESPACE/NAME of a Gateway`);
+  return undefined;
+}
