@@ -1,4 +1,4 @@
-import { giveBuffer, LARGEST_BUFFER, takeBuffer } from "./buffers.ts";
+import { giveBuffer, giveRest, LARGEST_BUFFER, takeBuffer, takeSlab } from "./buffers.ts";
 
 /** Largest plaintext of a TLS record (RFC 8446 §5.1); each record costs its transport about the same, full or not. */
 const TLS_RECORD = 16 << 10; // bytes
@@ -8,7 +8,8 @@ const NOTHING = new Uint8Array(0);
 /**
  * Bytes on their way out. Frames are appended to one gather buffer; large payloads are queued by reference between two
  * ranges of it. A buffer goes back to the pool when its last piece has been taken and the next one is asked for, which
- * keeps each piece valid until then.
+ * keeps each piece valid until then. Where pieces are given away, buffers are slabs that are used up instead, and no
+ * piece ever changes.
  */
 export class OutputQueue {
   /** The gather buffer; write at `used` after `reserve`. */
@@ -21,6 +22,11 @@ export class OutputQueue {
   #owners: (Uint8Array | undefined)[] = []; // buffer to release after the piece, beside #pieces
   #head = 0;
   #handed: Uint8Array | undefined; // buffer of the piece last taken, if that was its last piece
+  readonly #givesAway: boolean;
+
+  constructor(givesAway = false) {
+    this.#givesAway = givesAway;
+  }
 
   /** Makes room for `bytes` more and counts them as pending; the caller writes them at the returned offset. */
   reserve(bytes: number): number {
@@ -70,6 +76,10 @@ export class OutputQueue {
     }
     const piece = buffer.subarray(this.#start, used);
     this.pending -= piece.length;
+    if (this.#givesAway) {
+      this.#start = used;
+      return piece;
+    }
     this.#handed = buffer;
     this.buffer = NOTHING;
     this.used = this.#start = 0;
@@ -87,7 +97,7 @@ export class OutputQueue {
   }
 
   #release(): void {
-    giveBuffer(this.buffer);
+    this.#giveBack(this.#givesAway ? this.buffer.subarray(this.used) : this.buffer);
     this.buffer = NOTHING;
     this.used = this.#start = 0;
   }
@@ -105,17 +115,26 @@ export class OutputQueue {
     const waiting = this.used - this.#start;
     if (this.#start === 0 && waiting + bytes <= LARGEST_BUFFER) {
       // One contiguous piece is one write: move on to a larger buffer. No piece refers to the old one.
-      const larger = takeBuffer(waiting + bytes);
+      const larger = this.#take(waiting + bytes);
       if (waiting > 0) larger.set(old.subarray(0, waiting));
-      if (old !== NOTHING) giveBuffer(old);
+      if (old !== NOTHING) this.#giveBack(old);
       this.buffer = larger;
       this.used = waiting + bytes;
       return waiting;
     }
-    this.#closeRange(old);
-    this.buffer = takeBuffer(bytes);
+    this.#closeRange(this.#givesAway ? undefined : old);
+    this.buffer = this.#take(bytes);
     this.#start = 0;
     this.used = bytes;
     return 0;
+  }
+
+  #take(bytes: number): Uint8Array {
+    return this.#givesAway ? takeSlab(bytes) : takeBuffer(bytes);
+  }
+
+  #giveBack(buffer: Uint8Array): void {
+    if (this.#givesAway) giveRest(buffer);
+    else giveBuffer(buffer);
   }
 }

@@ -51,7 +51,7 @@ export class Session<T> implements Http2Connection<T>, FrameSink {
   settingsReceived = false;
   settingsAcknowledged = false;
 
-  readonly output: OutputQueue = new OutputQueue();
+  readonly output: OutputQueue;
   readonly scheduler: SendScheduler<T>;
   readonly encoder: HpackEncoder = new HpackEncoder(ENCODER_TABLE_SIZE);
   readonly decoder: HpackDecoder;
@@ -96,6 +96,7 @@ export class Session<T> implements Http2Connection<T>, FrameSink {
     this.limits = options.limits === undefined ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, ...options.limits };
     this.now = options.now ?? monotonic;
     this.lastActivity = this.now();
+    this.output = new OutputQueue(options.ownedOutput === true);
     this.scheduler = new SendScheduler(this);
     // Until our SETTINGS are acknowledged, the peer may go by the protocol's defaults.
     this.streamWindow = Math.max(options.initialWindowSize, DEFAULT_WINDOW_SIZE);

@@ -72,6 +72,8 @@ export interface Http2Options {
   readonly enableConnectProtocol?: boolean;
   /** Bytes that one stream may have queued before `sendData` answers false. */
   readonly maxSendBuffer: number;
+  /** Pieces of nextOutput() belong to the caller and never change: for output that is queued elsewhere. */
+  readonly ownedOutput?: boolean;
   /** Guards against abusive peers; see Http2Limits for defaults. */
   readonly limits?: Partial<Http2Limits>;
   /** Clock in milliseconds, for guards and stall times; performance.now when left out. */
@@ -85,7 +87,10 @@ export interface Http2Connection<T = unknown> {
   data: unknown;
   /** Takes bytes from the transport. Never throws for anything that a peer sends. */
   receive(bytes: Uint8Array): void;
-  /** The next piece to write, unmodified until the next call of nextOutput(); undefined when nothing can be written. */
+  /**
+   * The next piece to write, unmodified until the next call of nextOutput() (for ever with `ownedOutput`); undefined when
+   * nothing can be written.
+   */
   nextOutput(): Uint8Array | undefined;
   /** Whether nextOutput() would give something. */
   readonly hasOutput: boolean;

@@ -34,7 +34,7 @@ export interface PoolLimits {
 }
 
 export interface UpstreamListener extends ResponseListener {
-  /** The request is on this connection now. Called once, before any other call; never before `request` returns. */
+  /** The request is on this connection now. Called once, before any other call, often before `request` returns. */
   onConnected?(info: UpstreamConnectionInfo): void;
 }
 
@@ -49,7 +49,7 @@ export interface PoolStats {
 
 /** The connections to one endpoint of a cluster in one protocol. Callers may keep it while `closed` is false. */
 export interface UpstreamPool {
-  /** The listener is never called before this returns. */
+  /** Of the listener only `onConnected` is called before this returns. */
   request(head: RequestHead, endStream: boolean, listener: UpstreamListener): ClientStream;
   /** Lets what runs end and takes no more requests: the next `pool()` with this key makes another. */
   drain(): void;
