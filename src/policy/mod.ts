@@ -1,6 +1,10 @@
-/** Layer 4 authorization: rules compiled to predicates, verdicts with their reasons. */
+/** Authorization at layers 4 and 7: rules compiled to predicates, verdicts with their reasons. */
 export * from "./policy.ts";
 export type { PolicyFlow } from "./flow.ts";
 export { type CompiledPolicy, compilePolicy, type CompileResult } from "./compile.ts";
 export { PolicyIndex, type PolicySet, type PolicyTarget } from "./selection.ts";
 export { authorize, type PolicyEvent, policyEventMessage, policyRejection, type Verdict } from "./authorize.ts";
+export type * from "./rbac.ts";
+export type { RequestFacts } from "./request_facts.ts";
+export type { RbacVerdict, ShadowVerdict } from "./rbac_verdict.ts";
+export * from "./kubernetes.ts";
