@@ -10,9 +10,13 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 
 const BUN_VERSION = "1.4.5";
+/** Peers of the lab's tests and demo, run by Node: gRPC and WebSocket by other hands than ours. */
+const PEERS = { "@grpc/grpc-js": "1.14.7", ws: "8.23.0" };
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const tools = join(root, ".tools");
 const bun = join(tools, "node_modules", ".bin", "bun");
+/** A tree of their own: npm removes from a tree without a package.json what the command does not name. */
+const peers = join(tools, "peers");
 
 /** Runs a command to its end; on failure prints what it said and ends this process with its status. */
 function must(command, args) {
@@ -42,8 +46,19 @@ function installPackages() {
   writeFileSync(stamp, want);
 }
 
+function installPeers() {
+  const missing = Object.entries(PEERS).filter(([name, version]) => {
+    const manifest = join(peers, "node_modules", name, "package.json");
+    return !existsSync(manifest) || JSON.parse(readFileSync(manifest, "utf8")).version !== version;
+  });
+  if (missing.length === 0) return;
+  const packages = Object.entries(PEERS).map(([name, version]) => `${name}@${version}`);
+  must("npm", ["install", "--prefix", peers, "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", ...packages]);
+}
+
 installBun();
 installPackages();
+installPeers();
 const [verb, ...rest] = process.argv.slice(2);
 if (verb === "run") {
   // The child shares our process group, so Ctrl-C reaches it directly; we only wait for its own clean-up.

@@ -155,6 +155,19 @@ export class Conversation {
     return all.subarray(0, count);
   }
 
+  /** Text up to and with the delimiter. @throws ConversationError when the connection ends before; DeadlineError */
+  async readUntil(delimiter: string, deadlineMs = LAB_DEADLINE_MS): Promise<string> {
+    let at = -1;
+    const found = () => {
+      if (this.#chunks.length > 1) this.#chunks = [Buffer.concat(this.#chunks)];
+      at = this.#chunks[0]?.indexOf(delimiter) ?? -1;
+      return at >= 0;
+    };
+    await this.#until(() => found() || this.ended, JSON.stringify(delimiter), deadlineMs);
+    if (!found()) throw this.#failure ?? new ConversationError("EOF", `ended after ${this.#buffered} bytes`);
+    return this.read(at + delimiter.length, deadlineMs);
+  }
+
   /** Everything up to the peer's end. A reset gives what came before it; look at `failure`. */
   async readToEnd(deadlineMs = LAB_DEADLINE_MS): Promise<string> {
     await this.#until(() => this.ended, "the end of the stream", deadlineMs);
