@@ -31,9 +31,8 @@ function refuse(errors: readonly string[]): number {
   return 1;
 }
 
-const [first, second] = process.argv.slice(2);
-if (first === PARSE_COMMAND) {
-  await runParseCommand(second ?? "");
+if (process.argv[2] === PARSE_COMMAND) {
+  await runParseCommand();
   process.exit(0);
 }
 const command = parseCommand(process.argv.slice(2));

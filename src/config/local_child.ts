@@ -8,31 +8,46 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import { type DocumentResult, reviveResult } from "./local_document.ts";
+import { type DocumentResult, type LoadOptions, type LocalFile, reviveResult } from "./local_document.ts";
 
-/** Hidden subcommand of the executable: text on standard input, DocumentResult as JSON on standard output. */
+/** Hidden subcommand of the executable: ParseRequest as JSON on standard input, DocumentResult as JSON on standard output. */
 export const PARSE_COMMAND = "parse-local-file";
 
 /** Entry file of a compiled executable, in Bun's embedded file system. */
 const EMBEDDED = "/$bunfs/";
 
-/** Reads a local file's text wherever that costs least: in a child, or here if no child can be had. */
-export async function parseLocalText(text: string, path: string): Promise<DocumentResult> {
-  return await parseInChild(text, path) ?? await parseHere(text, path);
+/** What the child reads from its standard input, as JSON. */
+interface ParseRequest {
+  readonly files: readonly LocalFile[];
+  readonly options: LoadOptions;
 }
 
-async function parseHere(text: string, path: string): Promise<DocumentResult> {
-  const { parseLocalDocument } = await import("./local_parse.ts");
-  return parseLocalDocument(text, path);
+/** Reads one text of local state, see parseLocalFiles. */
+export function parseLocalText(text: string, path: string, options: LoadOptions = {}): Promise<DocumentResult> {
+  return parseLocalFiles([{ path, text }], options);
+}
+
+/** Reads the files of local state wherever that costs least: in a child, or here if no child can be had. */
+export async function parseLocalFiles(
+  files: readonly LocalFile[],
+  options: LoadOptions = {},
+): Promise<DocumentResult> {
+  return await parseInChild({ files, options }) ?? await parseHere({ files, options });
+}
+
+async function parseHere({ files, options }: ParseRequest): Promise<DocumentResult> {
+  const { parseLocalState } = await import("./local_parse.ts");
+  return parseLocalState(files, options);
 }
 
 /** undefined if there is no starting a child, or if it did not end well. */
-async function parseInChild(text: string, path: string): Promise<DocumentResult | undefined> {
+async function parseInChild(request: ParseRequest): Promise<DocumentResult | undefined> {
   const command = Bun.main.startsWith(EMBEDDED)
-    ? [process.execPath, PARSE_COMMAND, path]
-    : [process.execPath, fileURLToPath(new URL("./local_child_main.ts", import.meta.url)), path];
+    ? [process.execPath, PARSE_COMMAND]
+    : [process.execPath, fileURLToPath(new URL("./local_child_main.ts", import.meta.url))];
   try {
-    const child = Bun.spawn(command, { stdin: new Blob([text]), stdout: "pipe", stderr: "ignore" });
+    const stdin = new Blob([JSON.stringify(request)]);
+    const child = Bun.spawn(command, { stdin, stdout: "pipe", stderr: "ignore" });
     const [output, code] = await Promise.all([new Response(child.stdout).text(), child.exited]);
     return code === 0 ? reviveResult(JSON.parse(output) as DocumentResult) : undefined;
   } catch {
@@ -41,7 +56,7 @@ async function parseInChild(text: string, path: string): Promise<DocumentResult 
 }
 
 /** The child's part. */
-export async function runParseCommand(path: string): Promise<void> {
-  const result = await parseHere(readFileSync(0, "utf8"), path);
+export async function runParseCommand(): Promise<void> {
+  const result = await parseHere(JSON.parse(readFileSync(0, "utf8")) as ParseRequest);
   await Bun.write(Bun.stdout, JSON.stringify(result));
 }

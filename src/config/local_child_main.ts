@@ -1,5 +1,4 @@
 /** The child of local_child.ts where there is no compiled executable that could be its own child. */
-import process from "node:process";
 import { runParseCommand } from "./local_child.ts";
 
-await runParseCommand(process.argv[2] ?? "");
+await runParseCommand();

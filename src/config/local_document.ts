@@ -2,6 +2,8 @@
 import { type Endpoint, newService, type Service } from "../mesh/service.ts";
 import { newWorkload, type Workload } from "../mesh/workload.ts";
 import type { Policy } from "../policy/policy.ts";
+import type { WaypointOptions } from "../waypoint/local/options.ts";
+import type { WaypointSnapshot } from "../waypoint/snapshot/mod.ts";
 
 /** A workload's membership in a service, written in either of them. */
 export interface LocalMembership {
@@ -31,8 +33,27 @@ export interface DocumentError {
 export type DocumentWarning = DocumentError;
 
 export type DocumentResult =
-  | { readonly ok: true; readonly document: LocalDocument; readonly warnings: readonly DocumentWarning[] }
+  | {
+    readonly ok: true;
+    readonly document: LocalDocument;
+    /** Present exactly where it was asked for, see LoadOptions. */
+    readonly waypoint: WaypointSnapshot | undefined;
+    readonly warnings: readonly DocumentWarning[];
+  }
   | { readonly ok: false; readonly errors: readonly DocumentError[] };
+
+/** One file of local state, as read. */
+export interface LocalFile {
+  /** How errors name it. */
+  readonly path: string;
+  readonly text: string;
+}
+
+/** What to make of local state beside the mesh. */
+export interface LoadOptions {
+  /** Waypoint mode: compile the objects for this Gateway. */
+  readonly waypoint?: WaypointOptions | undefined;
+}
 
 /** A result that went through JSON, with its records in their usual shape again. */
 export function reviveResult(json: DocumentResult): DocumentResult {
@@ -46,6 +67,7 @@ export function reviveResult(json: DocumentResult): DocumentResult {
       services: services.map((service) => newService({ ...service, endpoints: undefined })),
       policies,
     },
+    waypoint: json.waypoint,
     warnings: json.warnings,
   };
 }

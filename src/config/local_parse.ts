@@ -12,9 +12,26 @@ import {
   membershipsOfWorkload,
   uidOf,
 } from "./local_convert.ts";
-import type { DocumentError, DocumentResult, DocumentWarning, LocalDocument } from "./local_document.ts";
+import type {
+  DocumentError,
+  DocumentResult,
+  DocumentWarning,
+  LoadOptions,
+  LocalDocument,
+  LocalFile,
+} from "./local_document.ts";
 import { localSchema, type LocalYaml } from "./local_schema.ts";
 import { parseYaml, type ValuePath, type YamlText } from "./local_yaml.ts";
+
+/** Reads the files of local state: what is wrong anywhere in them refuses all of them. */
+export function parseLocalState(files: readonly LocalFile[], options: LoadOptions): DocumentResult {
+  const [file, second] = files;
+  if (file === undefined || second !== undefined || options.waypoint !== undefined) {
+    const message = "only one file, and no waypoint, can be read in this version";
+    return { ok: false, errors: [{ path: file?.path ?? "", line: 1, column: 1, message }] };
+  }
+  return parseLocalDocument(file.text, file.path);
+}
 
 /**
  * Reads a local file.
@@ -37,7 +54,7 @@ export function parseLocalDocument(text: string, path: string): DocumentResult {
   const errors = findConflicts(result.data, yaml, path);
   if (errors.length > 0) return { ok: false, errors };
   const document = convert(result.data);
-  return { ok: true, document, warnings: findDoubts(result.data, document, yaml, path) };
+  return { ok: true, document, waypoint: undefined, warnings: findDoubts(result.data, document, yaml, path) };
 }
 
 function convert(yaml: LocalYaml): LocalDocument {

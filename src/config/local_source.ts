@@ -9,16 +9,21 @@ import { type FSWatcher, watch } from "node:fs";
 import { readFile, realpath } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { parseLocalText } from "./local_child.ts";
-import type { DocumentError, DocumentResult, DocumentWarning, LocalDocument } from "./local_document.ts";
+import type { DocumentError, DocumentResult, DocumentWarning, LoadOptions, LocalDocument } from "./local_document.ts";
+import type { WaypointSnapshot } from "../waypoint/snapshot/mod.ts";
 
 export interface LocalConsumer {
-  /** The file is good: this is the whole mesh now. */
-  onDocument(document: LocalDocument, warnings: readonly DocumentWarning[]): void;
+  /** All is good: this is the whole mesh now, and in waypoint mode the snapshot to serve with. */
+  onDocument(
+    document: LocalDocument,
+    warnings: readonly DocumentWarning[],
+    waypoint: WaypointSnapshot | undefined,
+  ): void;
   /** The file cannot be used: what there was before stays. */
   onError(errors: readonly DocumentError[]): void;
 }
 
-export interface LocalSourceOptions {
+export interface LocalSourceOptions extends LoadOptions {
   /** How the text is read; default in a child process. */
   readonly parse?: (text: string, path: string) => Promise<DocumentResult>;
   /** Quiet time after the last event before the file is read, in milliseconds. */
@@ -45,7 +50,7 @@ export class LocalSource {
   constructor(path: string, consumer: LocalConsumer, options: LocalSourceOptions = {}) {
     this.#path = path;
     this.#consumer = consumer;
-    this.#parse = options.parse ?? parseLocalText;
+    this.#parse = options.parse ?? ((text, path) => parseLocalText(text, path, { waypoint: options.waypoint }));
     this.#quietTime = options.quietTime ?? QUIET_TIME;
   }
 
@@ -143,7 +148,7 @@ export class LocalSource {
     const result = await this.#parse(text, this.#path);
     if (this.#isClosed()) return;
     this.#text = text;
-    if (result.ok) this.#consumer.onDocument(result.document, result.warnings);
+    if (result.ok) this.#consumer.onDocument(result.document, result.warnings, result.waypoint);
     else this.#consumer.onError(result.errors);
   }
 

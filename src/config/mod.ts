@@ -15,8 +15,11 @@ export type {
   DocumentError,
   DocumentResult,
   DocumentWarning,
+  LoadOptions,
   LocalDocument,
+  LocalFile,
   LocalMembership,
 } from "./local_document.ts";
-export { PARSE_COMMAND, parseLocalText, runParseCommand } from "./local_child.ts";
+export type { WaypointOptions } from "../waypoint/local/options.ts";
+export { PARSE_COMMAND, parseLocalFiles, parseLocalText, runParseCommand } from "./local_child.ts";
 export { type LocalConsumer, LocalSource, type LocalSourceOptions } from "./local_source.ts";

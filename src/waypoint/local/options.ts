@@ -1,0 +1,15 @@
+/** What the compiler of local objects must know of the waypoint itself. Plain data: it crosses to the child process. */
+import type { AccessLog } from "../snapshot/mod.ts";
+
+export interface WaypointOptions {
+  /** `--gateway`: which Gateway we are; undefined: the only one of class istio-waypoint. */
+  readonly gateway: { readonly namespace: string; readonly name: string } | undefined;
+  /** e.g. `cluster.local` */
+  readonly clusterDomain: string;
+  /** Our network; virtual addresses and workloads of others are not reached from here. */
+  readonly network: string;
+  /** Where mesh-wide policies and Telemetry are; Istio: istio-system. */
+  readonly rootNamespace: string;
+  /** The mesh's own access log (mesh file: accessLogFile); undefined: none unless a Telemetry says so. */
+  readonly accessLog: AccessLog | undefined;
+}
