@@ -1,0 +1,91 @@
+/** gRPC in a request's facts: whether it is gRPC, and how it ended. */
+import { fieldOf, type RequestHead } from "../../http/mod.ts";
+import type { StreamInfo } from "../stream_info.ts";
+
+/** Names of the codes 0 to 16 as Envoy logs them. */
+export const CAMEL_NAMES: readonly string[] = [
+  "OK",
+  "Canceled",
+  "Unknown",
+  "InvalidArgument",
+  "DeadlineExceeded",
+  "NotFound",
+  "AlreadyExists",
+  "PermissionDenied",
+  "ResourceExhausted",
+  "FailedPrecondition",
+  "Aborted",
+  "OutOfRange",
+  "Unimplemented",
+  "Internal",
+  "Unavailable",
+  "DataLoss",
+  "Unauthenticated",
+];
+export const SNAKE_NAMES: readonly string[] = [
+  "OK",
+  "CANCELLED",
+  "UNKNOWN",
+  "INVALID_ARGUMENT",
+  "DEADLINE_EXCEEDED",
+  "NOT_FOUND",
+  "ALREADY_EXISTS",
+  "PERMISSION_DENIED",
+  "RESOURCE_EXHAUSTED",
+  "FAILED_PRECONDITION",
+  "ABORTED",
+  "OUT_OF_RANGE",
+  "UNIMPLEMENTED",
+  "INTERNAL",
+  "UNAVAILABLE",
+  "DATA_LOSS",
+  "UNAUTHENTICATED",
+];
+
+const GRPC = "application/grpc";
+
+/** `application/grpc` or `application/grpc+…`; not gRPC-Web. */
+export function isGrpcRequest(head: RequestHead | undefined): boolean {
+  if (head === undefined) return false;
+  const type = fieldOf(head.fields, "content-type");
+  return type !== undefined && type.startsWith(GRPC) && (type.length === GRPC.length || type[GRPC.length] === "+");
+}
+
+/** grpc/grpc doc/http-grpc-status-mapping.md. */
+function statusOfHttp(code: number): number {
+  switch (code) {
+    case 400:
+      return 13;
+    case 401:
+      return 16;
+    case 403:
+      return 7;
+    case 404:
+      return 12;
+    case 429:
+    case 502:
+    case 503:
+    case 504:
+      return 14;
+    default:
+      return 2;
+  }
+}
+
+/**
+ * The status of a gRPC request: of the trailers, else of the head, else what its HTTP status means. undefined when
+ * nothing was answered; -1 when the answer holds no number.
+ */
+export function grpcStatusOf(info: StreamInfo): number | undefined {
+  const text = (info.responseTrailers && fieldOf(info.responseTrailers, "grpc-status")) ??
+    (info.response && fieldOf(info.response.fields, "grpc-status"));
+  if (text === undefined) return info.responseCode === 0 ? undefined : statusOfHttp(info.responseCode);
+  if (text.length === 0 || text.length > 9) return -1;
+  let status = 0;
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) return -1;
+    status = status * 10 + digit;
+  }
+  return status;
+}
