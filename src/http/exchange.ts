@@ -33,7 +33,10 @@ export interface Reset {
   readonly unsent: boolean;
 }
 
-/** One request as its server sees it: how to answer. */
+/**
+ * One request as its server sees it: how to answer. A response that ends before its request ends that too: nothing more
+ * of it comes, and the client is told to stop (HTTP/2: RST_STREAM NO_ERROR, HTTP/1: the connection closes).
+ */
 export interface ServerStream {
   /** Any number of 1xx, then one final head. 101 turns an HTTP/1 stream into raw bytes both ways. */
   respond(head: ResponseHead, endStream: boolean): void;

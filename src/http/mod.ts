@@ -2,3 +2,5 @@
 export * from "./message.ts";
 export type * from "./exchange.ts";
 export * from "./connection.ts";
+export { http2Client } from "./http2_client.ts";
+export { serveHttp2 } from "./http2_server.ts";
