@@ -1,26 +1,34 @@
 /** What the lab suites stand on: one topology with its proxies for each suite, made once, removed at its end. */
 import { afterAll, beforeAll, describe } from "bun:test";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { CniStandIn } from "./cni/mod.ts";
 import {
   ambientBinary,
+  type KubernetesObject,
   LAB_NAMESPACE,
   type MeshConfiguration,
+  objectFile,
   OpensslAuthority,
   serviceAccountOf,
+  Waypoint,
   writeConfiguration,
+  writeFile,
   Ztunnel,
 } from "./mesh/mod.ts";
 import { eventually, inspectHost, Lab, type LabPod, type PodPlan, removeAbandoned } from "./topology/mod.ts";
 import type { Behaviour } from "./traffic/mod.ts";
 import { PodServer } from "./traffic/mod.ts";
+import { EchoApplication, type EchoPlan, PodCaller } from "./peers/mod.ts";
 
 const host = inspectHost();
 
 /** Deadline of a suite's preparation: namespaces, certificates, two processes; milliseconds. */
 export const PREPARATION_MS = 60_000;
 export const TEST_MS = 30_000;
+
+/** Kinds whose objects the snapshot names as the source of its routes. */
+const ROUTE_KINDS = ["HTTPRoute", "GRPCRoute"];
 
 export interface MeshPlan {
   readonly pods: readonly PodPlan[];
@@ -29,6 +37,15 @@ export interface MeshPlan {
   readonly configuration: (lab: Lab) => MeshConfiguration;
   readonly environment?: Record<string, string>;
   readonly nodes?: readonly string[];
+  /** Pods that are waypoints; the configuration then is a folder. */
+  readonly waypoints?: readonly WaypointPlan[];
+}
+
+export interface WaypointPlan {
+  readonly pod: string;
+  readonly namespace?: string;
+  readonly serviceAccount?: string;
+  readonly environment?: Record<string, string>;
 }
 
 /** A lab with one ztunnel and one CNI on each node. */
@@ -40,14 +57,18 @@ export class Mesh {
   readonly caDirectory: string;
   readonly #plan: MeshPlan;
   #configuration: MeshConfiguration;
+  readonly waypoints: Waypoint[] = [];
   readonly #servers: PodServer[] = [];
+  readonly #applications: { stop(): Promise<number> }[] = [];
 
   constructor(plan: MeshPlan) {
     if (host.kind !== "available") throw new Error("a suite ran although the host has no namespaces");
     removeAbandoned();
     this.#plan = plan;
     this.lab = new Lab({ redirector: host.redirector, nodes: plan.nodes ?? ["a", "b"], pods: plan.pods });
-    this.configurationPath = join(this.lab.directory, "mesh.yaml");
+    const folder = (plan.waypoints ?? []).length > 0;
+    this.configurationPath = join(this.lab.directory, folder ? "configuration" : "mesh.yaml");
+    if (folder) mkdirSync(this.configurationPath);
     this.caDirectory = join(this.lab.directory, "ca");
     this.#configuration = plan.configuration(this.lab);
     writeConfiguration(this.configurationPath, this.#configuration);
@@ -75,15 +96,30 @@ export class Mesh {
       );
     }
     await Promise.all(this.ztunnels.map((ztunnel) => ztunnel.untilReady()));
+    // After the ztunnels: the first of all proxies makes the mesh's root.
+    for (const plan of this.#plan.waypoints ?? []) this.waypoints.push(this.startWaypoint(plan));
+    await Promise.all(this.waypoints.map((waypoint) => waypoint.untilReady()));
     return this;
+  }
+
+  startWaypoint(plan: WaypointPlan): Waypoint {
+    return new Waypoint({
+      binary: ambientBinary(),
+      pod: this.lab.pod(plan.pod),
+      configuration: this.configurationPath,
+      caDirectory: this.caDirectory,
+      namespace: plan.namespace ?? LAB_NAMESPACE,
+      serviceAccount: plan.serviceAccount ?? plan.pod,
+      ...(plan.environment === undefined ? {} : { environment: plan.environment }),
+    });
   }
 
   cniPod(pod: LabPod) {
     const workload = this.#configuration.workloads.find((candidate) => candidate.pod === pod);
     return {
       uid: pod.uid,
-      name: pod.name,
-      namespace: LAB_NAMESPACE,
+      name: workload?.name ?? pod.name,
+      namespace: workload?.namespace ?? LAB_NAMESPACE,
       serviceAccount: workload === undefined ? pod.name : serviceAccountOf(workload),
       namespacePath: pod.namespace.path,
     };
@@ -93,6 +129,12 @@ export class Mesh {
     const ztunnel = this.ztunnels[node];
     if (ztunnel === undefined) throw new Error(`no ztunnel on node ${node}`);
     return ztunnel;
+  }
+
+  waypoint(index = 0): Waypoint {
+    const waypoint = this.waypoints[index];
+    if (waypoint === undefined) throw new Error(`no waypoint ${index}`);
+    return waypoint;
   }
 
   agent(node: number): CniStandIn {
@@ -106,6 +148,49 @@ export class Mesh {
     const server = new PodServer(this.lab.pod(pod).namespace, port, behaviour);
     this.#servers.push(server);
     return server;
+  }
+
+  /** An echo application in a pod, for the whole suite. */
+  async echo(pod: string, plan: EchoPlan): Promise<EchoApplication> {
+    const application = await EchoApplication.start(this.lab.pod(pod), plan);
+    this.#applications.push(application);
+    return application;
+  }
+
+  /** A calling application in a pod, for the whole suite. */
+  async caller(pod: string): Promise<PodCaller> {
+    const caller = await PodCaller.start(this.lab.pod(pod));
+    this.#applications.push(caller);
+    return caller;
+  }
+
+  /** Writes objects beside the mesh's file and waits until every waypoint serves the routes among them. */
+  async apply(...objects: readonly KubernetesObject[]): Promise<void> {
+    for (const object of objects) {
+      writeFile(join(this.configurationPath, objectFile(object)), `${JSON.stringify(object)}\n`);
+    }
+    await this.#untilServed(objects, true);
+  }
+
+  /** Removes objects that were applied, and waits until no waypoint serves a route of theirs. */
+  async remove(...objects: readonly KubernetesObject[]): Promise<void> {
+    for (const object of objects) rmSync(join(this.configurationPath, objectFile(object)), { force: true });
+    await this.#untilServed(objects, false);
+  }
+
+  async #untilServed(objects: readonly KubernetesObject[], there: boolean): Promise<void> {
+    for (const { kind, metadata } of objects) {
+      if (!ROUTE_KINDS.includes(kind)) continue;
+      const source = `"${kind} ${metadata.namespace ?? LAB_NAMESPACE}/${metadata.name}`;
+      await Promise.all(
+        this.waypoints.map((waypoint) =>
+          eventually(
+            `${source} ${there ? "in" : "out of"} the snapshot of ${waypoint.pod.name}`,
+            async () => (await waypoint.dumpText()).includes(source) === there,
+          )
+        ),
+      );
+    }
   }
 
   /** Replaces the configuration and waits until every proxy serves it. */
@@ -135,7 +220,8 @@ export class Mesh {
 
   async close(): Promise<void> {
     for (const server of this.#servers) server.close();
-    await Promise.all(this.ztunnels.map((ztunnel) => ztunnel.process.stop("SIGKILL")));
+    await Promise.all(this.#applications.map((application) => application.stop()));
+    await Promise.all([...this.waypoints, ...this.ztunnels].map((proxy) => proxy.process.stop("SIGKILL")));
     for (const agent of this.agents) agent.close();
     this.lab.close();
   }

@@ -5,16 +5,23 @@ export { type LeafPlan, OpensslAuthority, type PeerCertificate } from "./certifi
 export {
   hostnameOf,
   identityOf,
+  type KubernetesObject,
   LAB_NAMESPACE,
   LAB_TRUST_DOMAIN,
   type MeshConfiguration,
   type MeshService,
   type MeshWorkload,
+  objectFile,
   type PolicyDocument,
   renderConfiguration,
   serviceAccountOf,
+  serviceKeyOf,
   strictPolicy,
+  waypointGateway,
   writeConfiguration,
+  writeFile,
 } from "./configuration.ts";
 export { parseMetrics, type Sample, total } from "./metrics.ts";
-export { ADMIN_PORT, READINESS_PORT, STATS_PORT, Ztunnel, type ZtunnelOptions } from "./ztunnel.ts";
+export { ADMIN_PORT, Proxy, READINESS_PORT, STATS_PORT } from "./proxy.ts";
+export { HBONE_PORT, Waypoint, type WaypointOptions } from "./waypoint.ts";
+export { Ztunnel, type ZtunnelOptions } from "./ztunnel.ts";
