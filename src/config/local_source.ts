@@ -17,7 +17,7 @@ export interface LocalConsumer {
   onDocument(
     document: LocalDocument,
     warnings: readonly DocumentWarning[],
-    waypoint: WaypointSnapshot | undefined,
+    waypoint?: WaypointSnapshot,
   ): void;
   /** The file cannot be used: what there was before stays. */
   onError(errors: readonly DocumentError[]): void;
