@@ -1,15 +1,12 @@
 import process from "node:process";
 import { nowMicroseconds, rfc3339 } from "./clock.ts";
+import { GatheredSink } from "./gathered_sink.ts";
 import { type Level, LEVEL_RANK, LogFilter } from "./log_filter.ts";
 import { type Field, formatFields, formatLine, type LogFormat, type Span } from "./log_format.ts";
 import { DescriptorSink, type LogSink } from "./log_sink.ts";
 
 /** Always in front of RUST_LOG, as in the original, so that `/logging` prints the same. */
 const BASE_DIRECTIVES = "hickory_server::server=off";
-/** Lines gather this long, so that a busy process writes many of them at once. */
-const FLUSH_MS = 10;
-/** …and at most so many of them. */
-const FLUSH_LINES = 256;
 const NO_SPANS: readonly Span[] = [];
 
 /**
@@ -56,7 +53,7 @@ export interface LoggerOptions {
 
 /**
  * The process' log: levels by scope that can be changed while it runs, lines as istio's ztunnel writes them.
- * Lines gather for up to 10 ms and leave in one write; none is lost, not even at exit.
+ * None is lost, not even at exit.
  */
 export class Logger {
   readonly #scopes = new Map<string, LogScope>();
@@ -64,9 +61,6 @@ export class Logger {
   #filter: LogFilter;
   #format: LogFormat = "plain";
   readonly #sink: LogSink;
-  #text = "";
-  #lines = 0;
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(sink: LogSink) {
     this.#sink = sink;
@@ -133,29 +127,12 @@ export class Logger {
 
   /** As write, with fields that are formatted already (for lines whose fields are mostly the same each time). */
   writeFormatted(scope: string, level: Level, message: string, fields: string, spans = NO_SPANS): void {
-    this.#text += formatLine(this.#format, rfc3339(nowMicroseconds()), level, scope, message, fields, spans);
-    if (++this.#lines >= FLUSH_LINES) this.#hand();
-    else if (this.#timer === undefined) {
-      this.#timer = setTimeout(() => {
-        this.#timer = undefined;
-        this.#hand();
-      }, FLUSH_MS);
-      this.#timer.unref();
-    }
+    this.#sink.write(formatLine(this.#format, rfc3339(nowMicroseconds()), level, scope, message, fields, spans), 1);
   }
 
   /** Returns when every line is with the system; blocks on a slow reader. */
   flush(): void {
-    this.#hand();
     this.#sink.flush();
-  }
-
-  #hand(): void {
-    if (this.#lines === 0) return;
-    const [text, lines] = [this.#text, this.#lines];
-    this.#text = "";
-    this.#lines = 0;
-    this.#sink.write(text, lines);
   }
 
   #apply(filter: LogFilter): void {
@@ -164,6 +141,8 @@ export class Logger {
   }
 }
 
+/** Standard output, for whole lines of all who write there. */
+export const standardOutput: LogSink = new GatheredSink(new DescriptorSink(1));
 /** The log of this process, on its standard output. */
-export const log: Logger = new Logger(new DescriptorSink(1));
+export const log: Logger = new Logger(standardOutput);
 process.on("exit", () => log.flush());

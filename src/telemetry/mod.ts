@@ -1,7 +1,8 @@
 // Metrics, log and access log, readiness.
 export { AccessLog, type ConnectionEnds, type ConnectionFigures, type Direction } from "./access_log.ts";
 export { exposition } from "./exposition.ts";
-export { log, Logger, type LoggerOptions, type LogScope } from "./log.ts";
+export { GatheredSink } from "./gathered_sink.ts";
+export { log, Logger, type LoggerOptions, type LogScope, standardOutput } from "./log.ts";
 export { type Level, LogFilter } from "./log_filter.ts";
 export type { Field, FieldValue, LogFormat, Span } from "./log_format.ts";
 export { DescriptorSink, type LogSink } from "./log_sink.ts";

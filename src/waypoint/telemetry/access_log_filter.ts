@@ -1,0 +1,59 @@
+/** Which requests an access log shows: envoy.config.accesslog.v3.AccessLogFilter. */
+import type { AccessLogFilter } from "../snapshot/mod.ts";
+import type { StreamInfo } from "../stream_info.ts";
+import { type Compiled } from "./format.ts";
+
+export type LogPredicate = (info: StreamInfo) => boolean;
+
+type Comparison = "GE" | "EQ" | "LE";
+
+function compare(op: Comparison, left: number, right: number): boolean {
+  switch (op) {
+    case "GE":
+      return left >= right;
+    case "EQ":
+      return left === right;
+    case "LE":
+      return left <= right;
+  }
+}
+
+/** Whole ms, of a stream that still runs up to now. */
+function durationOf(info: StreamInfo): number {
+  return Math.floor((info.endedAt === 0 ? performance.now() : info.endedAt) - info.startedAt);
+}
+
+/** Refuses CEL, naming the expression. */
+export function compileLogFilter(filter: AccessLogFilter): Compiled<LogPredicate> {
+  switch (filter.kind) {
+    case "status":
+      return { ok: true, format: (info) => compare(filter.op, info.responseCode, filter.value) };
+    case "duration":
+      return { ok: true, format: (info) => compare(filter.op, durationOf(info), filter.value) };
+    case "response-flag": {
+      const wanted = new Set<string>(filter.flags);
+      if (wanted.size === 0) return { ok: true, format: (info) => info.flags.length > 0 };
+      return { ok: true, format: (info) => info.flags.some((flag) => wanted.has(flag)) };
+    }
+    case "not-health-check":
+      // Only Envoy's health check filter marks requests so, and a waypoint has none.
+      return { ok: true, format: () => true };
+    case "and":
+    case "or": {
+      const predicates: LogPredicate[] = [];
+      for (const [index, part] of filter.filters.entries()) {
+        const compiled = compileLogFilter(part);
+        if (!compiled.ok) return { ok: false, error: `${filter.kind} filters[${index}]: ${compiled.error}` };
+        predicates.push(compiled.format);
+      }
+      return {
+        ok: true,
+        format: filter.kind === "and"
+          ? (info) => predicates.every((predicate) => predicate(info))
+          : (info) => predicates.some((predicate) => predicate(info)),
+      };
+    }
+    case "cel":
+      return { ok: false, error: `CEL filter "${filter.expression}" is not supported` };
+  }
+}
