@@ -3,6 +3,14 @@ import { isIpv4 } from "../net/address.ts";
 import type { IpFamilies, Service } from "./service.ts";
 import { targetPortOf, type Workload } from "./workload.ts";
 
+/** Where a connection goes, once a service has given one of its endpoints. */
+export interface Upstream {
+  readonly workload: Workload;
+  readonly ip: string | undefined;
+  readonly port: number;
+  readonly service: Service | undefined;
+}
+
 function familyAllowed(families: IpFamilies | undefined, ip: string): boolean {
   if (families === "IPv4") return isIpv4(ip);
   if (families === "IPv6") return !isIpv4(ip);

@@ -13,7 +13,7 @@ import { RECURSIVE_CALL, reference, unknownLocalWorkload } from "./outbound.ts";
 import { type Reason, reason } from "./reason.ts";
 import type { Service } from "./service.ts";
 import type { MeshState } from "./state.ts";
-import { isWaypointItself } from "./waypoint.ts";
+import { isWaypointOf } from "./waypoint.ts";
 import { targetPortOf, type Workload } from "./workload.ts";
 
 function refuse(status: 400 | 503, error: string, reasons: Reason[]): InboundRefusal {
@@ -76,7 +76,7 @@ function acceptsAddress(
   if (local.applicationTunnel !== undefined) return true;
   const asked = mesh.workloadByAddress(settings.network, ip) ??
     mesh.serviceByVip(settings.network, ip, local.namespace);
-  if (asked?.waypoint !== undefined && isWaypointItself(mesh, asked.waypoint, local, request.destination.ip)) {
+  if (asked !== undefined && isWaypointOf(mesh, asked, local, request.destination.ip)) {
     reasons.push(reason("is-waypoint", asked));
     return true;
   }

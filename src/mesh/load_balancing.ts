@@ -106,11 +106,24 @@ function closest(all: readonly Candidate[], balancer: LoadBalancer, source: Work
   return chosen;
 }
 
-/** What an endpoint must fulfil for this client and port, besides being known. */
-function usable({ workload, ports }: Candidate, source: Workload, servicePort: number, target: number): boolean {
+/** What is asked for: the service itself, or the waypoint that it is, whose port need not be listed (§4.4). */
+export type ResolutionMode = "Standard" | "Waypoint";
+
+/**
+ * What an endpoint must fulfil for this client and port, besides being known.
+ *
+ * @param target of the service; undefined: the service does not list the port
+ */
+function usable(
+  { workload, ports }: Candidate,
+  source: Workload,
+  servicePort: number,
+  target: number | undefined,
+): boolean {
   if (workload.addresses.length === 0 && workload.hostname === "") {
     if (workload.network === source.network || workload.networkGateway === undefined) return false;
   }
+  if (target === undefined) return workload.applicationTunnel !== undefined;
   return target > 0 || (targetPortOf(ports, servicePort) ?? 0) > 0;
 }
 
@@ -131,12 +144,17 @@ export class EndpointPool {
   }
 
   /** One endpoint for a connection of `source` to `servicePort`; undefined if there is none. */
-  choose(source: Workload, servicePort: number, random: Random): Candidate | undefined {
+  choose(
+    source: Workload,
+    servicePort: number,
+    random: Random,
+    mode: ResolutionMode = "Standard",
+  ): Candidate | undefined {
     const target = targetPortOf(this.#service.ports, servicePort);
-    if (target === undefined) return undefined;
+    if (target === undefined && mode === "Standard") return undefined;
     const balancer = this.#service.loadBalancer;
     const ranked = balancer !== undefined && balancer.mode !== "Standard";
-    if (this.#all.plain && target > 0) {
+    if (this.#all.plain && target !== undefined && target > 0) {
       return (ranked ? this.#closest(source, balancer) : this.#all).pick(random);
     }
     // Whether an endpoint counts depends on who asks for which port: filter first, then rank, as the order matters.

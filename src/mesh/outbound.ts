@@ -1,13 +1,13 @@
 /** Where a captured outgoing connection goes. Pure: the same snapshot, flow and random numbers, the same answer. */
 import { formatAddress, isLoopback, type SocketAddress } from "../net/address.ts";
 import type { OutboundDecision, OutboundFlow, Refusal, RoutingSettings, ServiceReference } from "./decision.ts";
-import { describeWorkload, selectAddress, selectPort } from "./destination.ts";
+import { describeWorkload, selectAddress, selectPort, type Upstream } from "./destination.ts";
 import type { Random } from "./load_balancing.ts";
 import { type Reason, reason } from "./reason.ts";
 import type { Service } from "./service.ts";
 import type { MeshState } from "./state.ts";
-import { isFromWaypoint } from "./waypoint.ts";
-import { formatGateway, type Workload, type WorkloadInfo } from "./workload.ts";
+import { isFromWaypoint, selectWaypoint, waypointFor } from "./waypoint.ts";
+import { formatGateway, type GatewayAddress, type Workload, type WorkloadInfo } from "./workload.ts";
 
 /** Error of a connection that would come back to ourselves. */
 export const RECURSIVE_CALL = "attempted recursive call to ourselves";
@@ -15,14 +15,6 @@ export const RECURSIVE_CALL = "attempted recursive call to ourselves";
 /** Error of a connection of a pod whose record did not come. */
 export function unknownLocalWorkload(info: WorkloadInfo): string {
   return `failed to fetch information about local workload: ${info.serviceAccount}.${info.namespace} (${info.name})`;
-}
-
-/** Where the destination is, once a service has given one of its endpoints. */
-interface Upstream {
-  readonly workload: Workload;
-  readonly ip: string | undefined;
-  readonly port: number;
-  readonly service: Service | undefined;
 }
 
 /** Resolves one connection; see the steps of ztunnel's outbound path. `random` picks among endpoints. */
@@ -48,12 +40,12 @@ export function resolveOutbound(
     : undefined;
   if (addressed !== undefined) {
     reasons.push(reason("destination-service", addressed, destination.port));
-    const waypoint = addressed.weightedWaypoints.find(({ weight }) => weight > 0)?.destination ?? addressed.waypoint;
+    const waypoint = waypointFor(addressed, random);
     if (waypoint !== undefined) {
-      const to = formatGateway(waypoint.destination);
-      reasons.push(reason("waypoint", addressed, to));
-      const name = `${addressed.namespace}/${addressed.hostname}`;
-      return refuse(source, `unsupported feature: waypoint ${to} of service ${name}`, reasons);
+      if (!isFromWaypoint(mesh, addressed, source, settings.network, flow.downstream.ip)) {
+        return throughWaypoint(mesh, flow, source, addressed, waypoint, random, reasons);
+      }
+      reasons.push(reason("from-waypoint", addressed));
     }
   }
 
@@ -65,7 +57,55 @@ export function resolveOutbound(
     if (addressed === undefined) reasons.push(reason("destination-unknown", formatAddress(destination)));
     return { action: "passthrough", dial: destination, source, workload: undefined, service: undefined, reasons };
   }
-  return route(mesh, flow, source, settings, addressed, upstream, reasons);
+  return route(mesh, flow, source, settings, addressed, upstream, random, reasons);
+}
+
+/**
+ * To a waypoint of a service, or of a workload that was addressed by itself (spec/ztunnel.md §5 steps 4 and 8). The
+ * tunnel ends at the instance and asks for the original destination; what telemetry calls the service stays the one
+ * that was addressed. Without a usable instance the connection fails: policies at the waypoint cannot be evaded.
+ */
+function throughWaypoint(
+  mesh: MeshState,
+  flow: OutboundFlow,
+  source: Workload,
+  of: Service | Workload,
+  waypoint: GatewayAddress,
+  random: Random,
+  reasons: Reason[],
+): OutboundDecision {
+  const to = formatGateway(waypoint.destination);
+  reasons.push(reason("waypoint", of, to));
+  const instance = selectWaypoint(mesh, waypoint, source, flow.destination, random, reasons);
+  if (instance === undefined) return refuse(source, `unknown waypoint: ${to}`, reasons);
+  const { workload, ip, port } = instance;
+  const addressed = "endpoints" in of ? of : undefined;
+  if (workload.network !== source.network) {
+    reasons.push(reason("other-network", workload, workload.network));
+    return refuse(source, otherNetwork(flow.destination, addressed, workload), reasons);
+  }
+  if (ip === undefined) return unreachable(source, workload, reasons);
+  return {
+    action: "hbone",
+    dial: { ip, port },
+    authority: formatAddress(flow.destination),
+    expectedIdentities: mesh.expectedIdentities(workload, instance.service),
+    source,
+    workload,
+    service: addressed === undefined ? undefined : reference(addressed),
+    reasons,
+  };
+}
+
+/** A workload of our network without an address. */
+function unreachable(source: Workload, workload: Workload, reasons: Reason[]): Refusal {
+  if (workload.hostname !== "") {
+    reasons.push(reason("no-route", workload, `it has only the hostname ${workload.hostname}`));
+    return refuse(source, `unsupported feature: hostname ${workload.hostname} of workload ${workload.uid}`, reasons);
+  }
+  const lacking = workload.networkGateway === undefined ? "it has neither address nor gateway" : "it has no address";
+  reasons.push(reason("no-route", workload, lacking));
+  return refuse(source, `no valid routing destination for workload: ${describeWorkload(workload)}`, reasons);
 }
 
 /** A service by VIP, else a workload by address. */
@@ -110,16 +150,12 @@ function route(
   settings: RoutingSettings,
   addressed: Service | undefined,
   upstream: Upstream,
+  random: Random,
   reasons: Reason[],
 ): OutboundDecision {
   const { workload } = upstream;
-  if (upstream.ip === undefined && workload.hostname !== "") {
-    reasons.push(reason("no-route", workload, `it has only the hostname ${workload.hostname}`));
-    return refuse(source, `unsupported feature: hostname ${workload.hostname} of workload ${workload.uid}`, reasons);
-  }
-  if (upstream.ip === undefined && workload.networkGateway === undefined) {
-    reasons.push(reason("no-route", workload, "it has neither address nor gateway"));
-    return refuse(source, `no valid routing destination for workload: ${describeWorkload(workload)}`, reasons);
+  if (upstream.ip === undefined && (workload.hostname !== "" || workload.networkGateway === undefined)) {
+    return unreachable(source, workload, reasons);
   }
   if (workload.network !== source.network) {
     reasons.push(reason("other-network", workload, workload.network));
@@ -129,15 +165,10 @@ function route(
     if (isFromWaypoint(mesh, workload, source, settings.network, flow.downstream.ip)) {
       reasons.push(reason("from-waypoint", workload));
     } else if (addressed === undefined) {
-      const to = formatGateway(workload.waypoint.destination);
-      reasons.push(reason("waypoint", workload, to));
-      return refuse(source, `unsupported feature: waypoint ${to} of workload ${workload.uid}`, reasons);
+      return throughWaypoint(mesh, flow, source, workload, workload.waypoint, random, reasons);
     }
   }
-  if (upstream.ip === undefined) {
-    reasons.push(reason("no-route", workload, "it has no address"));
-    return refuse(source, `no valid routing destination for workload: ${describeWorkload(workload)}`, reasons);
-  }
+  if (upstream.ip === undefined) return unreachable(source, workload, reasons);
 
   reasons.push(reason("protocol", workload, workload.protocol));
   const service = upstream.service === undefined ? undefined : reference(upstream.service);

@@ -18,6 +18,7 @@ export type ReasonCode =
   | "from-waypoint"
   | "is-waypoint"
   | "waypoint"
+  | "unknown-waypoint"
   | "no-route"
   | "protocol"
   | "authority"
@@ -46,9 +47,10 @@ const TEXTS: Record<ReasonCode, (subject: string, detail: string) => string> = {
   "endpoint-chosen": (s, d) => `endpoint ${s} chosen among ${d}`,
   "no-endpoint": (s, d) => `service ${s} has no usable endpoint for port ${d}`,
   "other-network": (s, d) => `workload ${s} is in network "${d}"`,
-  "from-waypoint": (s) => `the caller is the waypoint of workload ${s}`,
+  "from-waypoint": (s) => `the caller is the waypoint of ${s}`,
   "is-waypoint": (s) => `this is the waypoint of ${s}`,
   "waypoint": (s, d) => `${s} is behind waypoint ${d}`,
+  "unknown-waypoint": (s, d) => `waypoint ${s} ${d}`,
   "no-route": (s, d) => `no address to reach workload ${s}: ${d}`,
   "protocol": (s, d) => `workload ${s} speaks ${d}`,
   "authority": (s) => `the request asks for ${s}`,

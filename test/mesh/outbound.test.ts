@@ -14,10 +14,6 @@ const client = pod("client", "10.0.0.1");
 const web = pod("web", "10.0.1.1");
 const db = pod("db", "10.0.1.2", { protocol: "TCP" });
 const passthrough = { mode: "Passthrough", routingPreferences: [], healthPolicy: "OnlyHealthy" } as const;
-const waypoint: GatewayAddress = {
-  destination: { kind: "hostname", namespace: "shop", hostname: "waypoint.shop.svc.cluster.local" },
-  hboneMtlsPort: 15008,
-};
 
 function resolve(
   state: MeshState,
@@ -164,32 +160,6 @@ const gateway: GatewayAddress = {
   hboneMtlsPort: 15008,
 };
 const unsupported: [name: string, state: MeshState, destination: string, error: string][] = [
-  [
-    "a service behind a waypoint",
-    mesh({ services: [service("s", "10.96.0.1", { waypoint })] }),
-    "10.96.0.1:80",
-    "unsupported feature: waypoint shop/waypoint.shop.svc.cluster.local of service shop/s.shop.svc.cluster.local",
-  ],
-  [
-    "a service behind weighted waypoints",
-    mesh({
-      services: [service("s", "10.96.0.1", { weightedWaypoints: [{ destination: gateway, weight: 1 }] })],
-    }),
-    "10.96.0.1:80",
-    "unsupported feature: waypoint n2/192.0.2.1 of service shop/s.shop.svc.cluster.local",
-  ],
-  [
-    "a Passthrough service behind a waypoint",
-    mesh({ services: [service("s", "10.96.0.1", { waypoint, loadBalancer: passthrough })] }),
-    "10.96.0.1:80",
-    "unsupported feature: waypoint shop/waypoint.shop.svc.cluster.local of service shop/s.shop.svc.cluster.local",
-  ],
-  [
-    "a workload behind a waypoint",
-    mesh({ workloads: [pod("w", "10.0.1.4", { waypoint })] }),
-    "10.0.1.4:80",
-    "unsupported feature: waypoint shop/waypoint.shop.svc.cluster.local of workload Kubernetes//Pod/shop/w",
-  ],
   (() => {
     const s = service("s", "10.96.0.1");
     const remote = pod("r", "10.9.0.1", { network: "n2", networkGateway: gateway });
@@ -239,18 +209,6 @@ test("without its own record a pod gets nowhere", () => {
   expect(error(resolve(mesh({}), "1.1.1.1:80", { source: undefined }))).toBe(
     "failed to fetch information about local workload: client.shop (client)",
   );
-});
-
-test("a waypoint reaches the workloads it stands for directly", () => {
-  const instance = pod("waypoint", "10.0.2.1");
-  const wp = service("waypoint", "10.96.0.2");
-  const behind = pod("behind", "10.0.1.5", { waypoint });
-  const state = mesh({ workloads: [instance, behind], services: [wp], members: [{ of: wp, workload: instance }] });
-  const from = (source: Workload, downstream: string) => resolve(state, "10.0.1.5:80", { source, downstream });
-  expect(from(instance, "10.0.2.1:1000")).toMatchObject({ action: "hbone", authority: "10.0.1.5:80" });
-  // Neither the identity nor the address alone will do.
-  expect(from(instance, "10.0.2.9:1000").action).toBe("refuse");
-  expect(from({ ...instance, serviceAccount: "other" }, "10.0.2.1:1000").action).toBe("refuse");
 });
 
 test("networks: lookups are in our network, endpoints in the caller's", () => {
