@@ -8,3 +8,6 @@ export type * from "./rbac.ts";
 export type { RequestFacts } from "./request_facts.ts";
 export type { RbacVerdict, ShadowVerdict } from "./rbac_verdict.ts";
 export * from "./kubernetes.ts";
+export { type ConvertedPolicies, type ConvertedRbac, type LabelledWorkload, selects } from "./converted.ts";
+export { type AuthorizationPoliciesOptions, authorizationToPolicies } from "./authorization_l4.ts";
+export { type PeerAuthenticationOptions, peerAuthenticationToPolicies } from "./peer_authentication.ts";
