@@ -11,3 +11,4 @@ export * from "./kubernetes.ts";
 export { type ConvertedPolicies, type ConvertedRbac, type LabelledWorkload, selects } from "./converted.ts";
 export { type AuthorizationPoliciesOptions, authorizationToPolicies } from "./authorization_l4.ts";
 export { type PeerAuthenticationOptions, peerAuthenticationToPolicies } from "./peer_authentication.ts";
+export { type AuthorizationRbacOptions, authorizationToRbac } from "./authorization_rbac.ts";
