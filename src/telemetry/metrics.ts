@@ -1,7 +1,11 @@
+import { HistogramFamily, type HistogramOptions } from "./histogram.ts";
+import { LabelSchema, type LabelSet } from "./labels.ts";
+
 /** One time series. The hot path only does `handle.value += n`. */
 export interface Sample {
   value: number;
 }
+/** Kinds of metric with one value for each series; `histogram` has its own family. */
 export type MetricType = "counter" | "gauge";
 
 export interface FamilyOptions {
@@ -13,44 +17,6 @@ export interface FamilyOptions {
   /** e.g. `bytes`: prints a `# UNIT` line. */
   readonly unit?: string;
   readonly labelNames?: readonly string[];
-}
-
-const SEPARATOR = "\u0000";
-
-function escapeLabel(value: string): string {
-  return /[\\"\n]/.test(value) ? value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`)) : value;
-}
-
-/** Names with values, rendered once and shared by every family that counts for them. */
-export class LabelSet {
-  /** `{a="1",b="2"}`, or empty. */
-  readonly text: string;
-
-  constructor(names: readonly string[], values: readonly string[]) {
-    if (names.length !== values.length) throw new Error(`${names.length} label names, ${values.length} values`);
-    const pairs = names.map((name, index) => `${name}="${escapeLabel(values[index] as string)}"`);
-    this.text = pairs.length === 0 ? "" : `{${pairs.join(",")}}`;
-  }
-}
-
-/** Finds the one LabelSet of given values. Families that share labels share this. */
-export class LabelSchema {
-  readonly names: readonly string[];
-  readonly #sets = new Map<string, LabelSet>();
-
-  constructor(names: readonly string[]) {
-    this.names = names;
-  }
-
-  intern(values: readonly string[]): LabelSet {
-    const key = values.join(SEPARATOR);
-    let set = this.#sets.get(key);
-    if (set === undefined) {
-      set = new LabelSet(this.names, values);
-      this.#sets.set(key, set);
-    }
-    return set;
-  }
 }
 
 /** A metric with all its series. */
@@ -86,14 +52,22 @@ export class Family {
 
 /** Every family of the process, in the order of registration. */
 export class MetricRegistry {
-  readonly #families = new Map<string, Family>();
+  readonly #families = new Map<string, Family | HistogramFamily>();
   readonly #refreshers: (() => void)[] = [];
 
   /** Throws when the name is taken: two places that count the same thing is a bug. */
   family(options: FamilyOptions): Family {
-    if (this.#families.has(options.name)) throw new Error(`metric ${options.name} is registered twice`);
-    const family = new Family(options);
-    this.#families.set(options.name, family);
+    return this.#add(options.name, new Family(options));
+  }
+
+  /** As family, for distributions. */
+  histogram(options: HistogramOptions): HistogramFamily {
+    return this.#add(options.name, new HistogramFamily(options));
+  }
+
+  #add<F extends Family | HistogramFamily>(name: string, family: F): F {
+    if (this.#families.has(name)) throw new Error(`metric ${name} is registered twice`);
+    this.#families.set(name, family);
     return family;
   }
 
@@ -106,7 +80,7 @@ export class MetricRegistry {
     for (const refresh of this.#refreshers) refresh();
   }
 
-  get families(): Iterable<Family> {
+  get families(): Iterable<Family | HistogramFamily> {
     return this.#families.values();
   }
 }

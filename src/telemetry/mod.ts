@@ -6,7 +6,9 @@ export { log, Logger, type LoggerOptions, type LogScope, standardOutput } from "
 export { type Level, LogFilter } from "./log_filter.ts";
 export type { Field, FieldValue, LogFormat, Span } from "./log_format.ts";
 export { DescriptorSink, type LogSink } from "./log_sink.ts";
-export { Family, type FamilyOptions, LabelSchema, LabelSet, MetricRegistry, type Sample } from "./metrics.ts";
+export { Histogram, HistogramFamily, type HistogramOptions } from "./histogram.ts";
+export { LabelSchema, LabelSet } from "./labels.ts";
+export { Family, type FamilyOptions, MetricRegistry, type Sample } from "./metrics.ts";
 export * from "./process_metrics.ts";
 export { Readiness, type ReadinessTask } from "./readiness.ts";
 export { type KnownTraffic, TrafficMetrics, type TrafficSeries } from "./traffic.ts";

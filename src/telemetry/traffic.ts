@@ -1,4 +1,5 @@
-import { type Family, LabelSchema, type LabelSet, type MetricRegistry, type Sample } from "./metrics.ts";
+import { LabelSchema, type LabelSet } from "./labels.ts";
+import type { Family, MetricRegistry, Sample } from "./metrics.ts";
 import {
   FLAG_INDEX,
   LOCALITY_LABELS,
