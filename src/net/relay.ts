@@ -20,7 +20,7 @@ export class Relay {
   /** The first error that ended the relay; `undefined` when both directions finished in order. */
   error: RelayError | undefined = undefined;
   readonly downstream: Endpoint;
-  readonly upstream: Endpoint;
+  upstream: Endpoint;
   readonly #owner: RelayOwner;
   #open = 2;
 
@@ -52,6 +52,22 @@ export class Relay {
   /** Bytes from upstream to downstream. */
   get sent(): number {
     return this.upstream.bytesRead;
+  }
+
+  /**
+   * Puts an endpoint in the place of upstream, which stood in for it and must not be used any more. The caller then
+   * delivers what the other one held.
+   */
+  replaceUpstream(endpoint: Endpoint): void {
+    const { upstream, downstream } = this;
+    this.upstream = endpoint;
+    endpoint.readCounter = upstream.readCounter;
+    endpoint.relay = this;
+    endpoint.peer = downstream;
+    downstream.peer = endpoint;
+    upstream.peer = undefined;
+    upstream.relay = undefined;
+    endpoint.joined();
   }
 
   /** Called by an endpoint, once, when both its directions are over. */
