@@ -12,3 +12,5 @@ export { type ConvertedPolicies, type ConvertedRbac, type LabelledWorkload, sele
 export { type AuthorizationPoliciesOptions, authorizationToPolicies } from "./authorization_l4.ts";
 export { type PeerAuthenticationOptions, peerAuthenticationToPolicies } from "./peer_authentication.ts";
 export { type AuthorizationRbacOptions, authorizationToRbac } from "./authorization_rbac.ts";
+export { type CompiledRbac, compileRbac, denyAll, type RbacCompilation } from "./rbac_engine.ts";
+export { RbacCounters, shadowMetadata } from "./rbac_counters.ts";
