@@ -1,30 +1,14 @@
 import process from "node:process";
 import { type AdminServers, startAdmin } from "../admin/mod.ts";
-import { buildInfo, formatBuildInfo } from "../cli/mod.ts";
-import {
-  type DocumentError,
-  dumpConfig,
-  type ListenAddress,
-  type LocalConsumer,
-  LocalSource,
-  parseLocalText,
-  type ZtunnelConfig,
-} from "../config/mod.ts";
+import { buildInfo } from "../cli/mod.ts";
+import { dumpConfig, type LocalSource, type ZtunnelConfig } from "../config/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache, EmbeddedCa } from "../identity/mod.ts";
-import {
-  FatalNamespaceError,
-  markRefusal,
-  namespaceRefusal,
-  raiseOpenFileLimit,
-  releaseStartupCode,
-  SystemError,
-} from "../linux/mod.ts";
+import { markRefusal, namespaceRefusal, releaseStartupCode } from "../linux/mod.ts";
 import { MeshState, workloadIdentity } from "../mesh/mod.ts";
-import type { SocketAddress } from "../net/address.ts";
+import { followLocalState, onStopSignal, socketAddresses, startLog, surviveBugs } from "../process/mod.ts";
 import {
   AccessLog,
-  type Field,
   log,
   MetricRegistry,
   Readiness,
@@ -49,51 +33,15 @@ const STARTUP_MS = 2_000;
 
 /** Runs ztunnel mode until it is told to stop; the exit code. Throws what must not be survived at start. */
 export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
-  const problem = log.configure({ directives: config.logFilter, format: config.logFormat });
-  if (problem !== undefined) throw new Error(`invalid env var RUST_LOG=${config.logFilter} (${problem})`);
-  try {
-    raiseOpenFileLimit();
-  } catch (error) {
-    if (!(error instanceof SystemError)) throw error;
-    scope.warn("failed to raise the limit of open files", [["error", error.message]]);
-  }
-  scope.info("version", [["version", { display: formatBuildInfo(buildInfo()) }]]);
-  scope.info(`running with config: ${JSON.stringify(dumpConfig(config))}`);
-  for (const warning of config.warnings) scope.warn(warning);
+  startLog(config, scope, dumpConfig(config));
   if (config.dnsProxy) {
     scope.warn("the DNS proxy is not in this version: port 15053 is not served, so let the CNI capture no DNS");
   }
-  surviveBugs();
+  surviveBugs(scope);
   try {
     return await new Ztunnel(config).run();
   } finally {
     log.flush(); // what comes next on standard error is the last word
-  }
-}
-
-/**
- * A bug in one connection's code must not take the connections of a whole node with it: it is logged with its stack, and
- * the rest goes on. Only a thread that is stuck in a pod's namespace ends the process, for its sockets would be made in
- * the wrong place.
- */
-function surviveBugs(): void {
-  const report = (error: unknown) => {
-    const { message, stack } = error instanceof Error ? error : new Error(String(error));
-    scope.error("internal error", [["error", message], ["stack", stack ?? ""]]);
-    if (!(error instanceof FatalNamespaceError)) return;
-    log.flush();
-    process.exit(1);
-  };
-  process.on("uncaughtException", report);
-  process.on("unhandledRejection", report);
-}
-
-/** The local state at the start cannot be used; the message has a line for each place. */
-class LocalStateError extends Error {
-  override readonly name = "LocalStateError";
-
-  constructor(errors: readonly DocumentError[]) {
-    super(errors.map(({ path, line, column, message }) => `${path}:${line}:${column}: ${message}`).join("\n"));
   }
 }
 
@@ -183,7 +131,7 @@ class Ztunnel {
       configDump: () => this.#dump(),
       shutdown: () => this.#stopping.resolve(),
     });
-    this.#listenToSignals();
+    onStopSignal(() => this.#stopping.resolve());
     if (this.#pods !== undefined) {
       const stuck = namespaceRefusal();
       if (stuck !== undefined) throw new Error(`shared mode needs CAP_SYS_ADMIN: ${stuck.message}`);
@@ -217,41 +165,18 @@ class Ztunnel {
     return await this.#shutDown();
   }
 
-  /** The local file, if there is one: must be right at the start; later a bad one leaves the last good one serving. */
+  /** The local state, if there is one. */
   async #loadLocalState(): Promise<void> {
     const { localState, nodeName } = this.#config;
     if (localState === undefined) return;
-    const stateLog = log.scope("ztunnel::state");
-    const at = ({ path, line, column }: DocumentError): Field => ["at", { display: `${path}:${line}:${column}` }];
-    let started = false;
-    const consumer: LocalConsumer = {
-      onDocument: (document, warnings) => {
-        for (const warning of warnings) stateLog.warn(warning.message, [at(warning)]);
+    this.#source = await followLocalState(localState, {}, log.scope("ztunnel::state"), {
+      replace: (document) => {
         this.#mesh.replace(MeshState.fromDocument(document, nodeName));
-        stateLog.info("local state loaded", [
-          ["workloads", document.workloads.length],
-          ["services", document.services.length],
-          ["policies", document.policies.length],
-        ]);
         this.#forgetUnused();
         this.#prefetch();
+        return [];
       },
-      onError: (errors) => {
-        if (!started) throw new LocalStateError(errors);
-        for (const error of errors) {
-          stateLog.error("local state refused, the last good one stays", [at(error), ["error", error.message]]);
-        }
-      },
-    };
-    if (localState.kind === "file") {
-      this.#source = new LocalSource(localState.path, consumer);
-      await this.#source.start();
-    } else {
-      const parsed = await parseLocalText(localState.text, "LOCAL_XDS");
-      if (!parsed.ok) throw new LocalStateError(parsed.errors);
-      consumer.onDocument(parsed.document, parsed.warnings);
-    }
-    started = true;
+    });
   }
 
   /** Certificates of the workloads of our node, before their first connection asks (spec/ztunnel.md §3.5). */
@@ -291,17 +216,6 @@ class Ztunnel {
     const zds = this.#zds;
     this.#registry.beforeScrape(() => pods.setPending([...zds.state.pending].length));
     zds.start();
-  }
-
-  #listenToSignals(): void {
-    process.once("SIGTERM", () => this.#stopping.resolve());
-    process.once("SIGINT", () => {
-      this.#stopping.resolve();
-      process.once("SIGINT", () => {
-        log.flush();
-        process.exit(0);
-      });
-    });
   }
 
   /** Takes no new work, waits for what runs up to the deadline, cuts the rest (spec/ztunnel.md §11.3). */
@@ -348,11 +262,4 @@ class Ztunnel {
 function staticConfig(mesh: MeshSource): Json {
   const { workloads, services, policies } = dumpMesh(mesh.current);
   return { workloads: workloads ?? [], services: services ?? [], policies: policies ?? [] };
-}
-
-/** Both loopbacks for a `localhost` address, else the one. */
-function socketAddresses(address: ListenAddress): SocketAddress[] {
-  if (address.kind === "address") return [{ ip: address.ip, port: address.port }];
-  const { port } = address;
-  return address.ipv6 ? [{ ip: "127.0.0.1", port }, { ip: "::1", port }] : [{ ip: "127.0.0.1", port }];
 }
