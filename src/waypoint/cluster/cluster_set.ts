@@ -56,6 +56,7 @@ class Entry {
     const stop = this.#leave();
     this.#follow();
     stop();
+    this.#changed();
   }
 
   close(): void {
@@ -91,7 +92,7 @@ class Entry {
   }
 
   #changed(): void {
-    if (this.#names?.ready !== true) return;
+    if (this.#names?.ready === false) return;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const done of waiting) done();

@@ -52,9 +52,14 @@ export class ForwardProxy {
     this.#names.delete(key);
   }
 
+  /** Ends all watches; who waits hears so. */
   stop(): void {
-    for (const { watch } of this.#names.values()) watch?.stop();
+    const pending = [...this.#names.values()];
     this.#names.clear();
+    for (const { watch, waiting } of pending) {
+      watch?.stop();
+      for (const done of waiting) done();
+    }
   }
 
   #begin(key: string): Pending {

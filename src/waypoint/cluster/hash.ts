@@ -28,6 +28,11 @@ export function nextPosition(position: number, attempt: number): number {
   return attempt === 0 ? position : hashPosition(position + attempt * 0x1_0000_0001);
 }
 
+/** A number in [0, limit) that has nothing to do with where on the circle the position is. */
+export function drawFrom(position: number, limit: number): number {
+  return mix32((position % 0x1_0000_0000) ^ mix32(Math.floor(position / 0x1_0000_0000) + 1)) % limit;
+}
+
 /** Two words that stand for a host. */
 export function keyWords(key: string): { high: number; low: number } {
   const hash = Bun.hash.xxHash64(key);

@@ -1,7 +1,7 @@
 /** Which host of a cluster takes a request: priorities, localities, health, policy and what was tried before. */
 import type { Cluster, ClusterEndpoint, LocalityEndpoints } from "../snapshot/cluster.ts";
 import type { PickContext } from "./context.ts";
-import { hashPosition, POSITIONS } from "./hash.ts";
+import { drawFrom, hashPosition, POSITIONS } from "./hash.ts";
 import { endpointKey, Host, type HostState } from "./host.ts";
 import { authorityKey, bareEndpoint, OnDemandHosts } from "./on_demand_hosts.ts";
 import type { PickerOptions } from "./picker.ts";
@@ -175,7 +175,7 @@ export class LoadBalancedCluster {
       (index) => tried.has(this.#priorities[index]!.priority),
       loads,
     );
-    let point = position % 100;
+    let point = drawFrom(position, 100);
     for (let i = 0; i < shares.length; i++) {
       point -= shares[i]!;
       if (point < 0) return i;

@@ -5,8 +5,9 @@ import type { Picker } from "./picker.ts";
 import type { WeightedHost } from "./weighted_host.ts";
 
 /**
- * Points for each host, in proportion to weights: at least `minimum` in all, each host at least one, at most `maximum`
- * in all. Shares are scaled so that the lightest host has a whole number of points (Envoy's RingHashLoadBalancer).
+ * Points for each host, in proportion to weights: at least `minimum` in all, at most `maximum`. Shares are scaled so
+ * that the lightest host has a whole number of points (Envoy's RingHashLoadBalancer). Unlike there, that number is a
+ * power of two: when a host comes or goes the others mostly keep their points, and with them their requests.
  */
 export function pointsPerHost(weights: readonly number[], minimum: number, maximum: number): number[] {
   let total = 0;
@@ -15,8 +16,10 @@ export function pointsPerHost(weights: readonly number[], minimum: number, maxim
     total += weight;
     lightest = Math.min(lightest, weight);
   }
-  const scale = Math.min(Math.ceil((lightest / total) * minimum) / (lightest / total), maximum);
-  const points: number[] = [];
+  const share = lightest / total;
+  const points = 2 ** Math.ceil(Math.log2(Math.max(1, share * minimum)));
+  const scale = Math.min(points / share, maximum);
+  const counts: number[] = [];
   // Fractions are carried over from host to host, so that the sum is right.
   let target = 0;
   let placed = 0;
@@ -24,10 +27,10 @@ export function pointsPerHost(weights: readonly number[], minimum: number, maxim
     target += (weight / total) * scale;
     // A product of divisions may fall short of a whole number by its last bits.
     const count = Math.max(0, Math.ceil(target - placed - 1e-9));
-    points.push(count);
+    counts.push(count);
     placed += count;
   }
-  return points;
+  return counts;
 }
 
 export class RingHash implements Picker {
@@ -40,24 +43,28 @@ export class RingHash implements Picker {
     this.#hosts = hosts;
     const points = pointsPerHost(hosts.map(({ weight }) => weight), minimumSize, maximumSize);
     const size = points.reduce((sum, count) => sum + count, 0);
-    const positions = new Float64Array(size);
-    const ownerOf = new Map<number, number>();
-    let at = 0;
-    for (const [index, { host }] of hosts.entries()) {
-      const words = keyWords(host.key);
-      for (let n = 0; n < points[index]!; n++) {
-        const position = pointPosition(words, n);
-        positions[at++] = position;
-        ownerOf.set(position, index);
-      }
-    }
-    positions.sort();
-    this.#positions = positions;
+    this.#positions = new Float64Array(size);
     this.#owners = new Uint32Array(size);
-    for (let i = 0; i < size; i++) this.#owners[i] = ownerOf.get(positions[i]!)!;
+    let at = 0;
+    this.#eachPoint(points, (position) => this.#positions[at++] = position);
+    this.#positions.sort();
+    this.#eachPoint(points, (position, owner) => this.#owners[this.#search(position)] = owner);
+  }
+
+  #eachPoint(points: readonly number[], visit: (position: number, owner: number) => void): void {
+    for (const [owner, { host }] of this.#hosts.entries()) {
+      const words = keyWords(host.key);
+      for (let n = 0; n < points[owner]!; n++) visit(pointPosition(words, n), owner);
+    }
   }
 
   pick(position: number, attempt: number): Host {
+    const index = (this.#search(position) + attempt) % this.#positions.length;
+    return this.#hosts[this.#owners[index]!]!.host;
+  }
+
+  /** The first point that is not before a position; the number of points when there is none. */
+  #search(position: number): number {
     const positions = this.#positions;
     let low = 0;
     let high = positions.length;
@@ -66,6 +73,6 @@ export class RingHash implements Picker {
       if (positions[middle]! < position) low = middle + 1;
       else high = middle;
     }
-    return this.#hosts[this.#owners[(low + attempt) % positions.length]!]!.host;
+    return low;
   }
 }
