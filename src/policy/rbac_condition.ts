@@ -1,5 +1,7 @@
 /** Permissions and principals of RBAC compiled to conditions over the facts of a request. */
 import {
+  compileAnyHeaderMatch,
+  compileMetadataMatch,
   compilePathMatch,
   compileStringMatch,
   type HeaderMatch,
@@ -7,10 +9,21 @@ import {
   type PathMatch,
   type StringMatch,
 } from "../matching/mod.ts";
-import type { RequestHead } from "../http/message.ts";
 import { parseCidr } from "../net/address.ts";
 import { compileIdentityPattern } from "./identity_pattern.ts";
 import type { MetadataMatch, Permission, Principal } from "./rbac.ts";
+import {
+  best,
+  fieldNeed,
+  type Need,
+  needOf,
+  PATH,
+  PEER,
+  PSEUDO_HEADERS,
+  SERVER_NAME,
+  type Subject,
+  union,
+} from "./rbac_need.ts";
 import type { RequestFacts } from "./request_facts.ts";
 
 type Test = (facts: RequestFacts) => boolean;
@@ -26,19 +39,8 @@ export interface Condition {
   actual(facts: RequestFacts): string | undefined;
   /** Conditions that all have to hold, where it is made of such. */
   readonly parts: readonly Condition[];
-  /** Equality of one text; alternatives of the same subject become one lookup. */
-  readonly equality: Equality | undefined;
-}
-
-interface Equality {
-  readonly subject: Subject;
-  readonly value: string;
-}
-
-/** A text of which a request has one or none. */
-interface Subject {
-  readonly name: string;
-  readonly read: (facts: RequestFacts) => string | undefined;
+  /** What must be so for it to hold; undefined: nothing simple. */
+  readonly need: Need | undefined;
 }
 
 /** A condition that cannot be compiled: the message begins with its place. */
@@ -47,32 +49,13 @@ export class BadCondition extends Error {}
 const NONE: readonly Condition[] = [];
 const UNKNOWN = () => undefined;
 
-const PATH: Subject = {
-  name: "path",
-  read: (facts) => facts.head === undefined ? undefined : facts.path,
-};
-const PEER: Subject = { name: "peer identity", read: (facts) => facts.peerPrincipal };
-const SERVER_NAME: Subject = { name: "server name", read: (facts) => facts.serverName ?? "" };
-
-function pseudo(name: string, read: (head: RequestHead) => string): Subject {
-  return { name, read: (facts) => facts.head === undefined ? undefined : read(facts.head) };
-}
-
-const PSEUDO_HEADERS: ReadonlyMap<string, Subject> = new Map([
-  [":method", pseudo(":method", (head) => head.method)],
-  [":authority", pseudo(":authority", (head) => head.authority)],
-  ["host", pseudo(":authority", (head) => head.authority)],
-  [":path", pseudo(":path", (head) => head.path)],
-  [":scheme", pseudo(":scheme", (head) => head.scheme)],
-]);
-
 const ANY: Condition = {
   test: () => true,
   byPeer: () => true,
   describe: () => "anything",
   actual: UNKNOWN,
   parts: NONE,
-  equality: undefined,
+  need: undefined,
 };
 
 export function compilePermission(permission: Permission, at: string): Condition {
@@ -145,7 +128,7 @@ export function all(conditions: readonly Condition[]): Condition {
     describe: () => conditions.map((condition) => condition.describe()).join(" and "),
     actual: UNKNOWN,
     parts: conditions,
-    equality: undefined,
+    need: best(conditions),
   };
 }
 
@@ -168,7 +151,7 @@ export function anyOf(conditions: readonly Condition[]): Condition {
       conditions.length === 0 ? "nothing" : conditions.map((condition) => condition.describe()).join(" or "),
     actual: (facts) => conditions[0]?.actual(facts),
     parts: NONE,
-    equality: undefined,
+    need: union(conditions),
   };
 }
 
@@ -176,18 +159,16 @@ export function anyOf(conditions: readonly Condition[]): Condition {
 function anyTests(conditions: readonly Condition[]): Test[] {
   const tests: Test[] = [];
   const sets = new Map<Subject, Set<string>>();
-  for (const { test, equality } of conditions) {
-    if (equality === undefined) {
+  for (const { test, need } of conditions) {
+    if (need?.kind !== "exact" || !need.enough) {
       tests.push(test);
       continue;
     }
-    const { subject, value } = equality;
-    const set = sets.get(subject);
-    if (set !== undefined) {
-      set.add(value);
-      continue;
-    }
-    const values = new Set([value]);
+    const { subject } = need;
+    const known = sets.get(subject);
+    const values = known ?? new Set<string>();
+    for (const value of need.values) values.add(value);
+    if (known !== undefined) continue;
     sets.set(subject, values);
     const { read } = subject;
     tests.push((facts) => {
@@ -220,15 +201,15 @@ function not(condition: Condition): Condition {
     describe: () => `not (${condition.describe()})`,
     actual: (facts) => condition.actual(facts),
     parts: NONE,
-    equality: undefined,
+    need: undefined,
   };
 }
 
-function leaf(test: Test, describe: () => string, actual: Condition["actual"], equality?: Equality): Condition {
-  return { test, byPeer: UNKNOWN, describe, actual, parts: NONE, equality };
+function leaf(test: Test, describe: () => string, actual: Condition["actual"], need?: Need): Condition {
+  return { test, byPeer: UNKNOWN, describe, actual, parts: NONE, need };
 }
 
-/** A match of part of a text of the request; patterns are compiled once. */
+/** Patterns that are none are told with their place. */
 function compiled<T>(at: string, compile: () => T): T {
   try {
     return compile();
@@ -246,12 +227,6 @@ function describeMatch(match: StringMatch | PathMatch): string {
   return `${how} ${JSON.stringify(match.value)}`;
 }
 
-function equalityOf(subject: Subject, match: StringMatch | PathMatch): Equality | undefined {
-  if (match.kind !== "exact") return undefined;
-  const ignoresCase = "caseSensitive" in match ? !match.caseSensitive : match.ignoreCase === true;
-  return ignoresCase ? undefined : { subject, value: match.value };
-}
-
 function on(subject: Subject, match: StringMatch | PathMatch, matches: TextTest): Condition {
   const { name, read } = subject;
   return leaf(
@@ -261,7 +236,7 @@ function on(subject: Subject, match: StringMatch | PathMatch, matches: TextTest)
     },
     () => `${name} ${describeMatch(match)}`,
     (facts) => JSON.stringify(read(facts) ?? null),
-    equalityOf(subject, match),
+    needOf(subject, match),
   );
 }
 
@@ -296,76 +271,31 @@ function address(name: string, cidr: string, read: (facts: RequestFacts) => stri
   return leaf((facts) => range.contains(read(facts)), () => `${name} is in ${range.text}`, (facts) => read(facts));
 }
 
-/** Any one value of the field suffices (spec/waypoint.md §7); inverted, none may match. */
+/** Any one value of the field suffices (spec/waypoint.md §7). Values of other fields than pseudo-headers may be secret. */
 function header(wanted: HeaderMatch, at: string): Condition {
   const { name, match, invert, treatMissingAsEmpty } = wanted;
   const subject = PSEUDO_HEADERS.get(name);
-  if (match.kind === "present") {
-    const present: Test = subject === undefined
-      ? (facts) => hasValue(facts.head, name, () => true) === true
-      : (facts) => subject.read(facts) !== undefined;
-    return leaf(
-      (facts) => present(facts) !== invert,
-      () => `${name} is ${invert ? "absent" : "present"}`,
-      UNKNOWN,
-    );
+  if (subject !== undefined && match.kind !== "present" && !invert && !treatMissingAsEmpty) {
+    return text(subject, match, `${at}.match`);
   }
-  const matches = textTest(match, `${at}.match`);
-  if (subject !== undefined && !invert && !treatMissingAsEmpty) return on(subject, match, matches);
-  const read: (facts: RequestFacts) => boolean | undefined = subject === undefined
-    ? (facts) => hasValue(facts.head, name, matches)
-    : (facts) => {
-      const value = subject.read(facts);
-      return value === undefined ? undefined : matches(value);
-    };
-  const missing = treatMissingAsEmpty ? matches("") !== invert : false;
+  const matches = compiled(at, () => compileAnyHeaderMatch(wanted));
+  const told = match.kind === "present" ? "is present" : describeMatch(match);
   return leaf(
-    (facts) => {
-      const verdict = read(facts);
-      return verdict === undefined ? missing : verdict !== invert;
-    },
-    () => `${invert ? "not " : ""}${name} ${describeMatch(match)}`,
-    (facts) => subject?.read(facts),
+    (facts) => facts.head !== undefined && matches(facts.head),
+    () => invert ? `not (${name} ${told})` : `${name} ${told}`,
+    (facts) => subject && JSON.stringify(subject.read(facts) ?? null),
+    subject === undefined ? fieldNeed(wanted) : undefined,
   );
-}
-
-/** Whether any value of the field matches; undefined: there is none. */
-function hasValue(head: RequestHead | undefined, name: string, matches: TextTest): boolean | undefined {
-  if (head === undefined) return undefined;
-  let verdict: boolean | undefined;
-  for (const field of head.fields) {
-    if (field[0] !== name) continue;
-    if (matches(field[1])) return true;
-    verdict = false;
-  }
-  return verdict;
 }
 
 function metadata(wanted: MetadataMatch, at: string): Condition {
   const { filter, path, match, invert } = wanted;
-  let matches: (value: unknown) => boolean;
-  if (match.kind === "present") {
-    matches = (value) => value !== undefined && value !== null;
-  } else if (match.kind === "list-contains") {
-    const item = textTest(match.value, `${at}.match.value`);
-    matches = (value) => Array.isArray(value) && value.some((one) => typeof one === "string" && item(one));
-  } else {
-    const whole = textTest(match, `${at}.match`);
-    matches = (value) => typeof value === "string" && whole(value);
-  }
+  const matches = compiled(at, () => compileMetadataMatch(wanted));
+  const told = match.kind === "present"
+    ? "is present"
+    : match.kind === "list-contains"
+    ? `has an entry that ${describeMatch(match.value)}`
+    : describeMatch(match);
   const name = `metadata ${filter} ${path.join(".")}`;
-  return leaf(
-    (facts) => matches(valueAt(facts.metadata?.get(filter), path)) !== invert,
-    () => `${invert ? "not " : ""}${name} ${match.kind === "list-contains" ? "has" : match.kind}`,
-    UNKNOWN,
-  );
-}
-
-function valueAt(root: unknown, path: readonly string[]): unknown {
-  let value = root;
-  for (const key of path) {
-    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
-    value = (value as Readonly<Record<string, unknown>>)[key];
-  }
-  return value;
+  return leaf((facts) => matches(facts.metadata), () => invert ? `not (${name} ${told})` : `${name} ${told}`, UNKNOWN);
 }

@@ -96,7 +96,7 @@ class FilterChain implements CompiledRbac {
       if (action === "DENY") {
         if (shadow !== undefined && deny?.allowed !== false) {
           const rule = shadow.first(facts) ?? (merged && shadow.first(merged));
-          deny = { allowed: rule === undefined, policy: rule?.id ?? "none" };
+          deny = { allowed: rule === undefined, policy: rule?.name ?? "none" };
         }
         const rule = enforced?.first(facts);
         const reading = rule === undefined ? merged : facts;
@@ -109,7 +109,7 @@ class FilterChain implements CompiledRbac {
       if (shadow !== undefined && allow?.allowed !== false) {
         const rule = shadow.first(facts);
         const passes = rule !== undefined && (merged === undefined || shadow.first(merged) !== undefined);
-        allow = { allowed: passes, policy: passes ? rule.id : "none" };
+        allow = { allowed: passes, policy: passes ? rule.name : "none" };
       }
       if (enforced === undefined) continue;
       allowedBy = enforced.first(facts);
