@@ -60,6 +60,91 @@ describe("OpenMetrics text", () => {
     expect(() => family.labels([])).toThrow("1 label names, 0 values");
   });
 
+  test("histograms, byte for byte", () => {
+    const registry = new MetricRegistry();
+    const family = registry.histogram({
+      name: "size_bytes",
+      help: "S.",
+      unit: "bytes",
+      buckets: [0.5, 10],
+      labelNames: ["a"],
+    });
+    const histogram = family.labels(["x"]);
+    for (const value of [0, 0.5, 0.6, 10, 11, 1e6]) histogram.observe(value);
+    family.labels(["y"]);
+    expect(text(registry)).toBe(
+      "# HELP size_bytes S.\n# TYPE size_bytes histogram\n# UNIT size_bytes bytes\n" +
+        'size_bytes_bucket{a="x",le="0.5"} 2\nsize_bytes_bucket{a="x",le="10"} 4\nsize_bytes_bucket{a="x",le="+Inf"} 6\n' +
+        'size_bytes_sum{a="x"} 1000022.1\nsize_bytes_count{a="x"} 6\n' +
+        'size_bytes_bucket{a="y",le="0.5"} 0\nsize_bytes_bucket{a="y",le="10"} 0\nsize_bytes_bucket{a="y",le="+Inf"} 0\n' +
+        'size_bytes_sum{a="y"} 0\nsize_bytes_count{a="y"} 0\n# EOF\n',
+    );
+    expect(() => parseExposition(text(registry))).not.toThrow();
+  });
+
+  test("a histogram without labels", () => {
+    const registry = new MetricRegistry();
+    registry.histogram({ name: "h", help: "H.", buckets: [1] }).labels().observe(3);
+    expect(text(registry)).toBe(
+      '# HELP h H.\n# TYPE h histogram\nh_bucket{le="1"} 0\nh_bucket{le="+Inf"} 1\nh_sum 3\nh_count 1\n# EOF\n',
+    );
+  });
+
+  test("buckets that do not ascend are bugs, and names are shared with the other families", () => {
+    const registry = new MetricRegistry();
+    for (const buckets of [[1, 1], [2, 1], [Infinity], [NaN]]) {
+      expect(() => registry.histogram({ name: "h", help: "H.", buckets })).toThrow("do not ascend");
+    }
+    registry.family({ name: "m", type: "gauge", help: "M." });
+    expect(() => registry.histogram({ name: "m", help: "M.", buckets: [1] })).toThrow("registered twice");
+  });
+
+  test("whatever is counted comes back from the text as it was", () => {
+    const next = random(11);
+    for (let round = 0; round < 50; round++) {
+      const registry = new MetricRegistry();
+      const buckets = [0.5, 1, 5, 100, 3_600_000].filter(() => next() < 0.7);
+      const labelNames = ["a", "b"].slice(0, Math.floor(next() * 3));
+      const histogram = registry.histogram({ name: "h", help: "H.", buckets, labelNames });
+      const counter = registry.family({ name: "c", type: "counter", help: "C.", labelNames });
+      const expected = new Map<string, number[]>();
+      for (let n = Math.floor(next() * 200); n > 0; n--) {
+        const values = labelNames.map(() => ['"', "\\", "\n", "x", "{}", ""][Math.floor(next() * 6)] as string);
+        const value = next() < 0.2 ? Math.floor(next() * 7e6) : Math.round(next() * 800) / 4;
+        histogram.labels(values).observe(value);
+        counter.labels(values).value += value;
+        const key = JSON.stringify(values);
+        expected.set(key, [...expected.get(key) ?? [], value]);
+      }
+      const families = parseExposition(text(registry));
+      const samplesOf = (family: string, name: string) =>
+        new Map(
+          (families.get(family)?.samples ?? []).filter((sample) => sample.name === name).map(({ labels, value }) => [
+            JSON.stringify([labelNames.map((label) => labels.get(label)), labels.get("le")]),
+            value,
+          ]),
+        );
+      const [totals, counts, sums, cumulated] = [
+        samplesOf("c", "c_total"),
+        samplesOf("h", "h_count"),
+        samplesOf("h", "h_sum"),
+        samplesOf("h", "h_bucket"),
+      ];
+      expect(counts.size).toBe(expected.size);
+      for (const [key, values] of expected) {
+        const series = JSON.stringify([JSON.parse(key), undefined]);
+        const sum = values.reduce((a, b) => a + b, 0);
+        expect(totals.get(series)).toBe(sum);
+        expect(sums.get(series)).toBe(sum);
+        expect(counts.get(series)).toBe(values.length);
+        for (const bound of buckets) {
+          const bucket = JSON.stringify([JSON.parse(key), String(bound)]);
+          expect(cumulated.get(bucket)).toBe(values.filter((value) => value <= bound).length);
+        }
+      }
+    }
+  });
+
   test("many series come in pieces that together are valid", () => {
     const registry = new MetricRegistry();
     const family = registry.family({ name: "m", type: "counter", help: "M.", labelNames: ["n"] });
@@ -69,6 +154,14 @@ describe("OpenMetrics text", () => {
     expect(parseExposition(pieces.join("")).get("m")?.samples.length).toBe(20_000);
   });
 });
+
+/** Park and Miller. */
+function random(seed: number): () => number {
+  let state = seed;
+  return () => (state = state * 48271 % 2147483647) / 2147483647;
+}
+
+const HISTOGRAM = "# HELP h H.\n# TYPE h histogram\n";
 
 describe("the strict parser refuses", () => {
   const head = "# HELP m M.\n# TYPE m counter\n";
@@ -86,6 +179,12 @@ describe("the strict parser refuses", () => {
       ["an unknown escape", `${head}m_total{a="\\t"} 1\n# EOF\n`],
       ["a comma at the end of the labels", `${head}m_total{a="1",} 1\n# EOF\n`],
       ["two spaces", `${head}m_total  1\n# EOF\n`],
+      ["buckets that do not ascend", `${HISTOGRAM}h_bucket{le="2"} 1\nh_bucket{le="1"} 1\n# EOF\n`],
+      ["a bucket with less", `${HISTOGRAM}h_bucket{le="1"} 1\nh_bucket{le="+Inf"} 0\nh_sum 1\nh_count 1\n# EOF\n`],
+      ["a count that differs", `${HISTOGRAM}h_bucket{le="+Inf"} 1\nh_sum 1\nh_count 2\n# EOF\n`],
+      ["no last bucket", `${HISTOGRAM}h_bucket{le="1"} 1\nh_sum 1\nh_count 1\n# EOF\n`],
+      ["no count", `${HISTOGRAM}h_bucket{le="+Inf"} 1\nh_sum 1\n# EOF\n`],
+      ["a bucket without bound", `${HISTOGRAM}h_bucket 1\nh_sum 1\nh_count 1\n# EOF\n`],
       ["a unit that the name does not end with", `${head}# UNIT m bytes\nm_total 1\n# EOF\n`],
     ] as const
   ) {

@@ -1,6 +1,7 @@
 /** One sample line. */
 export interface ParsedSample {
   readonly name: string;
+  /** Of a histogram's bucket with its `le`. */
   readonly labels: ReadonlyMap<string, string>;
   readonly value: number;
 }
@@ -48,8 +49,55 @@ function parseNumber(text: string, line: number): number {
 }
 
 /**
- * Reads OpenMetrics 1.0 text (counters and gauges), strictly: metadata once and before the samples, in order
- * HELP, TYPE, UNIT; families contiguous and each once; counters `_total` and not negative; no series twice; `# EOF` last.
+ * The buckets, sum and count of a histogram's series, complete and in their order, as they are written one after another.
+ */
+class DistributionCheck {
+  readonly #family: string;
+  #key: string | undefined;
+  #bound = -Infinity;
+  #count = 0;
+  #next: "bucket" | "sum" | "count" = "bucket";
+
+  constructor(family: string) {
+    this.#family = family;
+  }
+
+  sample(line: number, name: string, labels: ReadonlyMap<string, string>, value: number): void {
+    const key = [...labels].filter(([label]) => label !== "le").sort().join("\u0000");
+    if (this.#key !== undefined && key !== this.#key) fail(line, "another series before this one was complete");
+    this.#key = key;
+    if (name !== `${this.#family}_${this.#next}`) fail(line, `${name} where ${this.#family}_${this.#next} should be`);
+    if (this.#next === "bucket") {
+      const bound = parseNumber(labels.get("le") ?? fail(line, "a bucket without le"), line);
+      if (!(bound > this.#bound)) fail(line, `bound ${bound} after ${this.#bound}`);
+      if (!(value >= this.#count)) fail(line, "a bucket holds less than the one before");
+      this.#bound = bound;
+      this.#count = value;
+      if (bound === Infinity) this.#next = "sum";
+      return;
+    }
+    if (labels.has("le")) fail(line, `${name} with le`);
+    if (this.#next === "sum") {
+      if (!(value >= 0)) fail(line, `sum ${value}`);
+      this.#next = "count";
+      return;
+    }
+    if (value !== this.#count) fail(line, `count ${value}, last bucket ${this.#count}`);
+    this.#key = undefined;
+    this.#bound = -Infinity;
+    this.#count = 0;
+    this.#next = "bucket";
+  }
+
+  end(line: number): void {
+    if (this.#key !== undefined) fail(line, `a series of ${this.#family} is not complete`);
+  }
+}
+
+/**
+ * Reads OpenMetrics 1.0 text (counters, gauges and histograms), strictly: metadata once and before the samples, in order
+ * HELP, TYPE, UNIT; families contiguous and each once; counters `_total` and not negative; histograms with ascending
+ * buckets up to +Inf, sum and count that agree; no series twice; `# EOF` last.
  */
 export function parseExposition(text: string): Map<string, ParsedFamily> {
   if (!text.endsWith("# EOF\n")) throw new Error("the text does not end with '# EOF' and a line feed");
@@ -58,11 +106,13 @@ export function parseExposition(text: string): Map<string, ParsedFamily> {
   let current: (ParsedFamily & { samples: ParsedSample[]; unit: string | undefined }) | undefined;
   let help: { name: string; text: string } | undefined;
   let series = new Set<string>();
+  let distribution: DistributionCheck | undefined;
   for (const [index, line] of lines.entries()) {
     const number = index + 1;
     if (line === "# EOF") {
       if (number !== lines.length) fail(number, "# EOF before the end");
       if (current?.samples.length === 0) fail(number, `family ${current.name} has no samples`);
+      distribution?.end(number);
       break;
     }
     if (line.startsWith("#")) {
@@ -72,16 +122,18 @@ export function parseExposition(text: string): Map<string, ParsedFamily> {
       if (keyword === "HELP") {
         if (current?.samples.length === 0) fail(number, `family ${current.name} has no samples`);
         if (help !== undefined) fail(number, "HELP twice");
+        distribution?.end(number);
         help = { name, text: unescape(rest, number) };
       } else if (keyword === "TYPE") {
         if (help?.name !== name) fail(number, `TYPE of ${name} does not follow its HELP`);
         if (families.has(name)) fail(number, `family ${name} is there twice`);
-        if (rest !== "counter" && rest !== "gauge") fail(number, `type ${rest}`);
+        if (rest !== "counter" && rest !== "gauge" && rest !== "histogram") fail(number, `type ${rest}`);
         if (rest === "counter" && name.endsWith("_total")) fail(number, "a counter family's name has no _total");
         current = { name, help: help.text, type: rest, unit: undefined, samples: [] };
         families.set(name, current);
         help = undefined;
         series = new Set();
+        distribution = rest === "histogram" ? new DistributionCheck(name) : undefined;
       } else {
         if (current?.name !== name || current.samples.length > 0) fail(number, `UNIT of ${name} out of place`);
         if (!name.endsWith(`_${rest}`)) fail(number, `${name} does not end with its unit ${rest}`);
@@ -93,13 +145,14 @@ export function parseExposition(text: string): Map<string, ParsedFamily> {
       fail(number, `not a sample: ${line}`);
     if (current === undefined || help !== undefined) fail(number, "sample before TYPE");
     const wanted = current.type === "counter" ? `${current.name}_total` : current.name;
-    if (name !== wanted) fail(number, `sample ${name} in family ${current.name}`);
+    if (distribution === undefined && name !== wanted) fail(number, `sample ${name} in family ${current.name}`);
     const labels = parseLabels(labelText, number);
-    const key = [...labels].sort().join("\u0000");
+    const key = [name, ...[...labels].sort()].join("\u0000");
     if (series.has(key)) fail(number, "the series is there twice");
     series.add(key);
     const parsed = parseNumber(value, number);
     if (current.type === "counter" && !(parsed >= 0)) fail(number, `counter ${parsed}`);
+    distribution?.sample(number, name, labels, parsed);
     current.samples.push({ name, labels, value: parsed });
   }
   return families;

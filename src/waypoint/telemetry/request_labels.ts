@@ -1,6 +1,7 @@
 /** The labels of Istio's metrics as a waypoint reports them (spec/waypoint.md §4.2). */
 import { type Workload, workloadIdentity } from "../../mesh/mod.ts";
 import type { ClusterEndpoint, ClusterService } from "../snapshot/mod.ts";
+import type { DownstreamInfo } from "../stream_info.ts";
 
 /** Who is at both ends; the order is the original's. */
 export const PEER_LABELS: readonly string[] = [
@@ -46,24 +47,15 @@ function known(value: string | undefined): string {
   return value === undefined || value === "" ? UNKNOWN : value;
 }
 
-/** `shop` of `spiffe://cluster.local/ns/shop/sa/cart`. */
-function namespaceOf(principal: string | undefined): string | undefined {
-  if (principal === undefined) return undefined;
-  const segment = principal.indexOf("/ns/");
-  if (segment < 0) return undefined;
-  const end = principal.indexOf("/", segment + 4);
-  return end < 0 ? undefined : principal.slice(segment + 4, end);
-}
-
 /** `reporter` and the labels of the source: the record of its IP, and the identity that TLS proved. */
-export function sourceValues(workload: Workload | undefined, principal: string | undefined): string[] {
+export function sourceValues(workload: Workload | undefined, downstream: DownstreamInfo): string[] {
   return [
     "waypoint",
     known(workload?.workloadName),
     known(workload?.canonicalName),
     workload?.canonicalRevision || "latest",
-    known(namespaceOf(principal) || workload?.namespace),
-    known(principal),
+    known(downstream.sourceNamespace || workload?.namespace),
+    known(downstream.peerPrincipal),
     known(workload?.canonicalName),
     known(workload?.canonicalRevision),
     known(workload?.clusterId),

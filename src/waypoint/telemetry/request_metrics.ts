@@ -77,10 +77,10 @@ class Source {
   readonly security: string;
   readonly #outcomes = new WeakMap<Destination, Map<number | string, HttpSeries>>();
 
-  constructor(workload: Workload | undefined, principal: string | undefined) {
+  constructor(workload: Workload | undefined, downstream: DownstreamInfo) {
     this.workload = workload;
-    this.values = sourceValues(workload, principal);
-    this.security = principal === undefined ? "none" : "mutual_tls";
+    this.values = sourceValues(workload, downstream);
+    this.security = downstream.peerPrincipal ? "mutual_tls" : "none";
   }
 
   outcomes(destination: Destination): Map<number | string, HttpSeries> {
@@ -160,11 +160,11 @@ class PlannedMetrics implements ChainMetrics {
     const key = workload ?? NOBODY;
     let byPrincipal = this.#sources.get(key);
     if (byPrincipal === undefined) this.#sources.set(key, byPrincipal = new Map());
-    const principal = downstream.peerPrincipal || undefined;
-    let source = byPrincipal.get(principal ?? "");
+    const principal = downstream.peerPrincipal ?? "";
+    let source = byPrincipal.get(principal);
     if (source === undefined) {
-      source = new Source(workload, principal);
-      if (byPrincipal.size < MAX_STRANGERS) byPrincipal.set(principal ?? "", source);
+      source = new Source(workload, downstream);
+      if (byPrincipal.size < MAX_STRANGERS) byPrincipal.set(principal, source);
     }
     this.#connections.set(downstream, source);
     return source;

@@ -95,9 +95,10 @@ const CONVERSIONS: Readonly<Record<string, (date: Date) => string>> = {
 /** A text of the second, or a number of digits of its fraction. */
 type TimePart = ((date: Date) => string) | number;
 
-/** Digits of the fraction of a second, cut and not rounded; clocks here end at microseconds. */
+/** Digits of the fraction of a second, cut below the microseconds, which is where clocks here end. */
 function fraction(milliseconds: number, digits: number): string {
-  const micro = Math.floor((milliseconds - Math.floor(milliseconds / 1000) * 1000) * 1000);
+  // A double holds such a time to a quarter of a microsecond.
+  const micro = Math.min(999_999, Math.round((milliseconds - Math.floor(milliseconds / 1000) * 1000) * 1000));
   return pad(micro, 6).padEnd(9, "0").slice(0, digits);
 }
 
