@@ -27,9 +27,6 @@ const host = inspectHost();
 export const PREPARATION_MS = 60_000;
 export const TEST_MS = 30_000;
 
-/** Kinds whose objects the snapshot names as the source of its routes. */
-const ROUTE_KINDS = ["HTTPRoute", "GRPCRoute"];
-
 export interface MeshPlan {
   readonly pods: readonly PodPlan[];
   /** Names of the pods announced through the CNI. */
@@ -179,15 +176,13 @@ export class Mesh {
   }
 
   async #untilServed(objects: readonly KubernetesObject[], there: boolean): Promise<void> {
-    for (const { kind, metadata } of objects) {
-      if (!ROUTE_KINDS.includes(kind)) continue;
-      const source = `"${kind} ${metadata.namespace ?? LAB_NAMESPACE}/${metadata.name}`;
+    for (const object of objects) {
+      const mark = markOf(object);
+      if (mark === undefined) continue;
+      const what = `${mark} ${there ? "in" : "out of"} the snapshot`;
       await Promise.all(
         this.waypoints.map((waypoint) =>
-          eventually(
-            `${source} ${there ? "in" : "out of"} the snapshot of ${waypoint.pod.name}`,
-            async () => (await waypoint.dumpText()).includes(source) === there,
-          )
+          eventually(what, async () => (await waypoint.dumpText()).includes(mark) === there)
         ),
       );
     }
@@ -225,6 +220,17 @@ export class Mesh {
     for (const agent of this.agents) agent.close();
     this.lab.close();
   }
+}
+
+/** What a waypoint's snapshot says where it comes from such an object; undefined for kinds that leave no name in it. */
+function markOf({ kind, metadata, spec }: KubernetesObject): string | undefined {
+  const namespace = metadata.namespace ?? LAB_NAMESPACE;
+  if (kind === "HTTPRoute" || kind === "GRPCRoute" || kind === "DestinationRule") {
+    return `"${kind} ${namespace}/${metadata.name}`;
+  }
+  const rules = spec?.["rules"];
+  if (kind !== "AuthorizationPolicy" || !Array.isArray(rules) || rules.length === 0) return undefined;
+  return `ns[${namespace}]-policy[${metadata.name}]-rule[0]`;
 }
 
 /** A suite that needs namespaces: skipped, with the reason, where the host has none. */

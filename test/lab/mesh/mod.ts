@@ -23,5 +23,6 @@ export {
 } from "./configuration.ts";
 export { parseMetrics, type Sample, total } from "./metrics.ts";
 export { ADMIN_PORT, Proxy, READINESS_PORT, STATS_PORT } from "./proxy.ts";
+export { parseRequestRecord, type RequestRecord } from "./request_log.ts";
 export { HBONE_PORT, Waypoint, type WaypointOptions } from "./waypoint.ts";
 export { Ztunnel, type ZtunnelOptions } from "./ztunnel.ts";

@@ -2,6 +2,7 @@
 import { eventually, type LabPod } from "../topology/mod.ts";
 import type { LogLine } from "./access_log.ts";
 import { ADMIN_PORT, Proxy } from "./proxy.ts";
+import { parseRequestRecord, type RequestRecord } from "./request_log.ts";
 
 /** Where tunnels to a waypoint end. */
 export const HBONE_PORT = 15008;
@@ -44,18 +45,17 @@ export class Waypoint extends Proxy {
     this.pod = options.pod;
   }
 
-  /** Lines of its access log in JSON, from the line `since` of its output on. */
-  records(since = 0): Record<string, unknown>[] {
-    return this.process.lines.slice(since).filter((line) => line.startsWith("{"))
-      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  /** Lines of its access log, from the line `since` of its output on. */
+  records(since = 0): RequestRecord[] {
+    return this.process.lines.slice(since).map(parseRequestRecord).filter((record) => record !== undefined);
   }
 
   /** Waits for such a line of its access log. @throws DeadlineError with what was seen instead */
   async record(
-    matches: (record: Record<string, unknown>) => boolean,
+    matches: (record: RequestRecord) => boolean,
     since = 0,
     deadlineMs = 5000,
-  ): Promise<Record<string, unknown>> {
+  ): Promise<RequestRecord> {
     try {
       return await eventually(
         "a line of the waypoint's access log",

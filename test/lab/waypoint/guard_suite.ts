@@ -1,0 +1,185 @@
+/** What a waypoint refuses: destinations that are not its own, itself, peers without an identity of the mesh, and what policies deny. */
+import { expect, test } from "bun:test";
+import { labSuite, sharedMesh, TEST_MS } from "../fixture.ts";
+import { HBONE_PORT, LAB_NAMESPACE } from "../mesh/mod.ts";
+import type { KubernetesObject } from "../mesh/mod.ts";
+import { Conversation, doubling, fieldOf, HbonePeer, PodServer } from "../traffic/mod.ts";
+import {
+  type Applications,
+  ask,
+  authorization,
+  GRPC,
+  HTTP_TARGET,
+  logged,
+  principal,
+  startApplications,
+  TCP,
+  TCP_TARGET,
+  V1_VIP,
+  VIP,
+  waypointMesh,
+} from "./mesh.ts";
+
+const CLIENT = `spiffe://cluster.local/ns/${LAB_NAMESPACE}/sa/client`;
+
+labSuite("what a waypoint refuses", () => {
+  let applications: Applications;
+  let bystander: PodServer;
+  const shared = sharedMesh(waypointMesh, async (mesh) => {
+    applications = await startApplications(mesh);
+    for (const pod of ["v1", "v2"]) mesh.serve(pod, TCP_TARGET, doubling);
+    bystander = mesh.serve("bystander", HTTP_TARGET, doubling);
+  });
+
+  /** A peer that shares no code with the proxies, with a certificate of the mesh's root or of another. */
+  const tunnel = (credentials: { key?: string; chain?: string } = shared().issuer().issue({ identity: CLIENT })) =>
+    HbonePeer.connect(
+      shared().lab.pod("outsider").namespace,
+      { ip: shared().lab.pod("waypoint").ip, port: HBONE_PORT },
+      credentials,
+    );
+
+  const refusals: readonly (readonly [what: string, authority: () => string])[] = [
+    ["a pod of the mesh that is not behind it", () => `${shared().lab.pod("bystander").ip}:${HTTP_TARGET}`],
+    ["an address that nobody knows", () => "10.99.0.1:80"],
+    ["an address of the internet", () => "192.0.2.1:443"],
+    ["a port that the service does not have", () => `${VIP}:12345`],
+    ["a host name", () => "example.com:80"],
+    ["its own address", () => `${shared().lab.pod("waypoint").ip}:${HBONE_PORT}`],
+    ["its own admin port", () => `${shared().lab.pod("waypoint").ip}:15000`],
+    ["loopback", () => "127.0.0.1:15000"],
+    ["the node's address", () => `${shared().lab.node(1).ip}:80`],
+    ["an authority without a port", () => VIP],
+    ["no authority at all", () => ""],
+  ];
+  for (const [what, authority] of refusals) {
+    test(`refused: ${what}`, async () => {
+      const peer = await tunnel();
+      const stream = await peer.connect(authority());
+      expect(stream.status ?? 599).toBeGreaterThanOrEqual(400);
+      // The tunnel itself goes on: a refusal is that of one stream.
+      expect((await peer.connect(`${VIP}:80`)).status).toBe(200);
+      peer.close();
+      expect(bystander.visits.length).toBe(0);
+    }, TEST_MS);
+  }
+
+  test("other methods than CONNECT are not served on the tunnel's port", async () => {
+    const peer = await tunnel();
+    const stream = await peer.request([
+      [":method", "GET"],
+      [":scheme", "http"],
+      [":authority", `${VIP}:80`],
+      [":path", "/"],
+    ], true);
+    expect(stream.status ?? 599).toBeGreaterThanOrEqual(400);
+    peer.close();
+  }, TEST_MS);
+
+  const strangers = [
+    ["without a certificate", () => ({})],
+    [
+      "with an identity of another trust domain",
+      () => shared().issuer().issue({ identity: "spiffe://else/ns/a/sa/b" }),
+    ],
+    ["with an expired certificate", () => shared().issuer().issue({ identity: CLIENT, days: -1 })],
+    ["with a certificate without an identity", () => shared().issuer().issue({})],
+  ] as const;
+  for (const [what, credentials] of strangers) {
+    test(`refused: a peer ${what}`, async () => {
+      const outcome = await tunnel(credentials()).then(async (peer) => {
+        const stream = await peer.connect(`${VIP}:80`);
+        peer.close();
+        return stream.status ?? "reset";
+      }, (error) => error.code as string);
+      expect(outcome).not.toBe(200);
+    }, TEST_MS);
+  }
+
+  async function withPolicies(objects: readonly KubernetesObject[], body: () => Promise<void>): Promise<void> {
+    await shared().apply(...objects);
+    try {
+      await body();
+    } finally {
+      await shared().remove(...objects);
+    }
+  }
+
+  test("L7 authorization: GET allowed, DELETE denied, by identity", () =>
+    withPolicies([
+      authorization("readers", "ALLOW", [{
+        from: [{ source: { principals: [principal("client")] } }],
+        to: [{ operation: { methods: ["GET"] } }],
+      }]),
+    ], async () => {
+      expect((await ask(shared(), { path: "/read" })).status).toBe(200);
+      const { answer, record } = await logged(shared(), { method: "DELETE", path: "/gone" });
+      expect([answer.status, answer.body.toString()]).toEqual([403, "RBAC: access denied"]);
+      expect(fieldOf(answer.fields, "content-type")).toBe("text/plain");
+      expect(fieldOf(answer.fields, "server")).toBe("istio-envoy");
+      expect(record.details).toBe("rbac_access_denied_matched_policy[none]");
+      // The same request by somebody else.
+      expect((await ask(shared(), { from: "other" })).status).toBe(403);
+      // A service that the policy is not for.
+      expect((await ask(shared(), { vip: V1_VIP, method: "DELETE" })).status).toBe(200);
+      const denied = await applications.caller.grpc({ target: `${VIP}:${GRPC}`, method: "Echo", messages: [{}] });
+      expect([denied.code, denied.details]).toEqual([7, "RBAC: access denied"]);
+      expect([...applications.v1.requests, ...applications.v2.requests].some((line) => line.includes("/gone"))).toBe(
+        false,
+      );
+    }), TEST_MS);
+
+  test("DENY beats ALLOW; paths are compared as the backend reads them", () =>
+    withPolicies([
+      authorization("all", "ALLOW", [{ from: [{ source: { namespaces: [LAB_NAMESPACE] } }] }]),
+      authorization("no-admin", "DENY", [{ to: [{ operation: { paths: ["/admin*"] } }] }]),
+    ], async () => {
+      const status = async (path: string) => (await ask(shared(), { path })).status;
+      expect(await status("/public")).toBe(200);
+      for (const path of ["/admin", "/admin/x", "/%61dmin", "/x/../admin", "//admin", "/./admin", "\\\\admin"]) {
+        expect(await status(path), path).toBe(403);
+      }
+      const { record } = await logged(shared(), { path: "/admin" });
+      expect(record.details).toBe(`rbac_access_denied_matched_policy[ns[${LAB_NAMESPACE}]-policy[no-admin]-rule[0]]`);
+    }), TEST_MS);
+
+  test("a policy at the Gateway is for all its services; headers decide too", () =>
+    withPolicies([
+      authorization("no-robots", "DENY", [{
+        when: [{ key: "request.headers[user-agent]", values: ["robot*"] }],
+      }], { kind: "Gateway", group: "gateway.networking.k8s.io", name: "waypoint" }),
+    ], async () => {
+      const robot = [["User-Agent", "robot/1"]] as const;
+      for (const vip of [VIP, V1_VIP]) {
+        expect((await ask(shared(), { vip, fields: robot })).status).toBe(403);
+        expect((await ask(shared(), { vip })).status).toBe(200);
+      }
+    }), TEST_MS);
+
+  test("TCP: denied connections are closed, allowed ones pass", () =>
+    withPolicies([
+      authorization("tcp", "ALLOW", [{
+        from: [{ source: { principals: [principal("client")] } }],
+        to: [{ operation: { ports: [`${TCP}`] } }],
+      }]),
+    ], async () => {
+      const talk = async (from: string) => {
+        const conversation = await Conversation.open(shared().lab.pod(from).namespace, { ip: VIP, port: TCP });
+        conversation.write("abc");
+        const text = await conversation.read(6).catch(() => "closed");
+        conversation.close();
+        return text;
+      };
+      expect(await talk("client")).toBe("xxxxxx");
+      expect(await talk("other")).toBe("closed");
+    }), TEST_MS);
+
+  test(
+    "an ALLOW without rules denies everything; an AUDIT nothing",
+    () =>
+      withPolicies([authorization("audit", "AUDIT", [{ to: [{ operation: { methods: ["GET"] } }] }])], async () => {
+        expect((await ask(shared())).status).toBe(200);
+      }),
+    TEST_MS,
+  );
+});
