@@ -3,8 +3,8 @@ import type { CircuitBreakers } from "../snapshot/cluster.ts";
 
 /**
  * Counts requests and retries of one cluster. With a budget, retries are limited to a share of the active requests but
- * at least `minConcurrency`; without one, to `maxRetries`. A retry that is refused is overflow: response flag UO is not
- * set for it, the answer that was to be retried goes to the client (flag URX in Envoy's `upstream_rq_retry_overflow`).
+ * at least `minConcurrency`; without one, to `maxRetries`. Where a retry finds no place, the client gets the answer that
+ * was to be retried, and the response flag is UO (as Envoy's `upstream_rq_retry_overflow`).
  */
 export class RetryBudget {
   #breakers: CircuitBreakers;
