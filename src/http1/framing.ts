@@ -1,4 +1,4 @@
-import { fieldOf } from "../http/message.ts";
+import { fieldOf, type RequestHead } from "../http/message.ts";
 import type { HeaderList } from "../http2/mod.ts";
 
 /**
@@ -12,12 +12,17 @@ import type { HeaderList } from "../http2/mod.ts";
  */
 export type SentBody = "none" | "empty" | "length" | "chunked" | "close" | "raw";
 
-/** Framing of a request to be sent over HTTP/1.1 (RFC 9112 §6.3, RFC 9110 §8.6). `endStream`: it has no content. */
-export function requestBody(method: string, fields: HeaderList, endStream: boolean): SentBody {
-  if (method === "CONNECT") return "raw";
-  if (!endStream) return fieldOf(fields, "content-length") === undefined ? "chunked" : "length";
+/**
+ * Framing of a request to be sent over HTTP/1.1 (RFC 9112 §6.3, RFC 9110 §8.6). `endStream`: it has no content. An
+ * upgrade has none either, whatever follows it.
+ */
+export function requestBody(head: RequestHead, endStream: boolean): SentBody {
+  const { method, fields } = head;
+  if (method === "CONNECT" || head.upgrade !== undefined) return "raw";
+  const declared = fieldOf(fields, "content-length");
+  if (!endStream) return declared === undefined ? "chunked" : "length";
   // A server would wait for the content that a stray Content-Length promises: `empty` replaces it.
-  if (fieldOf(fields, "content-length") !== undefined) return "empty";
+  if (declared !== undefined) return "empty";
   return method === "POST" || method === "PUT" || method === "PATCH" ? "empty" : "none";
 }
 

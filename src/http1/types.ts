@@ -76,10 +76,11 @@ export interface ResponseParserOptions {
 }
 
 /**
- * What a connection may do at its end: "idle": nothing was under way; "complete": the end of the connection was the
- * end of the message (`onMessageEnd` has been called); "truncated": a message is missing its rest.
+ * What the end of a connection means: `idle`: nothing was under way; `complete`: it was the end of the message, or of the
+ * raw octets (`onMessageEnd` has been called); `truncated`: a message lacks its rest; `waiting`: complete or unfinished
+ * requests wait for `next()`: ask again after it.
  */
-export type EofState = "idle" | "complete" | "truncated";
+export type EofState = "idle" | "complete" | "truncated" | "waiting";
 
 /**
  * Reads the requests of one connection.
@@ -91,13 +92,16 @@ export type EofState = "idle" | "complete" | "truncated";
 export interface Http1RequestParser {
   /** Takes octets and keeps the rest of them (no copy: they must not change). Returns octets that are used up. */
   receive(bytes: Uint8Array): number;
-  /** Goes on with the next request. Before the end of the current one: goes on when it ends. */
+  /**
+   * Goes on with the next request; once for each. Before the end of the current one: goes on when it ends. What was held
+   * is read before this returns, except inside a call of the sink.
+   */
   next(): number;
-  /** No HTTP any more: all that follows the current request comes as `onData`, what is held at once. */
+  /** Instead of `next`: no HTTP any more, all that follows the current request comes as `onData`. */
   raw(): number;
   /** Drops what is held and all that comes. Used up are: octets that are held now. */
   close(): number;
-  /** The connection's end. Raw octets end by `onMessageEnd`. */
+  /** The connection has ended (half-close): requests that are complete can be answered still. */
   eof(): EofState;
   /** Octets that wait for `next()`. */
   readonly held: number;
@@ -110,6 +114,8 @@ export interface Http1ResponseParser {
   /** A request is about to be sent: what its response depends on (RFC 9112 §6.3). `upgrade`: it asks for one. */
   expect(method: string, upgrade: boolean): void;
   receive(bytes: Uint8Array): number;
+  /** Drops all that comes. */
   close(): void;
+  /** The connection has ended, which may be the end of the response; never `waiting`. */
   eof(): EofState;
 }

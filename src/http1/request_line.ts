@@ -1,0 +1,48 @@
+import { CR, LF, SPACE, TARGET, TOKEN } from "./characters.ts";
+import { Details, type Problem, problem } from "./errors.ts";
+import { METHODS } from "./methods.ts";
+
+/** The parts of a request line. One object is enough for a thread. */
+export const requestLine: { method: string; target: string; http10: boolean; end: number } = {
+  method: "",
+  target: "",
+  http10: false,
+  end: 0,
+};
+
+function bad(text: string): Problem {
+  return problem(400, Details.CODEC_ERROR, text);
+}
+
+/**
+ * Reads `method SP request-target SP HTTP-version CRLF` (RFC 9112 §3) at `start` into `requestLine`; `end` is where the
+ * fields begin. Exactly one space each: lenient readings of this line are how requests are smuggled. `text` holds the
+ * section as latin1 from `start` on.
+ */
+export function readRequestLine(bytes: Uint8Array, start: number, text: string): Problem | undefined {
+  let at = start;
+  while (TOKEN[bytes[at]!]! !== 0) at++;
+  if (at === start || bytes[at] !== SPACE) return bad("request line does not begin with a method and one space");
+  const method = text.slice(0, at - start);
+  if (!METHODS.has(method)) return bad(`unknown method ${JSON.stringify(method.slice(0, 32))}`);
+  const targetStart = ++at;
+  while (TARGET[bytes[at]!] === 1) at++;
+  if (at === targetStart) return bad("request line without a target");
+  const octet = bytes[at];
+  if (octet === CR || octet === LF) return bad("request line without a version");
+  if (octet !== SPACE) return problem(400, Details.INVALID_URL, "octet that no request target has");
+  requestLine.target = text.slice(targetStart - start, at - start);
+  at++;
+  // HTTP-version, byte by byte: "HTTP/1." and one digit
+  const minor = bytes[at + 7];
+  const known = bytes[at] === 0x48 && bytes[at + 1] === 0x54 && bytes[at + 2] === 0x54 && bytes[at + 3] === 0x50 &&
+    bytes[at + 4] === 0x2f && bytes[at + 5] === 0x31 && bytes[at + 6] === 0x2e && (minor === 0x31 || minor === 0x30);
+  if (!known) return bad("version is neither HTTP/1.1 nor HTTP/1.0");
+  if (bytes[at + 8] !== CR || bytes[at + 9] !== LF) {
+    return bad("request line does not end with CRLF behind the version");
+  }
+  requestLine.method = method;
+  requestLine.http10 = minor === 0x30;
+  requestLine.end = at + 10;
+  return undefined;
+}
