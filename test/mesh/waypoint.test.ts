@@ -352,3 +352,41 @@ test("§6.4: a waypoint answers for services that name it with a weight, too", (
   expect(inbound(of, first, "10.96.0.1:80", "10.0.0.1:1000")).toMatchObject({ ok: true });
   expect(inbound(of, second, "10.96.0.1:80", "10.0.0.1:1000")).toMatchObject({ ok: false, status: 400 });
 });
+
+test("whatever the mesh, nothing goes around a waypoint", () => {
+  let seed = 1;
+  const chance = (odds: number) => (seed = (seed * 48271) % 0x7fff_ffff) / 0x7fff_ffff < odds;
+  const oneOf = <T>(...values: [T, ...T[]]): T => values.find(() => chance(1 / values.length)) ?? values[0];
+  const reference = () =>
+    oneOf(byHostname, byVip, byPodIp, gateway({ kind: "address", network: oneOf("", "n2"), ip: "10.9.9.9" }, 1));
+  const outcomes = new Set<string>();
+  for (let i = 0; i < 3000; i++) {
+    const weightedWaypoints = chance(0.4) ? [1, 2, 3].map((weight) => ({ destination: reference(), weight })) : [];
+    const of = state({
+      service: {
+        waypoint: reference(),
+        weightedWaypoints,
+        loadBalancer: chance(0.2) ? passthrough : undefined,
+      },
+      workload: { waypoint: reference(), protocol: oneOf("HBONE", "TCP"), status: oneOf("Healthy", "Unhealthy") },
+      waypoint: {
+        ...waypoint,
+        ports: oneOf(TUNNEL_PORTS, []),
+        loadBalancer: chance(0.1) ? passthrough : undefined,
+      },
+      instances: [first, second].filter(() => chance(0.7)).map((one): Workload => ({
+        ...one,
+        network: oneOf("", "", "n2"),
+        addresses: oneOf(one.addresses, one.addresses, []),
+      })),
+    });
+    for (const destination of ["10.96.0.1:80", "10.96.0.1:99", "10.0.1.1:8080"]) {
+      const decision = resolve(of, destination, { random: () => (i % 100) / 100 });
+      outcomes.add(decision.action);
+      if (decision.action === "refuse") continue;
+      expect(decision).toMatchObject({ action: "hbone", authority: destination });
+      expect([first.name, second.name]).toContain(decision.workload?.name ?? "");
+    }
+  }
+  expect([...outcomes].sort()).toEqual(["hbone", "refuse"]);
+});
