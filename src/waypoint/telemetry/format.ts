@@ -32,6 +32,14 @@ function textOf(value: NonNullable<FormatValue>): string {
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
+/** In a line of plain text. */
+function lineText(operator: Operator, info: StreamInfo): string {
+  const value = operator.evaluate(info);
+  if (value === null) return "-";
+  return typeof value === "number" ? String(value) : lineSafe(textOf(value), operator.octets);
+}
+
+/** In a text of JSON, before it is quoted. */
 function logText(operator: Operator, info: StreamInfo): string {
   const value = operator.evaluate(info);
   if (value === null) return "-";
@@ -50,7 +58,7 @@ function join(parts: readonly Part[], convert: (operator: Operator, info: Stream
 
 /** For log lines: an operator without a value is `-`; control characters of a value are escaped. */
 export function compileFormat(text: string): Compiled<TextFormat> {
-  return attempt(() => join(compileParts(text), (operator, info) => lineSafe(logText(operator, info))));
+  return attempt(() => join(compileParts(text), lineText));
 }
 
 /**
