@@ -15,6 +15,8 @@ import { inspectHost, installPrograms } from "./lab/topology/mod.ts";
 const FILE_DEADLINE_MS = 5 * 60_000;
 /** Deadline of a test that names none, milliseconds: the machine may be busy. */
 const TEST_DEADLINE_MS = 20_000;
+/** Suites with the built executable in network namespaces. */
+const LAB_FOLDERS = ["lab", "conformance", "interop"];
 /** What suites use if it is there: redirection, foreign certificates, an agent in Python. */
 const PROGRAMS = ["ip", "nft", "nsenter", "openssl", "curl", "tcpdump", "python3", "nginx"];
 
@@ -157,8 +159,9 @@ if (host.kind === "unavailable") console.log(`no network namespaces here: ${host
 const compiled = await step("compile", [process.execPath, "compile/compile.ts"]);
 if (words.length === 0) await step("types, lint, format", [process.execPath, "compile/check.ts"]);
 const all = testFiles("test");
-await suites("unit suites", all.filter((file) => !file.startsWith("test/lab/")));
-const lab = all.filter((file) => file.startsWith("test/lab/"));
+const inLab = (file: string) => LAB_FOLDERS.some((folder) => file.startsWith(`test/${folder}/`));
+await suites("unit suites", all.filter((file) => !inLab(file)));
+const lab = all.filter(inLab);
 if (!compiled) console.log("the lab suites need the executable: not run");
 else await suites("lab suites", lab, host.kind === "wants user namespace" ? host.command : []);
 
