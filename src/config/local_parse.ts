@@ -1,205 +1,100 @@
-/** A local file from text to records, with everything that is wrong in it. Pure. Loads zod and yaml. */
-import type { ZodIssue } from "zod/v3";
-import { formatGateway, type GatewayAddress, workloadIdentity } from "../mesh/workload.ts";
-import { type Service, serviceKey } from "../mesh/service.ts";
+/** Local state from texts to records, with everything that is wrong in it. Loads zod and yaml. */
+import { readFileSync } from "node:fs";
+import { serviceKey } from "../mesh/service.ts";
 import { policyKey } from "../policy/policy.ts";
-import { parseIdentity } from "../identity/spiffe.ts";
-import {
-  convertPolicy,
-  convertService,
-  convertWorkload,
-  membershipsOfService,
-  membershipsOfWorkload,
-  uidOf,
-} from "./local_convert.ts";
-import type {
-  DocumentError,
-  DocumentResult,
-  DocumentWarning,
-  LoadOptions,
-  LocalDocument,
-  LocalFile,
-} from "./local_document.ts";
-import { localSchema, type LocalYaml } from "./local_schema.ts";
-import { parseYaml, type ValuePath, type YamlText } from "./local_yaml.ts";
+import { compileWaypoint } from "../waypoint/local/mod.ts";
+import { uidOf } from "./local_convert.ts";
+import type { DocumentError, DocumentResult, LoadOptions, LocalFile } from "./local_document.ts";
+import { isObject, ObjectReader } from "./local_objects.ts";
+import { Place } from "./local_place.ts";
+import { convertPolicies, placeProblems, withPolicies } from "./local_policies.ts";
+import { localSchema, type WorkloadYaml } from "./local_schema.ts";
+import { parseYaml, type YamlText } from "./local_yaml.ts";
+import { findConflicts, findDoubts, mergeMesh, type MeshDocument } from "./mesh_document.ts";
+
+/** Istio's default. */
+const ROOT_NAMESPACE = "istio-system";
+
+/** Reads one text of local state, see parseLocalState. */
+export function parseLocalDocument(text: string, path: string, options: LoadOptions = {}): DocumentResult {
+  return parseLocalState([{ path, text }], options);
+}
 
 /** Reads the files of local state: what is wrong anywhere in them refuses all of them. */
-export function parseLocalState(files: readonly LocalFile[], options: LoadOptions): DocumentResult {
-  const [file, second] = files;
-  if (file === undefined || second !== undefined || options.waypoint !== undefined) {
-    const message = "only one file, and no waypoint, can be read in this version";
-    return { ok: false, errors: [{ path: file?.path ?? "", line: 1, column: 1, message }] };
-  }
-  return parseLocalDocument(file.text, file.path);
-}
-
-/**
- * Reads a local file.
- *
- * @param path how errors name the file
- */
-export function parseLocalDocument(text: string, path: string): DocumentResult {
-  const parsed = parseYaml(text, path);
-  if (!parsed.ok) return parsed;
-  const { yaml } = parsed;
-  // A file that is being written in place is empty for a moment: that must not mean an empty mesh.
-  if (yaml.value === null || yaml.value === undefined) {
-    const message = 'the document is empty; an empty mesh is written as "workloads: []"';
-    return { ok: false, errors: [{ path, line: 1, column: 1, message }] };
-  }
-  const result = localSchema.safeParse(yaml.value);
-  if (!result.success) {
-    return { ok: false, errors: result.error.issues.flatMap((issue) => describeIssue(issue, yaml, path)) };
-  }
-  const errors = findConflicts(result.data, yaml, path);
-  if (errors.length > 0) return { ok: false, errors };
-  const document = convert(result.data);
-  return { ok: true, document, waypoint: undefined, warnings: findDoubts(result.data, document, yaml, path) };
-}
-
-function convert(yaml: LocalYaml): LocalDocument {
-  const workloads = yaml.workloads ?? [];
-  const services = yaml.services ?? [];
-  return {
-    workloads: workloads.map(convertWorkload),
-    memberships: [...services.flatMap(membershipsOfService), ...workloads.flatMap(membershipsOfWorkload)],
-    services: services.map(convertService),
-    policies: (yaml.policies ?? []).map(convertPolicy),
-  };
-}
-
-/** `workloads[3].workloadIps[0]`; keys that are no plain words are quoted: `services["shop/cart"]`. */
-function formatPath(path: ValuePath): string {
-  let text = "";
-  for (const part of path) {
-    if (typeof part === "number") text += `[${part}]`;
-    else if (/^[A-Za-z_][A-Za-z0-9_]*$/.test(part)) text += text === "" ? part : `.${part}`;
-    else text += `[${JSON.stringify(part)}]`;
-  }
-  return text;
-}
-
-function at(yaml: YamlText, file: string, path: ValuePath, message: string): DocumentError {
-  const where = formatPath(path);
-  return { path: file, ...yaml.locate(path), message: where === "" ? message : `${where}: ${message}` };
-}
-
-/** One error for each unknown field, one for anything else. */
-function describeIssue(issue: ZodIssue, yaml: YamlText, file: string): DocumentError[] {
-  if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => ({
-      path: file,
-      ...yaml.locateKey(issue.path, key),
-      message: `${formatPath([...issue.path, key])}: no such field here`,
-    }));
-  }
-  return [at(yaml, file, issue.path, issueText(issue))];
-}
-
-function issueText(issue: ZodIssue): string {
-  switch (issue.code) {
-    case "invalid_type":
-      return issue.received === "undefined" ? "required" : `expected ${issue.expected}, got ${issue.received}`;
-    case "invalid_enum_value":
-      return `expected ${issue.options.join(" or ")}, got ${JSON.stringify(issue.received)}`;
-    case "too_small":
-      return `must be at least ${issue.minimum}`;
-    case "too_big":
-      return `must be at most ${issue.maximum}`;
-    default:
-      return issue.message;
-  }
-}
-
-/** Things that may exist once only, and policies that do not exist. */
-function findConflicts(yaml: LocalYaml, text: YamlText, file: string): DocumentError[] {
+export function parseLocalState(files: readonly LocalFile[], options: LoadOptions = {}): DocumentResult {
   const errors: DocumentError[] = [];
-  const once = (what: string) => {
-    const first = new Map<string, ValuePath>();
-    return (key: string, path: ValuePath) => {
-      const before = first.get(key);
-      if (before === undefined) first.set(key, path);
-      else errors.push(at(text, file, path, `${what} ${key} is already at ${formatPath(before)}`));
-    };
-  };
-  const workload = once("workload");
-  for (const [i, item] of (yaml.workloads ?? []).entries()) {
-    const path = ["workloads", i];
-    workload(uidOf(item), item.uid === undefined ? path : [...path, "uid"]);
-  }
-  const service = once("service");
-  for (const [i, item] of (yaml.services ?? []).entries()) {
-    service(serviceKey(item), ["services", i, "hostname"]);
-    for (const [uid, endpoint] of Object.entries(item.endpoints ?? {})) {
-      if (endpoint.workloadUid === uid) continue;
-      const path = ["services", i, "endpoints", uid, "workloadUid"];
-      errors.push(at(text, file, path, `${endpoint.workloadUid} is not the key ${uid} that it stands under`));
+  const reader = new ObjectReader();
+  const documents: MeshDocument[] = [];
+  for (const { path, text } of files) {
+    const parsed = parseYaml(text, path);
+    if (!parsed.ok) errors.push(...parsed.errors);
+    // A file that is being written in place is empty for a moment: that must not mean an empty mesh.
+    else if (parsed.documents.length === 0) {
+      const message = 'the document is empty; an empty mesh is written as "workloads: []"';
+      errors.push({ path, line: 1, column: 1, message });
+    } else {
+      for (const yaml of parsed.documents) {
+        if (isObject(yaml.value)) reader.read(path, yaml);
+        else readMesh(path, yaml, documents, errors);
+      }
     }
   }
-  const policy = once("policy");
-  const policies = new Set<string>();
-  for (const [i, item] of (yaml.policies ?? []).entries()) {
-    policy(policyKey(item), ["policies", i, "name"]);
-    policies.add(policyKey(item));
-  }
-  // A policy that is not there protects nothing: a slip of the pen must not open a workload.
-  for (const [i, item] of (yaml.workloads ?? []).entries()) {
-    for (const [j, key] of (item.authorizationPolicies ?? []).entries()) {
-      if (policies.has(key)) continue;
-      errors.push(at(text, file, ["workloads", i, "authorizationPolicies", j], `no policy ${key} in this file`));
-    }
-  }
-  return errors;
+  errors.push(...reader.errors);
+  if (errors.length > 0) return { ok: false, errors };
+  return combine(documents, reader, options);
 }
 
-/** References that lead nowhere, and names that no certificate can bear: legal, since what they mean may come later. */
-function findDoubts(yaml: LocalYaml, document: LocalDocument, text: YamlText, file: string): DocumentWarning[] {
-  const warnings: DocumentWarning[] = [];
-  const doubt = (path: ValuePath, message: string) => warnings.push(at(text, file, path, message));
-  const services = new Set(document.services.map(serviceKey));
-  const uids = new Set(document.workloads.map(({ uid }) => uid));
-  const places = knownPlaces(document);
-  const gateway = (address: GatewayAddress | undefined, path: ValuePath) => {
-    const to = address && formatGateway(address.destination);
-    if (to !== undefined && !places.has(to)) doubt(path, `nothing in this file is at ${to}`);
-  };
-
-  for (const [i, item] of (yaml.workloads ?? []).entries()) {
-    const path = ["workloads", i];
-    const record = document.workloads[i]!;
-    if (record.protocol === "HBONE" && parseIdentity(workloadIdentity(record)) === undefined) {
-      doubt(path, `${workloadIdentity(record)} is no SPIFFE id: HBONE needs trustDomain and serviceAccount`);
-    }
-    for (const key of Object.keys(item.services)) {
-      if (!services.has(key)) doubt([...path, "services", key], "no such service in this file");
-    }
-    gateway(record.waypoint, [...path, "waypoint", "destination"]);
-    gateway(record.networkGateway, [...path, "networkGateway", "destination"]);
-  }
-  for (const [i, service] of document.services.entries()) {
-    const path = ["services", i];
-    for (const uid of Object.keys(yaml.services?.[i]?.endpoints ?? {})) {
-      if (!uids.has(uid)) doubt([...path, "endpoints", uid], "no such workload in this file");
-    }
-    for (const [j, name] of service.subjectAltNames.entries()) {
-      if (parseIdentity(name) === undefined) doubt([...path, "subjectAltNames", j], `${name} is no SPIFFE id; ignored`);
-    }
-    gateway(service.waypoint, [...path, "waypoint", "destination"]);
-  }
-  return warnings;
+function readMesh(path: string, yaml: YamlText, documents: MeshDocument[], errors: DocumentError[]): void {
+  const place = new Place(path, yaml);
+  const result = localSchema.safeParse(yaml.value);
+  if (result.success) documents.push({ yaml: result.data, place });
+  else errors.push(...result.error.issues.flatMap((issue) => place.issue(issue)));
 }
 
-/** Everything that a waypoint or gateway reference can lead to, as formatGateway writes it. */
-function knownPlaces(document: LocalDocument): Set<string> {
-  const places = new Set<string>();
-  const service = (item: Service) => {
-    places.add(serviceKey(item));
-    for (const { network, ip } of item.vips) places.add(`${network}/${ip}`);
+/** What the valid parts are together. */
+function combine(documents: readonly MeshDocument[], reader: ObjectReader, options: LoadOptions): DocumentResult {
+  const { objects } = reader;
+  const converted = convertPolicies(objects, options.waypoint?.rootNamespace ?? ROOT_NAMESPACE);
+  const problems = placeProblems(
+    converted.flatMap((result) => result.problems),
+    (subject) => reader.placeOf(subject),
+  );
+  const conflicts = findConflicts(documents, converted.flatMap((result) => result.policies.map(policyKey)));
+  const errors = [...conflicts, ...problems.errors];
+  if (errors.length > 0) return { ok: false, errors };
+
+  const labels = labelsOf(documents);
+  const plain = mergeMesh(documents);
+  const document = withPolicies(plain, converted, labels);
+  const warnings = [...findDoubts(documents, plain), ...problems.warnings];
+  if (options.waypoint === undefined) return { ok: true, document, waypoint: undefined, warnings };
+
+  const appProtocols = new Map(
+    documents.flatMap(({ yaml }) =>
+      (yaml.services ?? []).map((service) => [serviceKey(service), service.appProtocols ?? {}] as const)
+    ),
+  );
+  const compiled = compileWaypoint({ mesh: document, labels, appProtocols, objects, readText }, options.waypoint);
+  if (!compiled.ok) return { ok: false, errors: compiled.errors };
+  return { ok: true, document, waypoint: compiled.snapshot, warnings: [...warnings, ...compiled.warnings] };
+}
+
+function readText(path: string): string {
+  return readFileSync(path, "utf8");
+}
+
+/** Labels of the workloads by uid: those that are written, over those that the canonical names stand for. */
+function labelsOf(documents: readonly MeshDocument[]): Map<string, Readonly<Record<string, string>>> {
+  return new Map(
+    documents.flatMap(({ yaml }) =>
+      (yaml.workloads ?? []).map((workload) => [uidOf(workload), { ...impliedLabels(workload), ...workload.labels }])
+    ),
+  );
+}
+
+function impliedLabels({ canonicalName, canonicalRevision }: WorkloadYaml): Record<string, string> {
+  return {
+    ...(canonicalName && { app: canonicalName, "service.istio.io/canonical-name": canonicalName }),
+    ...(canonicalRevision && { version: canonicalRevision, "service.istio.io/canonical-revision": canonicalRevision }),
   };
-  document.services.forEach(service);
-  for (const workload of document.workloads) {
-    for (const ip of workload.addresses) places.add(`${workload.network}/${ip}`);
-    if (workload.hostname !== "") places.add(`${workload.namespace}/${workload.hostname}`);
-  }
-  return places;
 }

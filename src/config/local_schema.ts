@@ -105,7 +105,32 @@ const workload = z.object({
   }).strict().optional(),
   capacity: z.number().int().min(0).max(U32).optional().describe("Weight among endpoints; 0 = never"),
   services: z.record(serviceKey, ports).describe("Services it belongs to, namespace/hostname → ports"),
+  labels: z.record(z.string()).optional().describe(
+    "For selectors and subsets; app and version are by default canonicalName and canonicalRevision",
+  ),
 }).strict();
+
+/** Protocols that may be declared for a service port, in the words of Istio's port names and appProtocol. */
+export const APP_PROTOCOLS = [
+  "HTTP",
+  "HTTP2",
+  "GRPC",
+  "TCP",
+  "TLS",
+  "HTTPS",
+  "MONGO",
+  "REDIS",
+  "MYSQL",
+  "UDP",
+] as const;
+
+const appProtocol = z.enum(APP_PROTOCOLS, {
+  errorMap: (_, { data }) => ({
+    message: data === "GRPC-WEB"
+      ? "translation of gRPC-Web is not in this version"
+      : `expected one of ${APP_PROTOCOLS.join(", ")}, got ${quoted(String(data))}`,
+  }),
+});
 
 const service = z.object({
   name: z.string(),
@@ -114,6 +139,9 @@ const service = z.object({
   vips: z.array(networkAddress),
   cidrVips: z.array(networkCidr).optional(),
   ports,
+  appProtocols: z.record(portKey, appProtocol).optional().describe(
+    "Service port → declared protocol, for waypoints; a port that is not here is looked at as its connections come",
+  ),
   endpoints: z.record(
     z.string(),
     z.object({ workloadUid: z.string(), port: ports, status: health.optional() }).strict(),
@@ -165,7 +193,7 @@ const policy = z.object({
   dryRun: z.boolean(),
 }).strict();
 
-/** A whole local file. */
+/** A mesh document; several of them are one mesh. */
 export const localSchema = z.object({
   workloads: z.array(workload).optional(),
   services: z.array(service).optional(),
@@ -173,6 +201,7 @@ export const localSchema = z.object({
 }).strict();
 
 export type LocalYaml = z.infer<typeof localSchema>;
+export type AppProtocol = (typeof APP_PROTOCOLS)[number];
 export type WorkloadYaml = z.infer<typeof workload>;
 export type ServiceYaml = z.infer<typeof service>;
 export type PolicyYaml = z.infer<typeof policy>;

@@ -1,15 +1,23 @@
 /**
- * A local file as a source of mesh state, read again whenever it changes.
+ * A file, or a folder of files, as a source of local state, read again whenever it changes.
  *
  * Files change in three ways: written in place, replaced by a rename, or, in a mounted ConfigMap, by a symbolic link of
- * the directory that is made to point elsewhere. All three show as events of a directory: that of the path, or that of
- * the file it finally leads to.
+ * the directory that is made to point elsewhere. All three show as events of a directory: that of the path, or those of
+ * the files it finally leads to.
  */
 import { type FSWatcher, watch } from "node:fs";
-import { readFile, realpath } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { basename, dirname } from "node:path";
-import { parseLocalText } from "./local_child.ts";
-import type { DocumentError, DocumentResult, DocumentWarning, LoadOptions, LocalDocument } from "./local_document.ts";
+import { parseLocalFiles } from "./local_child.ts";
+import type {
+  DocumentError,
+  DocumentResult,
+  DocumentWarning,
+  LoadOptions,
+  LocalDocument,
+  LocalFile,
+} from "./local_document.ts";
+import { isLocalFile, readLocalFiles, type UnreadableFile } from "./local_files.ts";
 import type { WaypointSnapshot } from "../waypoint/snapshot/mod.ts";
 
 export interface LocalConsumer {
@@ -19,14 +27,14 @@ export interface LocalConsumer {
     warnings: readonly DocumentWarning[],
     waypoint?: WaypointSnapshot,
   ): void;
-  /** The file cannot be used: what there was before stays. */
+  /** What is there cannot be used: what there was before stays. */
   onError(errors: readonly DocumentError[]): void;
 }
 
 export interface LocalSourceOptions extends LoadOptions {
-  /** How the text is read; default in a child process. */
-  readonly parse?: (text: string, path: string) => Promise<DocumentResult>;
-  /** Quiet time after the last event before the file is read, in milliseconds. */
+  /** How the files are understood; default in a child process. */
+  readonly parse?: (files: readonly LocalFile[], options: LoadOptions) => Promise<DocumentResult>;
+  /** Quiet time after the last event before the files are read, in milliseconds. */
   readonly quietTime?: number;
 }
 
@@ -36,13 +44,16 @@ const QUIET_TIME = 100;
 export class LocalSource {
   readonly #path: string;
   readonly #consumer: LocalConsumer;
-  readonly #parse: (text: string, path: string) => Promise<DocumentResult>;
+  readonly #parse: (files: readonly LocalFile[]) => Promise<DocumentResult>;
   readonly #quietTime: number;
   readonly #watchers = new Map<string, FSWatcher>();
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #text: string | undefined;
-  /** Name of the file that the path finally leads to. */
-  #realName: string | undefined;
+  /** The files as they were understood last. */
+  #files: readonly LocalFile[] | undefined;
+  /** The path is a folder: every file in it may mean us. */
+  #folder = false;
+  /** Names of the files that the path, or the files of the folder, finally lead to. */
+  #realNames = new Set<string>();
   /** `reading` with `changed`: something happened meanwhile, so read once more. */
   #state: "idle" | "reading" | "closed" = "idle";
   #changed = false;
@@ -50,13 +61,14 @@ export class LocalSource {
   constructor(path: string, consumer: LocalConsumer, options: LocalSourceOptions = {}) {
     this.#path = path;
     this.#consumer = consumer;
-    this.#parse = options.parse ?? ((text, path) => parseLocalText(text, path, { waypoint: options.waypoint }));
+    const { waypoint, parse = parseLocalFiles } = options;
+    this.#parse = (files) => parse(files, { waypoint });
     this.#quietTime = options.quietTime ?? QUIET_TIME;
   }
 
-  /** Reads the file and begins to watch it; the consumer has been called when this resolves. */
+  /** Reads the files and begins to watch them; the consumer has been called when this resolves. */
   async start(): Promise<void> {
-    await this.#follow();
+    await this.#follow([]);
     await this.#read();
   }
 
@@ -67,16 +79,24 @@ export class LocalSource {
     this.#watchers.clear();
   }
 
-  /** Watches the directories in which a change of the file can show. */
-  async #follow(): Promise<void> {
+  /**
+   * Watches the directories in which a change can show: that of the path, the folder if it is one, and those that links
+   * among the files lead to.
+   */
+  async #follow(files: readonly LocalFile[]): Promise<void> {
     const directories = new Set([dirname(this.#path)]);
-    try {
-      const real = await realpath(this.#path);
-      directories.add(dirname(real));
-      this.#realName = basename(real);
-    } catch {
-      // The file is not there now; its directory tells when it comes.
+    const names = new Set<string>();
+    for (const path of [this.#path, ...files.map((file) => file.path)]) {
+      try {
+        const real = await realpath(path);
+        directories.add(dirname(real));
+        names.add(basename(real));
+      } catch {
+        // It is not there now; its directory tells when it comes.
+      }
     }
+    if (this.#folder) directories.add(this.#path);
+    this.#realNames = names;
     if (this.#state === "closed") return;
     for (const [directory, watcher] of this.#watchers) {
       if (directories.has(directory)) continue;
@@ -91,7 +111,7 @@ export class LocalSource {
   #watch(directory: string): void {
     try {
       const watcher = watch(directory, { persistent: false }, (_, name) => {
-        if (this.#concerns(name)) this.#touched();
+        if (this.#concerns(directory, name)) this.#touched();
       });
       // A directory that goes away takes its watcher along; the next event finds the new one.
       watcher.on("error", () => {
@@ -101,14 +121,15 @@ export class LocalSource {
       });
       this.#watchers.set(directory, watcher);
     } catch (error) {
-      this.#fail(`cannot watch ${directory}: ${(error as Error).message}`);
+      this.#fail([{ path: this.#path, message: `cannot watch ${directory}: ${(error as Error).message}` }]);
     }
   }
 
-  /** Whether an event of this name can mean our file: other files of the directory, logs say, may change all the time. */
-  #concerns(name: string | null): boolean {
+  /** Whether an event can mean one of our files: others of a directory, logs say, may change all the time. */
+  #concerns(directory: string, name: string | null): boolean {
     // A mounted ConfigMap is swapped by its `..data` link.
-    return name === null || name === basename(this.#path) || name === this.#realName || name.startsWith("..");
+    if (name === null || name === basename(this.#path) || name.startsWith("..")) return true;
+    return this.#realNames.has(name) || this.#folder && directory !== dirname(this.#path) && isLocalFile(name);
   }
 
   #touched(): void {
@@ -125,7 +146,6 @@ export class LocalSource {
     this.#state = "reading";
     do {
       this.#changed = false;
-      await this.#follow();
       await this.#readOnce();
     } while (this.#changed && !this.#isClosed());
     if (!this.#isClosed()) this.#state = "idle";
@@ -136,23 +156,33 @@ export class LocalSource {
   }
 
   async #readOnce(): Promise<void> {
-    let text: string;
-    try {
-      text = await readFile(this.#path, "utf8");
-    } catch (error) {
-      this.#text = undefined;
-      this.#fail(`cannot read: ${(error as NodeJS.ErrnoException).code ?? error}`);
+    const read = await readLocalFiles(this.#path);
+    if (this.#isClosed()) return;
+    if (read.ok) this.#folder = read.folder;
+    // What happens from here on is seen; what happened before this is seen by reading again.
+    const before = [...this.#watchers.keys()].join("\n");
+    await this.#follow(read.ok ? read.files : []);
+    if (this.#isClosed()) return;
+    if ([...this.#watchers.keys()].join("\n") !== before) this.#changed = true;
+    if (!read.ok) {
+      this.#files = undefined;
+      this.#fail(read.errors);
       return;
     }
-    if (text === this.#text || this.#isClosed()) return;
-    const result = await this.#parse(text, this.#path);
+    if (sameFiles(read.files, this.#files)) return;
+    const result = await this.#parse(read.files);
     if (this.#isClosed()) return;
-    this.#text = text;
+    this.#files = read.files;
     if (result.ok) this.#consumer.onDocument(result.document, result.warnings, result.waypoint);
     else this.#consumer.onError(result.errors);
   }
 
-  #fail(message: string): void {
-    if (!this.#isClosed()) this.#consumer.onError([{ path: this.#path, line: 1, column: 1, message }]);
+  #fail(errors: readonly UnreadableFile[]): void {
+    if (!this.#isClosed()) this.#consumer.onError(errors.map((error) => ({ ...error, line: 1, column: 1 })));
   }
+}
+
+function sameFiles(files: readonly LocalFile[], before: readonly LocalFile[] | undefined): boolean {
+  return before !== undefined && files.length === before.length &&
+    files.every(({ path, text }, i) => path === before[i]?.path && text === before[i]?.text);
 }

@@ -1,9 +1,7 @@
 /** YAML text as a value, with the place of every part of it. */
-import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from "yaml";
+import { type Document, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseAllDocuments } from "yaml";
 import type { DocumentError } from "./local_document.ts";
-
-/** Path of a value inside a document, e.g. `["workloads", 3, "workloadIps", 0]`. */
-export type ValuePath = readonly (string | number)[];
+import type { ValuePath } from "./objects/mod.ts";
 
 export interface YamlText {
   readonly value: unknown;
@@ -14,7 +12,8 @@ export interface YamlText {
 }
 
 export type YamlResult =
-  | { readonly ok: true; readonly yaml: YamlText }
+  /** Without documents that hold nothing; all of a file's documents, in order. */
+  | { readonly ok: true; readonly documents: readonly YamlText[] }
   | { readonly ok: false; readonly errors: DocumentError[] };
 
 /** `!Exact x` is how serde writes what is `{Exact: x}` elsewhere. */
@@ -23,26 +22,29 @@ const TAGS = ["Exact", "Prefix", "Suffix"].map((name) => ({
   resolve: (value: string) => ({ [name]: value }),
 }));
 
-/** Parses one YAML (or JSON) document. Unknown tags, duplicate keys and further documents are errors. */
+/** Parses the YAML (or JSON) documents of a text. Unknown tags and duplicate keys are errors. */
 export function parseYaml(text: string, path: string): YamlResult {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, customTags: TAGS, prettyErrors: false });
-  const problems = [...document.errors, ...document.warnings];
-  if (problems.length > 0) {
-    const errors = problems.map((problem) => {
+  // What begins as several documents may turn out to be none.
+  const parsed = parseAllDocuments(text, { lineCounter: lines, customTags: TAGS, prettyErrors: false });
+  const documents: YamlText[] = [];
+  const errors: DocumentError[] = [];
+  for (const document of Array.isArray(parsed) ? parsed : []) {
+    for (const problem of [...document.errors, ...document.warnings]) {
       const { line, col } = lines.linePos(problem.pos[0]);
-      return { path, line, column: col, message: problem.message };
-    });
-    return { ok: false, errors };
+      errors.push({ path, line, column: col, message: problem.message });
+    }
+    if (errors.length > 0) continue;
+    try {
+      const value: unknown = document.toJS();
+      if (value !== null && value !== undefined) documents.push(new ParsedYaml(value, document, lines));
+    } catch (error) {
+      // Aliases that grow without bound.
+      const { line, col } = lines.linePos(document.range[0]);
+      errors.push({ path, line, column: col, message: (error as Error).message });
+    }
   }
-  let value: unknown;
-  try {
-    value = document.toJS();
-  } catch (error) {
-    // Aliases that grow without bound.
-    return { ok: false, errors: [{ path, line: 1, column: 1, message: (error as Error).message }] };
-  }
-  return { ok: true, yaml: new ParsedYaml(value, document, lines) };
+  return errors.length > 0 ? { ok: false, errors } : { ok: true, documents };
 }
 
 class ParsedYaml implements YamlText {

@@ -187,7 +187,6 @@ const bad: [text: string, ...at: string[]][] = [
   ["workloads: 5", "1:12 workloads: expected array, got number"],
   ["workloads: []\nworkloads: []", "2:1 Map keys must be unique"],
   ["workloads: [", "1:13 Flow sequence in block collection must be sufficiently indented and end with a ]"],
-  ["workloads: []\n---\nservices: []", "2:1 Source contains multiple documents; please use YAML.parseAllDocuments()"],
   ["workloads: []\nx: !env HOME", "2:4 Unresolved tag: !env"],
   [
     "workloads:\n- {}",

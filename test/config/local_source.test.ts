@@ -2,8 +2,8 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type DocumentResult, LocalSource, parseLocalText } from "../../src/config/mod.ts";
-import { parseLocalDocument } from "../../src/config/local_parse.ts";
+import { type DocumentResult, type LocalFile, LocalSource, parseLocalText } from "../../src/config/mod.ts";
+import { parseLocalDocument, parseLocalState } from "../../src/config/local_parse.ts";
 
 const DEADLINE = 5000; // milliseconds
 
@@ -27,7 +27,7 @@ function meshOf(name: string): string {
   return `workloads: [{name: ${name}, namespace: n, workloadIps: [], services: {}}]\n`;
 }
 
-function watchFile(path: string, parse?: (text: string, path: string) => Promise<DocumentResult>): LocalSource {
+function watchFile(path: string, parse?: (files: readonly LocalFile[]) => Promise<DocumentResult>): LocalSource {
   const note = (text: string) => {
     seen.push(text);
     wake();
@@ -35,7 +35,7 @@ function watchFile(path: string, parse?: (text: string, path: string) => Promise
   return new LocalSource(path, {
     onDocument: ({ workloads }) => note(workloads.map(({ name }) => name).join()),
     onError: ([first]) => note(`error ${first?.line}: ${first?.message}`),
-  }, { parse: parse ?? ((text, path) => Promise.resolve(parseLocalDocument(text, path))), quietTime: 20 });
+  }, { parse: parse ?? ((files) => Promise.resolve(parseLocalState(files))), quietTime: 20 });
 }
 
 /** Waits until the last thing seen is `expected`. */
@@ -140,10 +140,10 @@ test("a change while the file is being read is not lost, and one that changes no
   writeFileSync(path, meshOf("a"));
   const reading = Promise.withResolvers<void>();
   const go = Promise.withResolvers<void>();
-  source = watchFile(path, async (text, path) => {
+  source = watchFile(path, async (files) => {
     reading.resolve();
     await go.promise;
-    return parseLocalDocument(text, path);
+    return parseLocalState(files);
   });
   const start = source.start();
   await reading.promise;
@@ -162,10 +162,10 @@ test("a closed source is silent", async () => {
   writeFileSync(path, meshOf("a"));
   const reading = Promise.withResolvers<void>();
   const go = Promise.withResolvers<void>();
-  source = watchFile(path, async (text, path) => {
+  source = watchFile(path, async (files) => {
     reading.resolve();
     await go.promise;
-    return parseLocalDocument(text, path);
+    return parseLocalState(files);
   });
   const start = source.start();
   await reading.promise;

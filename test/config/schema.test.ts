@@ -8,7 +8,7 @@ test("the committed JSON Schema is the one that `ambient schema` prints", async 
 });
 
 test("the schema knows what the validator knows", async () => {
-  const schema = JSON.parse(await schemaText());
+  const schema = JSON.parse(await schemaText()).definitions.Mesh;
   expect(schema.additionalProperties).toBe(false);
   const { workloads, services, policies } = schema.properties;
   expect(workloads.items.required).toEqual(["workloadIps", "namespace", "services"]);

@@ -1,4 +1,5 @@
 /** The kinds of objects in Kubernetes' shape that local state may hold. Types are free; the schemas load zod. */
+import type { DocumentError } from "../local_document.ts";
 import type { DestinationRule } from "./destination_rule.ts";
 import type { Gateway, ReferenceGrant } from "./gateway.ts";
 import type { AuthorizationPolicyYaml, PeerAuthenticationYaml } from "./policy.ts";
@@ -31,10 +32,10 @@ export type Kind = keyof Kinds;
 /** Path of a value inside an object, e.g. `["spec", "rules", 3]`. */
 export type ValuePath = readonly (string | number)[];
 
-/** Where an object was written: names the places of its parts. */
+/** Where an object was written. */
 export interface Origin {
-  /** File, line and column of the value at a path inside the object, or of the nearest part that is there. */
-  locate(path: ValuePath): { readonly path: string; readonly line: number; readonly column: number };
+  /** A message about the value at a path inside the object, or about the nearest part that is there. */
+  error(path: ValuePath, message: string): DocumentError;
 }
 
 /** A validated object with its namespace filled in. */

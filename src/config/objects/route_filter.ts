@@ -143,7 +143,7 @@ const backendFilter = z.object({
   type: filterType(keys(BACKEND_FILTERS)),
   requestHeaderModifier: headerModifier.optional(),
   responseHeaderModifier: headerModifier.optional(),
-  urlRewrite: urlRewrite.innerType().optional(),
+  urlRewrite: urlRewrite.optional(),
   ...later_,
 }).strict().superRefine((value, context) => {
   oneOf(context, value, BACKEND_FILTERS);

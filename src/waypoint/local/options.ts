@@ -6,6 +6,8 @@ export interface WaypointOptions {
   readonly gateway: { readonly namespace: string; readonly name: string } | undefined;
   /** e.g. `cluster.local` */
   readonly clusterDomain: string;
+  /** The mesh's own trust domain, then its aliases. */
+  readonly trustDomains: readonly string[];
   /** Our network; virtual addresses and workloads of others are not reached from here. */
   readonly network: string;
   /** Where mesh-wide policies and Telemetry are; Istio: istio-system. */

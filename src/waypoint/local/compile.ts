@@ -1,0 +1,293 @@
+/** Local objects and mesh records compiled to a waypoint's snapshot. Pure but for the certificate files it is given. */
+import type { DocumentError, DocumentWarning } from "../../config/local_document.ts";
+import type { LocalObject } from "../../config/objects/mod.ts";
+import { type Service, serviceKey } from "../../mesh/service.ts";
+import type { Workload } from "../../mesh/workload.ts";
+import type {
+  Chain,
+  ChainChoice,
+  DestinationMatch,
+  HttpChain,
+  HttpOptions,
+  TcpChain,
+  WaypointSnapshot,
+} from "../snapshot/mod.ts";
+import { AuthorizationTable } from "./authorization.ts";
+import { Backends } from "./backends.ts";
+import { ClusterTable, originalDestination } from "./clusters.ts";
+import { DestinationRules, ms } from "./destination_rule.ts";
+import { hostPort } from "./endpoints.ts";
+import { chooseGateway, OwnGateway } from "./gateway.ts";
+import { defaultRoute, HttpRoutes, routeConfiguration } from "./http_routes.ts";
+import { type LocalInput, Report } from "./input.ts";
+import type { WaypointOptions } from "./options.ts";
+import { Attachments } from "./parents.ts";
+import { portsOf, ServiceTable } from "./services.ts";
+import { checkTargets } from "./targets.ts";
+import { TelemetryTable } from "./telemetry.ts";
+
+export type WaypointResult =
+  | { readonly ok: true; readonly snapshot: WaypointSnapshot; readonly warnings: readonly DocumentWarning[] }
+  | { readonly ok: false; readonly errors: readonly DocumentError[] };
+
+const XFCC_IDENTITY = "ambient.istio.io/xfcc-include-client-identity";
+const HOUR = 3_600_000; // ms, Envoy's default idle time of connections of either kind
+const ENCAP = "encap";
+const ENCAP_PLAIN = "encap-plain";
+
+/** What istiod sets for a waypoint (spec/waypoint.md §1.7). */
+function httpOptions(gateway: OwnGateway): HttpOptions {
+  const { annotations, spec } = gateway.object;
+  return {
+    serverName: "istio-envoy",
+    serverHeader: "overwrite",
+    acceptHttp10: false,
+    preserveHeaderCase: false,
+    normalizePath: true,
+    mergeSlashes: false,
+    escapedSlashes: "keep",
+    generateRequestId: true,
+    suppressEnvoyHeaders: false,
+    proxy100Continue: false,
+    forwardClientIdentity: (annotations[XFCC_IDENTITY] ?? spec.infrastructure?.annotations?.[XFCC_IDENTITY]) === "true",
+    upgrades: ["websocket"],
+    idleTimeoutMs: HOUR,
+    streamIdleTimeoutMs: 0,
+    requestTimeoutMs: 0,
+    requestHeadersTimeoutMs: 0,
+    maxStreamDurationMs: 0,
+    maxRequestHeaderBytes: 61_440,
+    maxHeaderCount: 100,
+  };
+}
+
+/** The snapshot of one Gateway, or everything that is wrong with the objects. */
+export function compileWaypoint(input: LocalInput, options: WaypointOptions): WaypointResult {
+  const report = new Report();
+  const chosen = chooseGateway(input, options, report);
+  if (chosen === undefined) return { ok: false, errors: report.errors };
+  const compiler = new Compiler(input, options, chosen, report);
+  const snapshot = compiler.compile();
+  return report.errors.length > 0
+    ? { ok: false, errors: report.errors }
+    : { ok: true, snapshot, warnings: report.warnings };
+}
+
+class Compiler {
+  readonly #report: Report;
+  readonly #network: string;
+  readonly #gateway: OwnGateway;
+  readonly #owned: readonly Service[];
+  readonly #workloads: readonly Workload[];
+  readonly #services: ServiceTable;
+  readonly #rules: DestinationRules;
+  readonly #clusters: ClusterTable;
+  readonly #backends: Backends;
+  readonly #routes: HttpRoutes;
+  readonly #tcp: Attachments<"TCPRoute">;
+  readonly #authorization: AuthorizationTable;
+  readonly #telemetry: TelemetryTable;
+  readonly #options: HttpOptions;
+  readonly #chains: Record<string, Chain> = {};
+  readonly #destinations: DestinationMatch[] = [];
+  readonly #authorities: Record<string, ChainChoice> = {};
+  /** Which service has a virtual address or range already. */
+  readonly #taken = new Map<string, string>();
+
+  constructor(input: LocalInput, options: WaypointOptions, chosen: LocalObject<"Gateway">, report: Report) {
+    const { objects } = input;
+    this.#report = report;
+    this.#network = options.network;
+    this.#gateway = new OwnGateway(chosen, input, options, report);
+    this.#owned = this.#gateway.services(input, report);
+    this.#workloads = this.#gateway.workloads(input, report);
+    this.#services = new ServiceTable(input, this.#owned);
+    const namespaces = {
+      waypoint: this.#gateway.namespace,
+      root: options.rootNamespace,
+      clusterDomain: options.clusterDomain,
+    };
+    this.#rules = new DestinationRules(objects.DestinationRule, input.mesh.services, namespaces, report);
+    this.#clusters = new ClusterTable(this.#services, this.#rules, input, options.network, report);
+    this.#backends = new Backends(this.#services, this.#clusters, objects.ReferenceGrant, report);
+    this.#routes = new HttpRoutes({
+      http: new Attachments(objects.HTTPRoute, this.#services, report),
+      grpc: new Attachments(objects.GRPCRoute, this.#services, report),
+      backends: this.#backends,
+      rules: this.#rules,
+      report,
+    });
+    this.#tcp = new Attachments(objects.TCPRoute, this.#services, report);
+    for (const object of [...objects.AuthorizationPolicy, ...objects.Telemetry]) {
+      checkTargets(object, this.#gateway, this.#services, options.rootNamespace, report);
+    }
+    this.#authorization = new AuthorizationTable(objects.AuthorizationPolicy, this.#gateway, options, report);
+    this.#telemetry = new TelemetryTable(objects.Telemetry, this.#gateway, options, report);
+    this.#options = httpOptions(this.#gateway);
+  }
+
+  compile(): WaypointSnapshot {
+    for (const service of this.#owned) this.#addService(service);
+    this.#addWorkloads();
+    return {
+      gateway: { namespace: this.#gateway.namespace, name: this.#gateway.name },
+      matcher: { authorities: this.#authorities, destinations: this.#destinations },
+      chains: this.#chains,
+      clusters: this.#clusters.clusters,
+    };
+  }
+
+  #addService(service: Service): void {
+    const ports: Record<string, ChainChoice> = {};
+    for (const port of portsOf(service)) {
+      const choice = this.#addPort(service, port);
+      if (choice === undefined) continue;
+      ports[String(port)] = choice;
+      this.#authorities[hostPort(service.hostname, port)] = choice;
+    }
+    const cidrs = [
+      ...service.vips.filter(({ network }) => network === this.#network).map(({ ip }) => singleAddress(ip)),
+      ...service.cidrVips.filter(({ network }) => network === this.#network).map(({ cidr }) => cidr),
+    ].filter((cidr) => this.#take(cidr, service));
+    if (cidrs.length > 0) this.#destinations.push({ cidrs, ports, any: undefined });
+  }
+
+  /** A virtual address is one service's: the first that has it. */
+  #take(cidr: string, service: Service): boolean {
+    const owner = this.#taken.get(cidr);
+    if (owner === undefined) {
+      this.#taken.set(cidr, serviceKey(service));
+      return true;
+    }
+    const message = `${cidr} is ${owner}'s already: traffic to it goes there`;
+    this.#report.warnText({ path: `service ${serviceKey(service)}`, line: 1, column: 1, message });
+    return false;
+  }
+
+  #addPort(service: Service, port: number): ChainChoice | undefined {
+    switch (this.#services.kind(service, port)) {
+      case "udp":
+        return undefined;
+      case "http":
+        return { kind: "chain", chain: this.#addHttp(service, port) };
+      case "tcp":
+        return { kind: "chain", chain: this.#addTcp(service, port) };
+      case "undeclared":
+        return { kind: "sniff", http: this.#addHttp(service, port), tcp: this.#addTcp(service, port), http10: false };
+    }
+  }
+
+  /** Chains have the names of their clusters. */
+  #addHttp(service: Service, port: number): string {
+    const name = this.#clusters.use(service, port, "http") as string;
+    this.#clusters.addSubsets(service, port, "http");
+    const routes = this.#routes.of(service, port, name);
+    this.#chains[name] = {
+      kind: "http",
+      name,
+      service: { host: service.hostname, name: service.name, namespace: service.namespace },
+      authorization: this.#authorization.of(service, true),
+      unsupported: [],
+      telemetry: this.#telemetry.of(service),
+      options: this.#options,
+      routes: routeConfiguration(name, `inbound|http|${port}`, routes),
+    } satisfies HttpChain;
+    return name;
+  }
+
+  #addTcp(service: Service, port: number): string {
+    const name = this.#clusters.use(service, port, "tcp") as string;
+    this.#clusters.addSubsets(service, port, "tcp");
+    const { loadBalancer, connectionPool } = this.#rules.policyOf(service, port);
+    const { idleTimeout, maxConnectionDuration } = connectionPool?.tcp ?? {};
+    this.#chains[name] = {
+      kind: "tcp",
+      name,
+      service: { host: service.hostname, name: service.name, namespace: service.namespace },
+      authorization: this.#authorization.of(service, false),
+      unsupported: [],
+      telemetry: this.#telemetry.of(service),
+      clusters: this.#tcpClusters(service, port) ?? [{ cluster: name, weight: 1 }],
+      idleTimeoutMs: idleTimeout === undefined ? HOUR : ms(idleTimeout),
+      maxConnectionDurationMs: maxConnectionDuration === undefined ? 0 : ms(maxConnectionDuration),
+      hashSourceIp: loadBalancer?.consistentHash?.useSourceIp === true,
+    } satisfies TcpChain;
+    return name;
+  }
+
+  /** Backends of the oldest TCPRoute's first rule: nothing of a connection could tell another rule apart. */
+  #tcpClusters(service: Service, port: number): TcpChain["clusters"] | undefined {
+    let clusters: { cluster: string; weight: number }[] | undefined;
+    for (const route of this.#tcp.of(service, port)) {
+      if (route.namespace !== service.namespace) {
+        this.#report.error(route, ["spec", "parentRefs"], "a TCPRoute of a client's namespace is not in this version");
+        continue;
+      }
+      for (const [i, { backendRefs }] of route.spec.rules.entries()) {
+        const path = ["spec", "rules", i];
+        if (clusters !== undefined) {
+          this.#report.warn(
+            route,
+            path,
+            `an earlier rule takes all connections of ${hostPort(service.hostname, port)}`,
+          );
+          continue;
+        }
+        clusters = [];
+        for (const [j, reference] of (backendRefs ?? []).entries()) {
+          const { cluster } = this.#backends.resolve(route, [...path, "backendRefs", j], reference, "tcp");
+          const weight = reference.weight ?? 1;
+          if (weight > 0) clusters.push({ cluster, weight });
+        }
+      }
+    }
+    return clusters;
+  }
+
+  /** Workloads by address: only policies of the Gateway, no routes (spec/waypoint.md §1.6). */
+  #addWorkloads(): void {
+    for (const hbone of [true, false]) {
+      const cidrs = this.#workloads
+        .filter(({ protocol, network }) => (protocol === "HBONE") === hbone && network === this.#network)
+        .flatMap(({ addresses }) => addresses.map(singleAddress));
+      if (cidrs.length === 0) continue;
+      const cluster = hbone ? ENCAP : ENCAP_PLAIN;
+      const suffix = hbone ? "" : "-plain";
+      this.#clusters.add(originalDestination(cluster, hbone));
+      this.#destinations.push({
+        cidrs,
+        ports: {},
+        any: { kind: "sniff", http: `direct-http${suffix}`, tcp: `direct-tcp${suffix}`, http10: false },
+      });
+      this.#addDirect(suffix, cluster);
+    }
+  }
+
+  #addDirect(suffix: string, cluster: string): void {
+    const common = { service: undefined, unsupported: [], telemetry: this.#telemetry.of(undefined) };
+    const http = `direct-http${suffix}`;
+    const tcp = `direct-tcp${suffix}`;
+    this.#chains[http] = {
+      ...common,
+      kind: "http",
+      name: http,
+      authorization: this.#authorization.of(undefined, true),
+      options: this.#options,
+      routes: routeConfiguration(http, "inbound|http|0", [defaultRoute(cluster, cluster, [])]),
+    };
+    this.#chains[tcp] = {
+      ...common,
+      kind: "tcp",
+      name: tcp,
+      authorization: this.#authorization.of(undefined, false),
+      clusters: [{ cluster, weight: 1 }],
+      idleTimeoutMs: HOUR,
+      maxConnectionDurationMs: 0,
+      hashSourceIp: false,
+    };
+  }
+}
+
+function singleAddress(ip: string): string {
+  return `${ip}/${ip.includes(":") ? 128 : 32}`;
+}

@@ -1,0 +1,156 @@
+/** Which Gateway we are, and what leads to it (spec/waypoint.md §1.20). */
+import type { LocalObject } from "../../config/objects/mod.ts";
+import { canonicalIp } from "../../net/address.ts";
+import type { GatewayAddress, Workload } from "../../mesh/workload.ts";
+import type { Service } from "../../mesh/service.ts";
+import { type LocalInput, type Report, subject } from "./input.ts";
+import type { WaypointOptions } from "./options.ts";
+
+const WAYPOINT_CLASS = "istio-waypoint";
+const WAYPOINT_FOR = "istio.io/waypoint-for";
+const GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name";
+
+const TRAFFIC = ["service", "workload", "all", "none"] as const;
+export type WaypointFor = (typeof TRAFFIC)[number];
+
+function names(gateways: readonly LocalObject<"Gateway">[]): string {
+  return gateways.map(({ namespace, name }) => `${namespace}/${name}`).join(", ");
+}
+
+/** Our Gateway; undefined with an error in the report when there is no telling. */
+export function chooseGateway(
+  input: LocalInput,
+  options: WaypointOptions,
+  report: Report,
+): LocalObject<"Gateway"> | undefined {
+  const waypoints: LocalObject<"Gateway">[] = [];
+  for (const gateway of input.objects.Gateway) {
+    if (gateway.spec.gatewayClassName === WAYPOINT_CLASS) waypoints.push(gateway);
+    else {
+      const message = `class ${gateway.spec.gatewayClassName} is no waypoint's (${WAYPOINT_CLASS}): no effect here`;
+      report.warn(gateway, ["spec", "gatewayClassName"], message);
+    }
+  }
+  const wanted = options.gateway;
+  if (wanted !== undefined) {
+    const found = waypoints.find(({ namespace, name }) => namespace === wanted.namespace && name === wanted.name);
+    if (found !== undefined) return found;
+    const there = waypoints.length === 0 ? "there is none" : `there are ${names(waypoints)}`;
+    report.errors.push({
+      path: `--gateway ${wanted.namespace}/${wanted.name}`,
+      line: 1,
+      column: 1,
+      message: `no such Gateway of class ${WAYPOINT_CLASS}; ${there}`,
+    });
+    return undefined;
+  }
+  const [only, second] = waypoints;
+  if (only !== undefined && second === undefined) return only;
+  if (only === undefined) {
+    const message = `waypoint mode needs a Gateway of class ${WAYPOINT_CLASS}; there is none`;
+    report.errors.push({ path: "--config", line: 1, column: 1, message });
+  } else {
+    const message = `one of ${names(waypoints)} must be chosen: --gateway NAMESPACE/NAME`;
+    report.error(second as LocalObject<"Gateway">, ["metadata", "name"], message);
+  }
+  return undefined;
+}
+
+/** Our Gateway with all addresses by which services and workloads may refer to it. */
+export class OwnGateway {
+  readonly object: LocalObject<"Gateway">;
+  readonly traffic: WaypointFor;
+  readonly #network: string;
+  readonly #hostnames: Set<string>;
+  readonly #addresses = new Set<string>();
+  /** Uids of the waypoint's own workloads. */
+  readonly #workloads = new Set<string>();
+  readonly #service: Service | undefined;
+
+  constructor(object: LocalObject<"Gateway">, input: LocalInput, options: WaypointOptions, report: Report) {
+    this.object = object;
+    this.#network = options.network;
+    this.traffic = trafficOf(object, report);
+    const hostname = `${object.name}.${object.namespace}.svc.${options.clusterDomain}`;
+    this.#service = input.mesh.services.find(({ namespace, name, hostname: known }) =>
+      namespace === object.namespace && (name === object.name || known === hostname)
+    );
+    this.#hostnames = new Set([hostname]);
+    for (const { value } of object.spec.addresses ?? []) {
+      const ip = canonicalIp(value ?? "");
+      if (ip !== undefined) this.#addresses.add(ip);
+      else if (value !== undefined) this.#hostnames.add(value);
+    }
+    if (this.#service !== undefined) this.#addService(this.#service, input);
+    for (const workload of input.mesh.workloads) {
+      const labelled = input.labels.get(workload.uid)?.[GATEWAY_NAME] === object.name;
+      if (workload.namespace === object.namespace && (labelled || workload.workloadName === object.name)) {
+        this.#workloads.add(workload.uid);
+      }
+    }
+    for (const workload of input.mesh.workloads) if (this.#workloads.has(workload.uid)) this.#addWorkload(workload);
+  }
+
+  #addService(service: Service, { mesh }: LocalInput): void {
+    this.#hostnames.add(service.hostname);
+    for (const { network, ip } of service.vips) if (network === this.#network) this.#addresses.add(ip);
+    const key = `${service.namespace}/${service.hostname}`;
+    for (const { service: of, endpoint } of mesh.memberships) if (of === key) this.#workloads.add(endpoint.workloadUid);
+  }
+
+  #addWorkload({ network, addresses, hostname }: Workload): void {
+    if (network === this.#network) { for (const ip of addresses) this.#addresses.add(ip); }
+    if (hostname !== "") this.#hostnames.add(hostname);
+  }
+
+  get namespace(): string {
+    return this.object.namespace;
+  }
+
+  get name(): string {
+    return this.object.name;
+  }
+
+  /** Whether a reference to a waypoint leads to us. */
+  #isMeant({ destination }: GatewayAddress): boolean {
+    if (destination.kind === "hostname") {
+      return destination.namespace === this.namespace && this.#hostnames.has(destination.hostname);
+    }
+    return destination.network === this.#network && this.#addresses.has(destination.ip);
+  }
+
+  /** Services whose traffic comes here, in their order. */
+  services(input: LocalInput, report: Report): Service[] {
+    const bound = input.mesh.services.filter((service) =>
+      service !== this.#service &&
+      (service.waypoint !== undefined && this.#isMeant(service.waypoint) ||
+        service.weightedWaypoints.some(({ destination }) => this.#isMeant(destination)))
+    );
+    return this.#accept(bound, "service", bound[0]?.hostname, report);
+  }
+
+  /** Workloads whose traffic by address comes here. */
+  workloads(input: LocalInput, report: Report): Workload[] {
+    const bound = input.mesh.workloads.filter(({ uid, waypoint }) =>
+      waypoint !== undefined && !this.#workloads.has(uid) && this.#isMeant(waypoint)
+    );
+    return this.#accept(bound, "workload", bound[0]?.name, report);
+  }
+
+  #accept<T>(bound: T[], what: "service" | "workload", example: string | undefined, report: Report): T[] {
+    if (this.traffic === "all" || this.traffic === what || bound.length === 0) return bound;
+    const message =
+      `${subject(this.object)} is for ${this.traffic}: traffic of ${bound.length} ${what}(s) that name it ` +
+      `as waypoint, e.g. ${example}, is refused`;
+    report.warn(this.object, ["metadata", "labels"], message);
+    return [];
+  }
+}
+
+function trafficOf(object: LocalObject<"Gateway">, report: Report): WaypointFor {
+  const label = object.labels[WAYPOINT_FOR] ?? "service";
+  const traffic = TRAFFIC.find((known) => known === label);
+  if (traffic !== undefined) return traffic;
+  report.error(object, ["metadata", "labels", WAYPOINT_FOR], `expected ${TRAFFIC.join(", ")}, got "${label}"`);
+  return "none";
+}

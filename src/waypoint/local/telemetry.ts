@@ -1,0 +1,120 @@
+/** Telemetry objects as what a chain logs and counts (spec/waypoint.md §1.18, §1.19). */
+import type { LocalObject, LocalObjects, MetricOverrideYaml, TelemetryYaml } from "../../config/objects/mod.ts";
+import type { Service } from "../../mesh/service.ts";
+import type { AccessLog, ChainTelemetry, MetricOverride } from "../snapshot/mod.ts";
+import type { OwnGateway } from "./gateway.ts";
+import { byAge, type Report } from "./input.ts";
+import type { WaypointOptions } from "./options.ts";
+import { targetsOf } from "./targets.ts";
+
+type Spec = TelemetryYaml["spec"];
+
+const STANDARD_OUTPUT = "/dev/stdout";
+
+/** Names of metrics as istio.stats knows them, without their prefix; ALL_METRICS: every one. */
+const METRIC_NAMES: Readonly<Record<string, string>> = {
+  ALL_METRICS: "",
+  REQUEST_COUNT: "requests_total",
+  REQUEST_DURATION: "request_duration_milliseconds",
+  REQUEST_SIZE: "request_bytes",
+  RESPONSE_SIZE: "response_bytes",
+  TCP_OPENED_CONNECTIONS: "tcp_connections_opened_total",
+  TCP_CLOSED_CONNECTIONS: "tcp_connections_closed_total",
+  TCP_SENT_BYTES: "tcp_sent_bytes_total",
+  TCP_RECEIVED_BYTES: "tcp_received_bytes_total",
+  GRPC_REQUEST_MESSAGES: "request_messages_total",
+  GRPC_RESPONSE_MESSAGES: "response_messages_total",
+};
+
+function forServer(mode: "CLIENT_AND_SERVER" | "CLIENT" | "SERVER" | undefined): boolean {
+  return mode !== "CLIENT";
+}
+
+/** Root namespace, waypoint's namespace, service's namespace, then what is targeted: the later one decides. */
+export class TelemetryTable {
+  readonly #objects: LocalObjects["Telemetry"];
+  readonly #gateway: OwnGateway;
+  readonly #options: WaypointOptions;
+
+  constructor(objects: LocalObjects["Telemetry"], gateway: OwnGateway, options: WaypointOptions, report: Report) {
+    this.#objects = objects.toSorted(byAge);
+    this.#gateway = gateway;
+    this.#options = options;
+    for (const object of objects) {
+      if (object.spec.selector !== undefined) {
+        report.warn(object, ["spec", "selector"], "a waypoint is attached by targetRefs: no effect here");
+      }
+    }
+  }
+
+  /** @param service undefined: a chain to workloads */
+  of(service: Service | undefined): ChainTelemetry {
+    const specs = this.#specsOf(service);
+    return { accessLogs: this.#accessLogs(specs), metrics: metricsOf(specs) };
+  }
+
+  #specsOf(service: Service | undefined): Spec[] {
+    const { rootNamespace } = this.#options;
+    const waypoint = this.#gateway.namespace;
+    const namespaces = new Set([rootNamespace, waypoint, service?.namespace ?? waypoint]);
+    const plain = (namespace: string) =>
+      this.#objects.find((object) =>
+        object.namespace === namespace && object.spec.selector === undefined && targetsOf(object.spec).length === 0
+      );
+    const targeted = this.#objects.filter((object) => this.#isTargeted(object, service));
+    return [...[...namespaces].map(plain), ...targeted].flatMap((object) => object === undefined ? [] : [object.spec]);
+  }
+
+  #isTargeted(object: LocalObject<"Telemetry">, service: Service | undefined): boolean {
+    return targetsOf(object.spec).some(({ kind, name }) =>
+      kind === "Service"
+        ? service !== undefined && object.namespace === service.namespace && name === service.name
+        : kind === "Gateway"
+        ? object.namespace === this.#gateway.namespace && name === this.#gateway.name
+        : object.namespace === this.#options.rootNamespace && name === this.#gateway.object.spec.gatewayClassName
+    );
+  }
+
+  /** The most specific object that speaks of access logs replaces what the others say. */
+  #accessLogs(specs: readonly Spec[]): AccessLog[] {
+    const spec = specs.findLast(({ accessLogging }) => (accessLogging ?? []).length > 0);
+    const mesh = this.#options.accessLog;
+    if (spec === undefined) return mesh === undefined ? [] : [mesh];
+    const logs: AccessLog[] = [];
+    for (const { match, disabled, filter } of spec.accessLogging ?? []) {
+      if (!forServer(match?.mode) || disabled === true) continue;
+      logs.push({
+        path: mesh?.path ?? STANDARD_OUTPUT,
+        format: mesh?.format,
+        filter: filter === undefined ? mesh?.filter : { kind: "cel", expression: filter.expression },
+      });
+    }
+    return logs;
+  }
+}
+
+/** Overrides of all levels together, the more specific ones later. */
+function metricsOf(specs: readonly Spec[]): ChainTelemetry["metrics"] {
+  const overrides: MetricOverride[] = [];
+  for (const { metrics } of specs) {
+    for (const { overrides: list } of metrics ?? []) {
+      for (const override of list ?? []) if (forServer(override.match?.mode)) overrides.push(overrideOf(override));
+    }
+  }
+  const last = overrides.findLast(({ name, tagsToRemove, dimensions }) =>
+    name === "" && tagsToRemove.length === 0 && Object.keys(dimensions).length === 0
+  );
+  return last?.drop === true && overrides.indexOf(last) === overrides.length - 1 ? undefined : { overrides };
+}
+
+function overrideOf({ match, disabled, tagOverrides }: MetricOverrideYaml): MetricOverride {
+  const tags = Object.entries(tagOverrides ?? {});
+  return {
+    name: METRIC_NAMES[match?.metric ?? "ALL_METRICS"] as string,
+    dimensions: Object.fromEntries(
+      tags.filter(([, { operation }]) => operation !== "REMOVE").map(([name, { value }]) => [name, value ?? ""]),
+    ),
+    tagsToRemove: tags.filter(([, { operation }]) => operation === "REMOVE").map(([name]) => name),
+    drop: disabled ?? false,
+  };
+}
