@@ -27,7 +27,7 @@ export abstract class Http2Endpoint<T> extends HttpEndpoint {
     options: Pick<Http2Options, "maxHeaderListSize" | "maxConcurrentStreams" | "enableConnectProtocol">,
     handler: Http2Handler<T>,
   ) {
-    super();
+    super(windows.sendBuffer);
     this.h2 = new Http2Connection<T>(role, {
       ...options,
       initialWindowSize: windows.streamWindow ?? STREAM_WINDOW,

@@ -4,10 +4,6 @@ import { type Flushable, planFlush } from "./turn.ts";
 
 /** How long a peer that was told of the end may take to end its side, ms: Envoy's delayed_close_timeout. */
 const LINGER_MS = 1_000;
-/** Bytes handed to the peer endpoint that have not left; beyond this nothing more is handed over… */
-const HANDED_LIMIT = 256 << 10;
-/** …until so many are left. */
-const HANDED_LOW = 128 << 10;
 
 /**
  * An HTTP connection as one end of a relay: its "network" is the codec. Bytes of the joined endpoint are decoded,
@@ -23,12 +19,17 @@ export abstract class HttpEndpoint extends Endpoint implements Flushable, Tickin
   protected handed = 0;
   /** Pieces that were ever handed over. */
   protected emissions = 0;
+  readonly #limit: number;
+  readonly #low: number;
   #planned = false;
   #abruptEnd = false;
   #lingerUntil = Infinity;
 
-  constructor() {
+  /** `limit`: bytes handed over that have not left, beyond which nothing more is handed over until half have. */
+  constructor(limit: number) {
     super();
+    this.#limit = limit;
+    this.#low = limit >> 1;
     startTicking(this);
   }
 
@@ -65,7 +66,7 @@ export abstract class HttpEndpoint extends Endpoint implements Flushable, Tickin
   override consumed(bytes: number): void {
     const before = this.handed;
     this.handed -= bytes;
-    if (this.state === "open" && before > HANDED_LOW && this.handed <= HANDED_LOW) this.onRoom();
+    if (this.state === "open" && before >= this.#low && this.handed < this.#low) this.onRoom();
   }
 
   override finish(): void {
@@ -87,7 +88,7 @@ export abstract class HttpEndpoint extends Endpoint implements Flushable, Tickin
   // --- for the versions ---
 
   protected get full(): boolean {
-    return this.handed >= HANDED_LIMIT;
+    return this.handed >= this.#limit;
   }
 
   /** Hands a piece over; it must not change afterwards. */

@@ -4,3 +4,6 @@ export type * from "./exchange.ts";
 export * from "./connection.ts";
 export { http2Client } from "./http2_client.ts";
 export { serveHttp2 } from "./http2_server.ts";
+export { http1Client } from "./http1_client.ts";
+export { serveHttp1 } from "./http1_server.ts";
+export { ProtocolSniffer, type SnifferOptions } from "./sniffer.ts";

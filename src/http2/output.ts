@@ -1,4 +1,5 @@
-import { giveBuffer, giveRest, LARGEST_BUFFER, takeBuffer, takeSlab } from "./buffers.ts";
+import { giveRest, takeSlab } from "../net/slab.ts";
+import { giveBuffer, LARGEST_BUFFER, takeBuffer } from "./buffers.ts";
 
 /** Largest plaintext of a TLS record (RFC 8446 §5.1); each record costs its transport about the same, full or not. */
 const TLS_RECORD = 16 << 10; // bytes

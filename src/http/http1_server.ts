@@ -1,0 +1,403 @@
+import { Buffer } from "node:buffer";
+import {
+  type ConnectionOption,
+  encodeResponseHead,
+  type Framing,
+  type Http1Error,
+  RequestParser,
+  type RequestSink,
+  responseBody,
+  type SentBody,
+} from "../http1/mod.ts";
+import type { HeaderList } from "../http2/mod.ts";
+import {
+  DEFAULT_IDLE_TIMEOUT_MS,
+  DEFAULT_MAX_HEADER_BYTES,
+  DEFAULT_MAX_HEADER_COUNT,
+  DEFAULT_SEND_BUFFER,
+  type Http1ServerOptions,
+  type HttpServerEndpoint,
+} from "./connection.ts";
+import type { RequestListener, ServerConnectionHandler, ServerStream } from "./exchange.ts";
+import { trailerList } from "./fields.ts";
+import { EMPTY, Http1Endpoint } from "./http1_endpoint.ts";
+import { dateField } from "./http_date.ts";
+import { fieldOf, type RequestHead, type ResponseHead } from "./message.ts";
+
+const DEFAULT_SERVER_NAME = "istio-envoy";
+/** A header section that takes longer is not meant well. Envoy has no limit unless `request_headers_timeout` is set. */
+const DEFAULT_HEADERS_TIMEOUT_MS = 60_000;
+
+const CONTINUE_HEAD: ResponseHead = {
+  status: 100,
+  fields: [],
+  protocol: "HTTP/1.1",
+  upgrade: undefined,
+  wireBytes: 0,
+};
+
+/** One request of a connection and the way to answer it. */
+class Http1Exchange implements ServerStream {
+  readonly connection: Http1ServerConnection;
+  readonly head: RequestHead;
+  /** The client keeps its connection after this. */
+  readonly keepAlive: boolean;
+  listener: RequestListener | undefined = undefined;
+  requestEnded: boolean;
+  /** Octets of the request's content that are still to come, when that is known; else -1. */
+  requestLeft: number;
+  continued = false;
+  /** How the response's content is marked; undefined before its head. */
+  body: SentBody | undefined = undefined;
+  /** Octets of content that the response's head has promised and that were not sent; -1: no promise. */
+  responseLeft = -1;
+  answered = false;
+  closes = false;
+
+  constructor(connection: Http1ServerConnection, head: RequestHead, framing: Framing, endStream: boolean) {
+    this.connection = connection;
+    this.head = head;
+    this.keepAlive = framing.keepAlive;
+    this.requestEnded = endStream;
+    this.requestLeft = framing.body === "length" ? framing.contentLength : -1;
+  }
+
+  respond(head: ResponseHead, endStream: boolean): void {
+    if (!this.answered) this.connection.respond(this, head, endStream);
+  }
+
+  sendData(chunk: Uint8Array, endStream: boolean): boolean {
+    return this.answered || this.connection.sendBody(this, chunk, endStream);
+  }
+
+  sendTrailers(fields: HeaderList): void {
+    if (!this.answered) this.connection.endResponse(this, fields);
+  }
+
+  reset(_code: number): void {
+    if (this.connection.isCurrent(this)) this.connection.breakOff(this);
+  }
+
+  consume(bytes: number): void {
+    if (this.connection.isCurrent(this)) this.connection.consume(bytes);
+  }
+
+  closeAfter(): void {
+    this.closes = true;
+  }
+}
+
+class Http1ServerConnection extends Http1Endpoint implements RequestSink {
+  idleSince: number = performance.now();
+  readonly #options: Http1ServerOptions;
+  readonly #handler: ServerConnectionHandler;
+  readonly #parser: RequestParser;
+  readonly #idleTimeout: number;
+  readonly #headersTimeout: number;
+  #exchange: Http1Exchange | undefined = undefined;
+  #draining = false;
+  /** When a header section was first seen to be incomplete. */
+  #headSince = 0;
+
+  constructor(options: Http1ServerOptions, handler: ServerConnectionHandler) {
+    super(options.sendBuffer ?? DEFAULT_SEND_BUFFER);
+    this.#options = options;
+    this.#handler = handler;
+    this.#idleTimeout = options.idleTimeoutMs ?? DEFAULT_IDLE_TIMEOUT_MS;
+    this.#headersTimeout = options.headersTimeoutMs ?? DEFAULT_HEADERS_TIMEOUT_MS;
+    this.#parser = new RequestParser({
+      limits: {
+        maxHeaderBytes: options.maxHeaderBytes ?? DEFAULT_MAX_HEADER_BYTES,
+        maxHeaderCount: options.maxHeaderCount ?? DEFAULT_MAX_HEADER_COUNT,
+      },
+      acceptHttp10: options.acceptHttp10 === true,
+      keepCase: options.keepCase === true,
+      scheme: options.scheme ?? "http",
+    }, this);
+  }
+
+  get active(): number {
+    return this.#exchange === undefined ? 0 : 1;
+  }
+
+  drain(): void {
+    this.#draining = true;
+    if (this.#exchange === undefined && this.#parser.idle) this.#finish();
+  }
+
+  isCurrent(exchange: Http1Exchange): boolean {
+    return exchange === this.#exchange;
+  }
+
+  consume(bytes: number): void {
+    this.giveBack(bytes);
+  }
+
+  // --- from the client ---
+
+  protected override received(chunk: Uint8Array): void {
+    this.credit(this.#parser.receive(chunk));
+  }
+
+  onRequest(head: RequestHead, framing: Framing): void {
+    this.idleSince = 0;
+    this.#headSince = 0;
+    const bodyless = framing.body === "none";
+    if (!bodyless) head.upgrade = undefined; // may be ignored (RFC 9110 §7.8), and content would be in its way
+    // What asks to become a tunnel has not ended its side.
+    const endStream = bodyless && head.upgrade === undefined && head.method !== "CONNECT";
+    const exchange = new Http1Exchange(this, head, framing, endStream);
+    this.#exchange = exchange;
+    if (head.expectContinue && !bodyless && this.#options.answerContinue !== false && head.protocol === "HTTP/1.1") {
+      exchange.continued = true;
+      this.write(encodeResponseHead(CONTINUE_HEAD, "none", ""));
+    }
+    const listener = this.#handler.onRequest(exchange, head, endStream);
+    if (!exchange.answered) exchange.listener = listener;
+  }
+
+  onData(chunk: Uint8Array): void {
+    const exchange = this.#exchange;
+    const size = chunk.length;
+    const listener = exchange?.listener;
+    if (exchange === undefined || listener === undefined) {
+      this.credit(size);
+      return;
+    }
+    this.owe(size);
+    let ends = false;
+    if (exchange.requestLeft >= 0) {
+      exchange.requestLeft -= size;
+      ends = exchange.requestLeft === 0;
+      if (ends) exchange.requestEnded = true;
+    }
+    listener.onData(chunk, ends);
+  }
+
+  onTrailers(fields: HeaderList): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined || exchange.requestEnded) return;
+    exchange.requestEnded = true;
+    exchange.listener?.onTrailers(fields);
+  }
+
+  onMessageEnd(): void {
+    const exchange = this.#exchange;
+    if (exchange === undefined) return;
+    if (!exchange.requestEnded) {
+      if (exchange.body !== "raw" && (exchange.head.upgrade !== undefined || exchange.head.method === "CONNECT")) {
+        return; // the tunnel's octets are yet to come, if it is granted
+      }
+      exchange.requestEnded = true;
+      exchange.listener?.onData(EMPTY, true);
+    }
+    if (exchange === this.#exchange && exchange.answered) this.#over(exchange);
+  }
+
+  onError(error: Http1Error): void {
+    const exchange = this.#exchange;
+    if (exchange !== undefined) {
+      const { listener } = exchange;
+      const started = exchange.body !== undefined;
+      exchange.answered = true;
+      exchange.listener = undefined;
+      this.#exchange = undefined;
+      this.forgive();
+      listener?.onReset({ reason: "protocol-error", detail: error.problem, unsent: false });
+      if (started) {
+        this.flush();
+        this.end(true);
+        return;
+      }
+    }
+    this.#refuse(error.status, error.text, error.head?.protocol === "HTTP/1.0");
+    if (exchange === undefined) this.#handler.onRefused(error.status, error.details, error.head);
+  }
+
+  protected override onReadEnded(): void {
+    const exchange = this.#exchange;
+    this.#parser.eof();
+    if (this.state !== "open") return;
+    if (this.#exchange === undefined) this.#finish(); // a part of a head gets no answer
+    else if (this.#exchange === exchange && !exchange.requestEnded) this.#clientLeft(exchange);
+  }
+
+  /** The request will never be complete. */
+  #clientLeft(exchange: Http1Exchange): void {
+    const { listener } = exchange;
+    exchange.answered = true;
+    exchange.listener = undefined;
+    this.#exchange = undefined;
+    listener?.onReset({ reason: "connection-termination", detail: "", unsent: false });
+    this.flush();
+    this.end(true);
+  }
+
+  // --- from the handler ---
+
+  respond(exchange: Http1Exchange, head: ResponseHead, endStream: boolean): void {
+    const { status } = head;
+    const request = exchange.head;
+    const http10 = request.protocol === "HTTP/1.0";
+    if (exchange.body !== undefined) throw new Error("http: respond() after the final head");
+    if (status < 200 && status !== 101) {
+      if (http10 || (status === 100 && exchange.continued)) return;
+      this.write(encodeResponseHead(head, "none", ""));
+      return;
+    }
+    const body = responseBody(status, head.fields, request.method, http10, endStream);
+    exchange.body = body;
+    if (body === "raw") {
+      this.write(encodeResponseHead(head, body, ""));
+      if (endStream) this.endResponse(exchange, undefined);
+      this.credit(this.#parser.raw());
+      return;
+    }
+    if (request.upgrade !== undefined || request.method === "CONNECT") exchange.requestEnded = true; // it is refused
+    const last = this.#draining || (this.readEnded && this.#parser.held === 0);
+    if (last || body === "close" || !exchange.keepAlive) exchange.closes = true;
+    let option: ConnectionOption = "";
+    if (exchange.closes) option = "close";
+    else if (http10) option = "keep-alive";
+    this.write(encodeResponseHead(head, body, option, http10));
+    if (body === "length") exchange.responseLeft = Number(fieldOf(head.fields, "content-length"));
+    if (body === "none" || body === "empty") this.#answered(exchange);
+  }
+
+  sendBody(exchange: Http1Exchange, chunk: Uint8Array, endStream: boolean): boolean {
+    const { body } = exchange;
+    if (body === undefined) throw new Error("http: sendData() before respond()");
+    if (exchange.responseLeft >= 0) {
+      exchange.responseLeft -= chunk.length;
+      if (exchange.responseLeft < 0) {
+        // Octets beyond the Content-Length would be read as the next response.
+        this.breakOff(exchange);
+        return true;
+      }
+    }
+    const room = this.writeBody(chunk, body);
+    if (endStream && this.state === "open") this.endResponse(exchange, undefined);
+    return room;
+  }
+
+  endResponse(exchange: Http1Exchange, trailers: HeaderList | undefined): void {
+    const { body } = exchange;
+    if (body === undefined) throw new Error("http: end of a response without a head");
+    if (exchange.responseLeft > 0) {
+      this.breakOff(exchange);
+      return;
+    }
+    if (body === "chunked") {
+      const te = trailers === undefined ? undefined : fieldOf(exchange.head.fields, "te");
+      this.writeLastChunk(te !== undefined && takesTrailers(te) ? trailerList(trailers!) : undefined);
+    }
+    this.#answered(exchange);
+  }
+
+  /** The response cannot go on: the client notices by the end of the connection. */
+  breakOff(exchange: Http1Exchange): void {
+    exchange.answered = true;
+    exchange.listener = undefined;
+    this.#exchange = undefined;
+    this.flush();
+    this.end(true);
+  }
+
+  protected override onWritable(): void {
+    const exchange = this.#exchange;
+    if (exchange !== undefined && !exchange.answered) exchange.listener?.onWritable();
+  }
+
+  /** The whole response was written. */
+  #answered(exchange: Http1Exchange): void {
+    exchange.answered = true;
+    if (exchange.body === "raw") {
+      this.endSending("half");
+      if (exchange.requestEnded) this.#over(exchange);
+      return;
+    }
+    exchange.listener = undefined;
+    this.forgive();
+    if (exchange.requestEnded) {
+      // The parser may still have to say that the message ends; `next` before that is for then.
+      this.#over(exchange);
+      return;
+    }
+    this.#exchange = undefined;
+    this.#finish(); // the rest of the request is not wanted
+  }
+
+  /** Request and response are over. */
+  #over(exchange: Http1Exchange): void {
+    this.#exchange = undefined;
+    this.forgive();
+    if (exchange.closes || exchange.body === "raw") {
+      this.#finish();
+      return;
+    }
+    this.idleSince = performance.now();
+    this.credit(this.#parser.next());
+    const last = this.#draining || this.readEnded;
+    if (last && this.#exchange === undefined && this.state === "open") this.#finish();
+  }
+
+  #finish(): void {
+    this.credit(this.#parser.close());
+    this.endSending("finish");
+  }
+
+  /** An answer that the connection gives by itself, the last one. */
+  #refuse(status: number, text: string, http10: boolean): void {
+    const head: ResponseHead = {
+      status,
+      fields: [
+        ["content-length", String(text.length)],
+        ["content-type", "text/plain"],
+        dateField(),
+        ["server", this.#options.serverName ?? DEFAULT_SERVER_NAME],
+      ],
+      protocol: "HTTP/1.1",
+      upgrade: undefined,
+      wireBytes: 0,
+    };
+    this.write(encodeResponseHead(head, "length", "close", http10));
+    this.write(Buffer.from(text, "latin1"));
+    this.#finish();
+  }
+
+  protected override onTick(now: number): void {
+    if (this.#exchange !== undefined || this.ending) return;
+    if (!this.#parser.idle) {
+      if (this.#headSince === 0) this.#headSince = now;
+      else if (this.#headersTimeout > 0 && now - this.#headSince >= this.#headersTimeout) {
+        this.#refuse(408, "Request Timeout", false);
+        this.#handler.onRefused(408, "request_header_timeout", undefined);
+      }
+      return;
+    }
+    this.#headSince = 0;
+    if (this.#idleTimeout > 0 && this.idleSince !== 0 && now - this.idleSince >= this.#idleTimeout) this.#finish();
+  }
+
+  protected override onEnd(): void {
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    if (exchange !== undefined) {
+      const { listener } = exchange;
+      exchange.answered = true;
+      exchange.listener = undefined;
+      listener?.onReset({ reason: "connection-termination", detail: this.relay?.error?.text ?? "", unsent: false });
+    }
+    this.forgive();
+    this.#handler.onConnectionClosed();
+  }
+}
+
+function takesTrailers(te: string): boolean {
+  return te.toLowerCase().includes("trailers");
+}
+
+/** HTTP/1 as a server on a byte stream: join the result with the stream's endpoint by a Relay. */
+export function serveHttp1(options: Http1ServerOptions, handler: ServerConnectionHandler): HttpServerEndpoint {
+  return new Http1ServerConnection(options, handler);
+}
