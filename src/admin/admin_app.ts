@@ -11,7 +11,7 @@ const JSON_HEADERS = { "content-type": "application/json" };
 /** What the admin port answers. */
 export function adminApp(options: AdminOptions): (request: Request) => Response | Promise<Response> {
   const app = new Hono();
-  app.all("/", (context) => context.html(dashboardPage(options.build)));
+  app.all("/", (context) => context.html(dashboardPage(options.mode, options.build)));
   app.all("/config_dump", async (context) => {
     const dump = { ...await options.configDump(), version: options.build };
     return context.body(streamed(sortedJson(dump)), 200, JSON_HEADERS);

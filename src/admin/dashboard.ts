@@ -18,7 +18,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
 ];
 
 /** The page at `/`. */
-export function dashboardPage(build: BuildInfo): string {
+export function dashboardPage(mode: "ztunnel" | "waypoint", build: BuildInfo): string {
   const rows = ENDPOINTS.map(({ path, method, does }) => {
     const name = method === "GET" ? `<a href="${path}">${path}</a>` : path;
     return `<tr><td>${method}</td><td>${name}</td><td>${does}</td></tr>`;
@@ -36,7 +36,7 @@ td { border-top: 1px solid #8884; padding: .4rem .8rem .4rem 0; }
 </head>
 <body>
 <h1>ambient ${Bun.escapeHTML(build.version)}</h1>
-<p>ztunnel mode, commit ${Bun.escapeHTML(build.gitRevision)}</p>
+<p>${mode} mode, commit ${Bun.escapeHTML(build.gitRevision)}</p>
 <table>
 ${rows.join("\n")}
 </table>

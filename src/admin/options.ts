@@ -4,6 +4,8 @@ import type { Logger, MetricRegistry, Readiness } from "../telemetry/mod.ts";
 
 /** What the servers show, and where they listen. A server without an address is not started; port 0 lets the system choose. */
 export interface AdminOptions {
+  /** Whose pages these are. */
+  readonly mode: "ztunnel" | "waypoint";
   /** 15021 */
   readonly readinessAddresses: readonly SocketAddress[];
   /** 15000, on loopback */

@@ -62,7 +62,7 @@ export function startAdmin(options: AdminOptions): AdminServers {
       const listening = listen(component, addresses, handler);
       started.push(listening);
       for (const address of listening.addresses) {
-        options.logger.info(`ztunnel::${component}`, "listener established", [
+        options.logger.info(`${options.mode}::${component}`, "listener established", [
           ["address", { display: formatAddress(address) }],
           ["component", component],
         ]);
@@ -74,7 +74,11 @@ export function startAdmin(options: AdminOptions): AdminServers {
     }
   };
   return {
-    readinessAddresses: start("readiness", options.readinessAddresses, readinessPage(options.readiness)),
+    readinessAddresses: start(
+      "readiness",
+      options.readinessAddresses,
+      readinessPage(options.readiness, options.mode === "waypoint" ? 503 : 500),
+    ),
     adminAddresses: start(
       "admin",
       options.adminAddresses,

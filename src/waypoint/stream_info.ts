@@ -39,6 +39,8 @@ export interface DownstreamInfo {
   readonly authority: string;
   /** SPIFFE URI of the tunnel's peer. */
   readonly peerPrincipal: string | undefined;
+  /** Namespace of the peer's identity. */
+  readonly sourceNamespace: string | undefined;
   /** Our own SPIFFE URI. */
   readonly localPrincipal: string | undefined;
   readonly requestedServerName: string | undefined;

@@ -1,6 +1,6 @@
 import { formatAddress } from "../net/address.ts";
 import type { Connection } from "./connection.ts";
-import type { Json } from "./mesh_dump.ts";
+import type { Json } from "../process/mod.ts";
 import type { Pod } from "./pods.ts";
 
 function connections(list: readonly Connection[]): Json {

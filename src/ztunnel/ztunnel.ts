@@ -7,6 +7,7 @@ import { CertificateCache, EmbeddedCa } from "../identity/mod.ts";
 import { markRefusal, namespaceRefusal, releaseStartupCode } from "../linux/mod.ts";
 import { MeshState, workloadIdentity } from "../mesh/mod.ts";
 import { followLocalState, onStopSignal, socketAddresses, startLog, surviveBugs } from "../process/mod.ts";
+import { dumpCertificates, dumpMesh, type Json } from "../process/mod.ts";
 import {
   AccessLog,
   log,
@@ -17,9 +18,7 @@ import {
   registerWorkloadManagerMetrics,
   TrafficMetrics,
 } from "../telemetry/mod.ts";
-import { dumpCertificates } from "./certificate_dump.ts";
 import type { DataPlane } from "./data_plane.ts";
-import { dumpMesh, type Json } from "./mesh_dump.ts";
 import { MeshSource } from "./mesh_source.ts";
 import { CONNECTION_DRAIN, Pods } from "./pods.ts";
 import { WorkloadContext } from "./workload_context.ts";
@@ -121,6 +120,7 @@ class Ztunnel {
     const proxy = this.#readiness.task("proxy");
     const pods = this.#pods === undefined ? undefined : this.#readiness.task("workload proxy manager");
     this.#admin = startAdmin({
+      mode: "ztunnel",
       readinessAddresses: socketAddresses(config.readinessAddress),
       adminAddresses: socketAddresses(config.adminAddress),
       statsAddresses: socketAddresses(config.statsAddress),

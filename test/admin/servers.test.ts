@@ -19,6 +19,7 @@ function start(overrides: Partial<AdminOptions> = {}) {
   const registry = new MetricRegistry();
   const readiness = new Readiness();
   const servers = startAdmin({
+    mode: "ztunnel",
     readinessAddresses: [LOOPBACK],
     adminAddresses: [LOOPBACK],
     statsAddresses: [LOOPBACK],

@@ -1,0 +1,126 @@
+/** The snapshot that serves now, compiled. Chains that did not change keep their compiled form. */
+import { type CompiledRbac, compileRbac } from "../policy/mod.ts";
+import { ChainIndex } from "./chain_index.ts";
+import { CompiledRoutes } from "./routing/mod.ts";
+import type { Chain, HttpChain, TcpChain, WaypointSnapshot } from "./snapshot/mod.ts";
+import type { StreamInfo } from "./stream_info.ts";
+import { type AccessLogWriter, type ChainMetrics, compileAccessLogs, type LogOutputs } from "./telemetry/mod.ts";
+import type { RequestMetrics } from "./telemetry/mod.ts";
+
+interface Compiled {
+  /** undefined: nothing to check. */
+  readonly rbac: CompiledRbac | undefined;
+  /** Why nothing may pass: a filter that concerns security and that this version lacks. */
+  readonly refusal: string | undefined;
+  readonly metrics: ChainMetrics | undefined;
+  /** The access log's part of the end of a request or connection. */
+  readonly log: AccessLogWriter;
+  /** Everything that telemetry does when a request has ended. */
+  record(info: StreamInfo): void;
+}
+
+export interface CompiledHttpChain extends Compiled {
+  readonly kind: "http";
+  readonly chain: HttpChain;
+  readonly routes: CompiledRoutes;
+}
+
+export interface CompiledTcpChain extends Compiled {
+  readonly kind: "tcp";
+  readonly chain: TcpChain;
+}
+
+export type CompiledChain = CompiledHttpChain | CompiledTcpChain;
+
+export interface CompileOptions {
+  readonly outputs: LogOutputs;
+  readonly metrics: RequestMetrics;
+  readonly unsupportedFilter: "fail" | "ignore";
+}
+
+export type ConfigurationResult =
+  | { readonly ok: true; readonly configuration: Configuration }
+  | { readonly ok: false; readonly errors: readonly string[] };
+
+export class Configuration {
+  readonly snapshot: WaypointSnapshot;
+  readonly index: ChainIndex;
+  /** Routes that cannot be done as asked; one line each. The others serve. */
+  readonly problems: readonly string[];
+  readonly #chains: ReadonlyMap<string, CompiledChain>;
+
+  private constructor(snapshot: WaypointSnapshot, chains: ReadonlyMap<string, CompiledChain>) {
+    this.snapshot = snapshot;
+    this.index = new ChainIndex(snapshot.matcher);
+    this.#chains = chains;
+    this.problems = [...chains.values()].flatMap((chain) =>
+      chain.kind === "tcp"
+        ? []
+        : chain.routes.problems.map(({ route, reason, effect }) =>
+          `chain ${chain.chain.name}: ${route} ${effect === "answers-500" ? "answers 500" : "never matches"}: ${reason}`
+        )
+    );
+  }
+
+  chain(name: string): CompiledChain | undefined {
+    return this.#chains.get(name);
+  }
+
+  /** All of it or nothing: every error names its chain. */
+  static compile(
+    snapshot: WaypointSnapshot,
+    previous: Configuration | undefined,
+    options: CompileOptions,
+  ): ConfigurationResult {
+    const errors: string[] = [];
+    const chains = new Map<string, CompiledChain>();
+    for (const [name, chain] of Object.entries(snapshot.chains)) {
+      const before = previous?.chain(name);
+      if (before !== undefined && Bun.deepEquals(before.chain, chain, true)) {
+        chains.set(name, before);
+        continue;
+      }
+      const compiled = compileChain(chain, options);
+      if (typeof compiled === "string") errors.push(`chain ${name}: ${compiled}`);
+      else chains.set(name, compiled);
+    }
+    return errors.length > 0 ? { ok: false, errors } : { ok: true, configuration: new Configuration(snapshot, chains) };
+  }
+}
+
+/** The text is an error. */
+function compileChain(chain: Chain, options: CompileOptions): CompiledChain | string {
+  const metrics = options.metrics.chain(chain.telemetry.metrics);
+  if (!metrics.ok) return metrics.error;
+  const log = compileAccessLogs(chain.telemetry.accessLogs, options.outputs);
+  if (!log.ok) return log.error;
+  const counted = metrics.format;
+  const written = log.format;
+  const rbac = compileRbac(chain.authorization);
+  if (!rbac.ok) return rbac.error;
+  try {
+    const common: Compiled = {
+      rbac: chain.authorization.length === 0 ? undefined : rbac.rbac,
+      refusal: refusalOf(chain, options.unsupportedFilter),
+      metrics: counted,
+      log: written,
+      record(info) {
+        counted?.record(info);
+        written(info);
+      },
+    };
+    return chain.kind === "tcp"
+      ? { ...common, kind: "tcp", chain }
+      : { ...common, kind: "http", chain, routes: new CompiledRoutes(chain.routes) };
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function refusalOf(chain: Chain, behaviour: CompileOptions["unsupportedFilter"]): string | undefined {
+  const refused = chain.unsupported.filter(({ severity }) =>
+    severity === "security" || severity === "behaviour" && behaviour === "fail"
+  );
+  if (refused.length === 0) return undefined;
+  return `unsupported filter: ${refused.map(({ name }) => name).join(", ")}`;
+}

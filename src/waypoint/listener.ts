@@ -1,0 +1,214 @@
+/** What comes in on 15008: CONNECT requests, each of which is a client's connection (spec/waypoint.md §1.5, §1.6). */
+import {
+  type AcceptedPeer,
+  type HboneTransport,
+  parseAuthority,
+  StreamEndpoint,
+  type StreamUser,
+} from "../hbone/mod.ts";
+import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
+import { ProtocolSniffer, type SniffedProtocol } from "../http/mod.ts";
+import { formatAddress, type SocketAddress } from "../net/address.ts";
+import type { ByteCounter, Endpoint } from "../net/endpoint.ts";
+import { Relay, type RelayOwner } from "../net/relay.ts";
+import type { CompiledHttpChain, CompiledTcpChain, Configuration } from "./configuration.ts";
+import { HttpConnection } from "./http_connection.ts";
+import type { WaypointPlane } from "./plane.ts";
+import type { ChainChoice } from "./snapshot/mod.ts";
+import type { DownstreamInfo } from "./stream_info.ts";
+import { TcpConnection } from "./tcp_connection.ts";
+
+/** Bytes in tunnels are counted by each connection itself. */
+const UNCOUNTED: ByteCounter = { value: 0 };
+
+interface Refused {
+  readonly status: "400" | "404" | "503";
+  readonly reason: string;
+}
+
+export class Listener {
+  readonly #plane: WaypointPlane;
+  readonly #connections = new Set<TunnelledConnection>();
+  #draining = false;
+  #emptied: (() => void) | undefined = undefined;
+
+  constructor(plane: WaypointPlane) {
+    this.#plane = plane;
+  }
+
+  /** Connections that are open. */
+  get size(): number {
+    return this.#connections.size;
+  }
+
+  accept(
+    transport: HboneTransport,
+    peer: AcceptedPeer,
+    stream: Http2Stream<StreamUser>,
+    headers: HeaderList,
+    endStream: boolean,
+  ): void {
+    const endpoint = new StreamEndpoint(undefined);
+    stream.data = endpoint;
+    endpoint.bind(stream, undefined);
+    if (endStream) endpoint.onData(NOTHING, true);
+    const authority = valueOf(headers, ":authority") ?? "";
+    const { configuration } = this.#plane;
+    const found = configuration === undefined
+      ? { status: "503", reason: "no configuration yet" } as const
+      : this.#choose(configuration, valueOf(headers, ":method") ?? "", authority);
+    if ("reason" in found) {
+      this.#refuse(stream, peer, authority, found);
+      return;
+    }
+    if (transport.state === "closed") return;
+    stream.respond([[":status", "200"]], false);
+    const connection = new TunnelledConnection(this.#plane, endpoint, {
+      remote: peer.address,
+      local: found.destination ?? peer.local,
+      authority,
+      peerPrincipal: peer.identityText,
+      sourceNamespace: peer.identity.namespace,
+      localPrincipal: this.#plane.identity,
+      requestedServerName: undefined,
+    }, (closed) => this.#closed(closed));
+    this.#connections.add(connection);
+    connection.start(configuration as Configuration, found.choice);
+    if (this.#draining) connection.drain();
+  }
+
+  /** Lets requests that run end; clients are told not to send more on these connections. */
+  drain(): void {
+    this.#draining = true;
+    for (const connection of this.#connections) connection.drain();
+  }
+
+  whenEmpty(): Promise<void> {
+    if (this.#connections.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#emptied = resolve;
+    });
+  }
+
+  #choose(
+    configuration: Configuration,
+    method: string,
+    authority: string,
+  ): Refused | { readonly choice: ChainChoice; readonly destination: SocketAddress | undefined } {
+    if (method !== "CONNECT") return { status: "400", reason: `expected method CONNECT, got ${method}` };
+    const parsed = parseAuthority(authority);
+    if (parsed.kind === "invalid") return { status: "400", reason: "the authority is no address with a port" };
+    const destination = parsed.kind === "address" ? { ip: parsed.ip, port: parsed.port } : undefined;
+    if (destination !== undefined && this.#plane.ownAddresses.has(destination.ip)) {
+      return { status: "404", reason: "the destination is this waypoint itself" };
+    }
+    const choice = configuration.index.choose(authority, destination);
+    return choice === undefined
+      ? { status: "404", reason: "no service of this waypoint has this address and port" }
+      : { choice, destination };
+  }
+
+  #refuse(stream: Http2Stream<StreamUser>, peer: AcceptedPeer, authority: string, refused: Refused): void {
+    this.#plane.logs.listener.warn("connection refused", [
+      ["src.addr", { display: formatAddress(peer.address) }],
+      ["src.identity", peer.identityText],
+      ["dst.hbone_addr", { display: authority }],
+      ["response_flags", "NR"],
+      ["error", refused.reason],
+    ]);
+    stream.respond([[":status", refused.status]], true);
+    stream.reset(ErrorCode.NO_ERROR);
+  }
+
+  #closed(connection: TunnelledConnection): void {
+    this.#connections.delete(connection);
+    if (this.#connections.size === 0) this.#emptied?.();
+  }
+}
+
+/** A client's connection and what serves it. */
+class TunnelledConnection implements RelayOwner {
+  readonly #plane: WaypointPlane;
+  readonly #downstream: StreamEndpoint;
+  readonly #info: DownstreamInfo;
+  readonly #closed: (connection: TunnelledConnection) => void;
+  #http: HttpConnection | undefined = undefined;
+  #tcp: TcpConnection | undefined = undefined;
+  #relay: Relay | undefined = undefined;
+
+  constructor(
+    plane: WaypointPlane,
+    downstream: StreamEndpoint,
+    info: DownstreamInfo,
+    closed: (connection: TunnelledConnection) => void,
+  ) {
+    this.#plane = plane;
+    this.#downstream = downstream;
+    this.#info = info;
+    this.#closed = closed;
+  }
+
+  start(configuration: Configuration, choice: ChainChoice): void {
+    if (choice.kind === "sniff") {
+      this.#join(
+        new ProtocolSniffer((protocol) => this.#sniffed(configuration, choice, protocol), {
+          timeoutMs: this.#plane.detectionTimeoutMs,
+        }),
+      );
+      return;
+    }
+    const chain = configuration.chain(choice.chain);
+    if (chain === undefined) throw new Error(`the matcher names chain ${choice.chain}, which does not exist`);
+    if (chain.kind === "tcp") this.#join(this.#serveTcp(chain));
+    else {
+      // HTTP/1 or HTTP/2 by prior knowledge; what is neither, the HTTP/1 codec refuses.
+      this.#join(new ProtocolSniffer((protocol) => this.#serveHttp(chain, protocol), { timeoutMs: 0 }));
+    }
+  }
+
+  drain(): void {
+    this.#http?.drain();
+  }
+
+  relayFinished(relay: Relay): void {
+    this.#tcp?.finished(relay);
+    this.#closed(this);
+  }
+
+  #sniffed(
+    configuration: Configuration,
+    choice: ChainChoice & { readonly kind: "sniff" },
+    protocol: SniffedProtocol,
+  ): Endpoint {
+    const http = protocol === "h2c" || protocol === "http/1.1" || protocol === "http/1.0" && choice.http10;
+    const name = http ? choice.http : choice.tcp;
+    const chain = configuration.chain(name);
+    if (chain === undefined) throw new Error(`the matcher names chain ${name}, which does not exist`);
+    return chain.kind === "tcp" ? this.#serveTcp(chain) : this.#serveHttp(chain, protocol);
+  }
+
+  #serveHttp(chain: CompiledHttpChain, protocol: SniffedProtocol): Endpoint {
+    const version = protocol === "h2c" ? "http2" : "http1";
+    this.#http = new HttpConnection(this.#plane, chain, this.#info, version);
+    return this.#http.endpoint;
+  }
+
+  #serveTcp(chain: CompiledTcpChain): Endpoint {
+    const tcp = new TcpConnection(this.#plane, chain, this.#info);
+    this.#tcp = tcp;
+    // The relay must be there before the connection may end it.
+    queueMicrotask(() => tcp.start(this.#relay as Relay));
+    return tcp.endpoint;
+  }
+
+  #join(endpoint: Endpoint): void {
+    this.#relay = new Relay(this.#downstream, endpoint, this, UNCOUNTED, UNCOUNTED);
+  }
+}
+
+function valueOf(headers: HeaderList, name: string): string | undefined {
+  for (const field of headers) if (field[0] === name) return field[1];
+  return undefined;
+}
+
+const NOTHING = new Uint8Array(0);

@@ -1,0 +1,215 @@
+/** One TCP connection of a chain: authorization, a host, a byte stream to it, a relay (spec/waypoint.md §1.8). */
+import type { Endpoint } from "../net/endpoint.ts";
+import { PendingEndpoint } from "../net/pending_endpoint.ts";
+import { Relay } from "../net/relay.ts";
+import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
+import type { Choice, HostState } from "./cluster/mod.ts";
+import type { CompiledTcpChain } from "./configuration.ts";
+import type { WaypointPlane } from "./plane.ts";
+import { type DownstreamInfo, StreamInfo } from "./stream_info.ts";
+import type { TcpMetrics } from "./telemetry/mod.ts";
+import type { PendingConnection, UpstreamConnectFailure, UpstreamConnectionInfo } from "./upstream/mod.ts";
+
+/** Hosts that are tried before the connection is given up: nothing was sent to any of them. */
+const CONNECT_ATTEMPTS = 3;
+
+/**
+ * Begins as soon as it is made. Its `endpoint` is what the downstream's relay is joined with: it stands in for the
+ * upstream until that is there.
+ */
+export class TcpConnection implements Ticking {
+  readonly endpoint: PendingEndpoint;
+  readonly info: StreamInfo;
+  readonly #plane: WaypointPlane;
+  readonly #chain: CompiledTcpChain;
+  #cluster = "";
+  #hash: bigint | undefined = undefined;
+  #host: HostState | undefined = undefined;
+  #tried: Set<HostState> | undefined = undefined;
+  #choice: Choice | undefined = undefined;
+  #dial: PendingConnection | undefined = undefined;
+  #relay: Relay | undefined = undefined;
+  #metrics: TcpMetrics | undefined = undefined;
+  #state: "connecting" | "open" | "ended" = "connecting";
+  #lastBytes = 0;
+  #lastProgress = 0;
+
+  constructor(plane: WaypointPlane, chain: CompiledTcpChain, downstream: DownstreamInfo) {
+    this.#plane = plane;
+    this.#chain = chain;
+    this.info = new StreamInfo(downstream);
+    this.endpoint = new PendingEndpoint(() => this.#abandoned());
+  }
+
+  /** The relay that joins the client with `endpoint`. */
+  start(relay: Relay): void {
+    this.#relay = relay;
+    const { info } = this;
+    info.service = this.#chain.chain.service;
+    this.#metrics = this.#chain.metrics?.opened(info);
+    if (this.#chain.refusal !== undefined) {
+      this.#fail(this.#chain.refusal);
+      return;
+    }
+    const verdict = this.#chain.rbac?.check({
+      peerPrincipal: info.downstream.peerPrincipal,
+      directRemoteIp: info.downstream.remote.ip,
+      remoteIp: info.downstream.remote.ip,
+      destination: info.downstream.local,
+      serverName: info.downstream.requestedServerName,
+      head: undefined,
+      path: "",
+      metadata: undefined,
+    });
+    if (verdict !== undefined) this.#plane.policyHeard(this.#chain.chain.name, info, verdict);
+    if (verdict?.allowed === false) {
+      info.connectionTerminationDetails = verdict.responseCodeDetails;
+      this.#fail("");
+      return;
+    }
+    this.#cluster = this.#pickCluster();
+    if (this.#chain.chain.hashSourceIp) this.#hash = Bun.hash.xxHash64(info.downstream.remote.ip);
+    info.clusterName = this.#cluster;
+    info.service = this.#plane.clusters.get(this.#cluster)?.cluster.service ?? info.service;
+    this.#try();
+  }
+
+  /** Ends it now. */
+  cut(text: string): void {
+    if (this.#state === "open") this.#relay?.cut({ text });
+    else this.#fail(text);
+  }
+
+  #pickCluster(): string {
+    const { clusters } = this.#chain.chain;
+    let total = 0;
+    for (const { weight } of clusters) total += weight;
+    let point = Math.random() * total;
+    for (const { cluster, weight } of clusters) {
+      point -= weight;
+      if (point < 0) return cluster;
+    }
+    return clusters.at(-1)?.cluster ?? "";
+  }
+
+  #try(): void {
+    this.#choice = this.#plane.clusters.choose(this.#cluster, {
+      hash: this.#hash,
+      excluded: this.#tried,
+      originalDestination: this.info.downstream.local,
+    }, (host) => {
+      this.#choice = undefined;
+      if (this.#state === "connecting") this.#connect(host);
+    });
+  }
+
+  #connect(host: HostState | undefined): void {
+    const { info } = this;
+    const balanced = this.#plane.clusters.get(this.#cluster);
+    const target = host && balanced && this.#plane.targets.of(balanced.cluster, host, {
+      serverName: undefined,
+      source: info.downstream.remote,
+      destination: info.downstream.local,
+    });
+    if (host === undefined || target === undefined) {
+      info.flag(balanced === undefined ? "NC" : "UH");
+      this.#fail("no healthy upstream");
+      return;
+    }
+    info.endpoint = host.endpoint;
+    info.upstreamAddress = host.endpoint.address;
+    info.attempts++;
+    host.activeRequests++;
+    this.#host = host;
+    this.#dial = this.#plane.connector.connect(target, {
+      connected: (endpoint, connection) => this.#connected(endpoint, connection),
+      connectFailed: (failure) => this.#connectFailed(host, failure),
+    });
+  }
+
+  #connected(endpoint: Endpoint, connection: UpstreamConnectionInfo): void {
+    this.#dial = undefined;
+    if (this.#state !== "connecting") {
+      endpoint.abort();
+      return;
+    }
+    this.#state = "open";
+    this.info.upstreamLocalAddress = connection.localAddress;
+    this.#lastProgress = performance.now();
+    startTicking(this);
+    this.endpoint.become(endpoint);
+  }
+
+  #connectFailed(host: HostState, failure: UpstreamConnectFailure): void {
+    this.#dial = undefined;
+    this.#leaveHost();
+    const { info } = this;
+    info.upstreamFailure = failure.detail;
+    if (this.#state !== "connecting") return;
+    const balanced = this.#plane.clusters.get(this.#cluster);
+    (this.#tried ??= new Set()).add(host);
+    const others = balanced?.pick({ excluded: this.#tried, originalDestination: info.downstream.local });
+    if (info.attempts < CONNECT_ATTEMPTS && others !== undefined && !this.#tried.has(others)) {
+      this.#try();
+      return;
+    }
+    info.flag("UF");
+    this.#fail(failure.detail);
+  }
+
+  /** The client is gone, or nothing can be done for it. */
+  #abandoned(): void {
+    if (this.#state !== "connecting") return;
+    this.#choice?.abandon();
+    this.#dial?.abandon();
+    this.#leaveHost();
+  }
+
+  #fail(text: string): void {
+    if (this.#state !== "connecting") return;
+    this.#abandoned();
+    if (text !== "") this.info.upstreamFailure ||= text;
+    this.#relay?.cut({ text });
+  }
+
+  #leaveHost(): void {
+    if (this.#host !== undefined) this.#host.activeRequests--;
+    this.#host = undefined;
+  }
+
+  tick(now: number): void {
+    const { idleTimeoutMs, maxConnectionDurationMs } = this.#chain.chain;
+    const relay = this.#relay as Relay;
+    const bytes = relay.received + relay.sent;
+    this.info.bytesReceived = relay.received;
+    this.info.bytesSent = relay.sent;
+    if (bytes !== this.#lastBytes) {
+      this.#lastBytes = bytes;
+      this.#lastProgress = now;
+    } else if (idleTimeoutMs > 0 && now - this.#lastProgress >= idleTimeoutMs) {
+      this.info.connectionTerminationDetails = "idle_timeout";
+      this.cut("idle timeout");
+      return;
+    }
+    if (maxConnectionDurationMs > 0 && now - this.info.startedAt >= maxConnectionDurationMs) {
+      this.info.flag("DT");
+      this.info.connectionTerminationDetails = "max_connection_duration_reached";
+      this.cut("maximum duration reached");
+    }
+  }
+
+  /** By who owns the relay: both sides are closed. */
+  finished(relay: Relay): void {
+    if (this.#state === "ended") return;
+    if (this.#state === "open") stopTicking(this);
+    this.#abandoned();
+    this.#leaveHost();
+    this.#state = "ended";
+    const { info } = this;
+    info.bytesReceived = relay.received;
+    info.bytesSent = relay.sent;
+    info.endedAt = performance.now();
+    this.#metrics?.closed();
+    this.#chain.log(info);
+  }
+}
