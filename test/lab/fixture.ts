@@ -57,6 +57,7 @@ export class Mesh {
   readonly waypoints: Waypoint[] = [];
   readonly #servers: PodServer[] = [];
   readonly #applications: { stop(): Promise<number> }[] = [];
+  readonly #endings: (() => Promise<void>)[] = [];
 
   constructor(plan: MeshPlan) {
     if (host.kind !== "available") throw new Error("a suite ran although the host has no namespaces");
@@ -161,6 +162,11 @@ export class Mesh {
     return caller;
   }
 
+  /** Adds work to what closing the mesh does first. */
+  onClose(ending: () => Promise<void>): void {
+    this.#endings.push(ending);
+  }
+
   /** Writes objects beside the mesh's file and waits until every waypoint serves the routes among them. */
   async apply(...objects: readonly KubernetesObject[]): Promise<void> {
     for (const object of objects) {
@@ -215,6 +221,7 @@ export class Mesh {
 
   async close(): Promise<void> {
     for (const server of this.#servers) server.close();
+    await Promise.all(this.#endings.map((ending) => ending()));
     await Promise.all(this.#applications.map((application) => application.stop()));
     await Promise.all([...this.waypoints, ...this.ztunnels].map((proxy) => proxy.process.stop("SIGKILL")));
     for (const agent of this.agents) agent.close();
