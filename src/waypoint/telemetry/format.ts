@@ -2,7 +2,7 @@
 import type { JsonFormat } from "../snapshot/mod.ts";
 import type { StreamInfo } from "../stream_info.ts";
 import { FormatError, parseFormat } from "./format_syntax.ts";
-import { lineSafe, octetsToText, textToOctets } from "./octets.ts";
+import { lineSafe, octetsToText, quoteJson, textToOctets } from "./octets.ts";
 import { compileOperator, type FormatValue, type Operator } from "./operators.ts";
 
 /** A format string made ready, or why it is refused: the operator and its place. */
@@ -85,7 +85,7 @@ function compileJsonValue(format: string | JsonFormat): TextFormat {
   const only = parts[0] ?? "";
   if (parts.length > 1) {
     const text = join(parts, logText);
-    return (info) => JSON.stringify(text(info));
+    return (info) => quoteJson(text(info));
   }
   if (typeof only === "string") {
     const text = JSON.stringify(only);
@@ -93,14 +93,16 @@ function compileJsonValue(format: string | JsonFormat): TextFormat {
   }
   return (info) => {
     const value = only.evaluate(info);
-    return JSON.stringify(only.octets && typeof value === "string" ? octetsToText(value) : value);
+    if (typeof value !== "string") return typeof value === "number" ? String(value) : JSON.stringify(value);
+    return quoteJson(only.octets ? octetsToText(value) : value);
   };
 }
 
 function compileJsonObject(fields: JsonFormat): TextFormat {
-  const members = Object.entries(fields).map(([key, value], index) => {
+  const members = Object.keys(fields).sort().map((key, index) => {
     try {
-      return { lead: `${index === 0 ? "{" : ","}${JSON.stringify(key)}:`, value: compileJsonValue(value) };
+      const value = compileJsonValue(fields[key] as string | JsonFormat);
+      return { lead: `${index === 0 ? "{" : ","}${JSON.stringify(key)}:`, value };
     } catch (error) {
       if (error instanceof FormatError) throw new FormatError(`${key}: ${error.message}`);
       throw error;
@@ -115,8 +117,8 @@ function compileJsonObject(fields: JsonFormat): TextFormat {
 }
 
 /**
- * One line of JSON with its line feed: a lone operator keeps its type, one without a value is null. Fields are in the
- * order of the configuration; an error names the field.
+ * One line of JSON with its line feed: a lone operator keeps its type, one without a value is null. Fields are sorted by
+ * name, as there; an error names the field.
  */
 export function compileJsonFormat(fields: JsonFormat): Compiled<TextFormat> {
   return attempt(() => {

@@ -4,10 +4,18 @@ import { Buffer } from "node:buffer";
 /** Anything but printable ASCII. */
 const NOT_PLAIN = /[^ -~]/;
 // deno-lint-ignore no-control-regex -- control characters are exactly what must not reach a log line unescaped
-const CONTROL = /[\u0000-\u001f\u007f]/g;
+const CONTROL = /[\u0000-\u0008\u000a-\u001f\u007f]/g;
 
 function escapeControl(character: string): string {
   return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
+}
+
+/** Plain text that needs no escapes between quotes. */
+const NEEDS_ESCAPE = /[^ !#-[\]-~]/;
+
+/** A text as JSON. */
+export function quoteJson(text: string): string {
+  return NEEDS_ESCAPE.test(text) ? JSON.stringify(text) : `"${text}"`;
 }
 
 /** Octets read as UTF-8; what is not UTF-8 becomes U+FFFD. */

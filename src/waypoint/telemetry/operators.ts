@@ -262,8 +262,9 @@ function dynamicMetadata(argument: string, length: number | undefined): Evaluate
 
 // ---- the table
 
+/** Read once. A variable that is not set is `-` even where other values would be missing, as there. */
 function environment(argument: string, length: number | undefined): Evaluate {
-  const value = cut(textOrNull(process.env[argument]), length);
+  const value = cut(process.env[argument] || "-", length);
   return () => value;
 }
 
@@ -385,12 +386,13 @@ export function compileOperator(call: OperatorCall): Operator {
     if (name === "COALESCE") return coalesce(call);
     const definition = TABLE.get(name);
     if (definition === undefined) throw new FormatError("unknown operator");
-    if (definition.argument === "none" && call.argument !== undefined) throw new FormatError("it takes no argument");
-    if (definition.argument === "required" && (call.argument ?? "") === "") {
+    const argument = call.argument ?? "";
+    if (definition.argument === "none" && argument !== "") throw new FormatError("it takes no argument");
+    if (definition.argument === "required" && argument === "") {
       throw new FormatError("it needs an argument");
     }
     if (!definition.length && call.length !== undefined) throw new FormatError("it takes no length");
-    return { evaluate: definition.make(call.argument ?? "", call.length), octets: definition.octets ?? false };
+    return { evaluate: definition.make(argument, call.length), octets: definition.octets ?? false };
   } catch (error) {
     if (error instanceof FormatError) throw new FormatError(`${where}: ${error.message}`);
     throw error;

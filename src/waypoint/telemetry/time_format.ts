@@ -87,7 +87,6 @@ const CONVERSIONS: Readonly<Record<string, (date: Date) => string>> = {
   s: (d) => String(d.getTime() / 1000),
   z: () => "+0000",
   Z: () => "UTC",
-  n: () => "\n",
   t: () => "\t",
   "%": () => "%",
 };

@@ -86,14 +86,15 @@ test("Istio's JSON: its keys, numbers as numbers, null for what is missing", () 
     logged([{ ...STDOUT, format: { kind: "json", fields: ISTIO_JSON_FORMAT } }], stream())["/dev/stdout"] ??
       [];
   expect(line).toBe(
-    '{"start_time":"2026-11-21T08:34:22.045Z","route_name":"default","method":"GET","path":"/accounts?limit=3",' +
-      '"protocol":"HTTP/1.1","response_code":200,"response_flags":"-","response_code_details":"via_upstream",' +
-      '"connection_termination_details":null,"bytes_received":11,"bytes_sent":22,"duration":12,' +
-      '"upstream_service_time":"7","x_forwarded_for":"10.0.0.1","user_agent":"curl/8","request_id":"id-1",' +
-      '"authority":"ledger.bank","upstream_host":"envoy://connect_originate/10.0.0.2:8080",' +
-      '"upstream_cluster":"inbound-vip|80|http|ledger.bank.svc.cluster.local","upstream_local_address":null,' +
-      '"downstream_local_address":"10.96.0.12:80","downstream_remote_address":"10.0.0.1:4242",' +
-      '"requested_server_name":null,"upstream_transport_failure_reason":null}\n',
+    '{"authority":"ledger.bank","bytes_received":11,"bytes_sent":22,"connection_termination_details":null,' +
+      '"downstream_local_address":"10.96.0.12:80","downstream_remote_address":"10.0.0.1:4242","duration":12,' +
+      '"method":"GET","path":"/accounts?limit=3","protocol":"HTTP/1.1","request_id":"id-1",' +
+      '"requested_server_name":null,"response_code":200,"response_code_details":"via_upstream","response_flags":"-",' +
+      '"route_name":"default","start_time":"2026-11-21T08:34:22.045Z",' +
+      '"upstream_cluster":"inbound-vip|80|http|ledger.bank.svc.cluster.local",' +
+      '"upstream_host":"envoy://connect_originate/10.0.0.2:8080","upstream_local_address":null,' +
+      '"upstream_service_time":"7","upstream_transport_failure_reason":null,"user_agent":"curl/8",' +
+      '"x_forwarded_for":"10.0.0.1"}\n',
   );
 });
 

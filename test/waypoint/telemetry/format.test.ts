@@ -129,7 +129,8 @@ const OPERATORS:
     ["%HOSTNAME%", hostname()],
     ["%ENVIRONMENT(AMBIENT_TEST_VALUE)%", "from outside"],
     ["%ENVIRONMENT(AMBIENT_TEST_VALUE):4%", "from"],
-    ["%ENVIRONMENT(AMBIENT_TEST_NONE)%", null, "-"],
+    ["%ENVIRONMENT(AMBIENT_TEST_NONE)%", "-"],
+    ["%PROTOCOL()%", "HTTP/1.1"],
     ["%FILTER_STATE(io.istio.peer_principal:PLAIN)%", CLIENT_ID],
     ["%FILTER_STATE(io.istio.peer_principal:PLAIN):6%", "spiffe"],
     ["%FILTER_STATE(io.istio.local_principal)%", WAYPOINT_ID],
@@ -182,7 +183,7 @@ describe("format strings", () => {
     expect(text("no operator")).toBe("no operator");
   });
 
-  test("in JSON a lone operator keeps its type, mixed text is text, objects nest, keys keep their order", () => {
+  test("in JSON a lone operator keeps its type, mixed text is text, objects nest, keys are sorted", () => {
     const compiled = compileJsonFormat({
       z: "%RESPONSE_CODE%",
       mixed: "%RESPONSE_CODE% %REQ(x-none)%",
@@ -192,7 +193,7 @@ describe("format strings", () => {
     });
     if (!compiled.ok) throw new Error(compiled.error);
     expect(compiled.format(stream())).toBe(
-      '{"z":200,"mixed":"200 -","ke\\"y":"literal 100%","empty":"","deep":{"a":null,"none":{}}}\n',
+      '{"deep":{"a":null,"none":{}},"empty":"","ke\\"y":"literal 100%","mixed":"200 -","z":200}\n',
     );
   });
 
@@ -202,7 +203,7 @@ describe("format strings", () => {
     const info = stream({ request: requestHead({ fields }) });
     expect(text("%REQ(a)% %REQ(b)%", info)).toBe("zażółć \ufffd!");
     expect(typed("%REQ(a)%", info)).toBe("zażółć");
-    expect(text("%REQ(c)%", info)).toBe("tab\\x09here\\x1b[2J");
+    expect(text("%REQ(c)%", info)).toBe("tab\there\\x1b[2J");
     expect(typed('%COALESCE({"operators":["REQUESTED_SERVER_NAME",{"command":"REQ","param":"a"}]})%', info)).toBe(
       "zażółć",
     );
@@ -249,6 +250,7 @@ describe("refused, with operator and place", () => {
       ["%PROTOCOL(x)%", "%PROTOCOL(x)% at character 1: it takes no argument"],
       ["%PROTOCOL:3%", "%PROTOCOL% at character 1: it takes no length"],
       ["%START_TIME(%Q)%", '%START_TIME(%Q)% at character 1: time format "%Q": unknown conversion %Q'],
+      ["%START_TIME(%n)%", '%START_TIME(%n)% at character 1: time format "%n": unknown conversion %n'],
       ["%START_TIME(a%)%", '%START_TIME(a%)% at character 1: time format "a%": unknown conversion %'],
       ["%GRPC_STATUS(X)%", '%GRPC_STATUS(X)% at character 1: "X" is none of CAMEL_STRING, SNAKE_STRING, NUMBER'],
       ["%RESPONSE_CODE_DETAILS(X)%", '%RESPONSE_CODE_DETAILS(X)% at character 1: "X" is not ALLOW_WHITESPACES'],
