@@ -1,11 +1,13 @@
 /** Envoy from PyPI as a neighbour of our proxies: its executable, its configuration as a plain value, its process. */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type PeerCertificate, PROJECT } from "../lab/mesh/mod.ts";
 import { attempt, findProgram, type LabPod, type LabProcess } from "../lab/topology/mod.ts";
 
 const ENVOY_VERSION = "1.40.0";
 const DIRECTORY = join(PROJECT, ".tools", "envoy");
+/** Not the launcher in bin/, which needs a search path for its module. */
+const BINARY = join(DIRECTORY, "envoy", "_bin", "envoy");
 
 export type EnvoyInstallation =
   | { readonly kind: "installed"; readonly binary: string }
@@ -25,11 +27,7 @@ export function installEnvoy(): EnvoyInstallation {
 }
 
 function findBinary(): string | undefined {
-  if (!existsSync(DIRECTORY)) return undefined;
-  for (const entry of readdirSync(DIRECTORY, { recursive: true, withFileTypes: true })) {
-    if (entry.isFile() && entry.name === "envoy") return join(entry.parentPath, entry.name);
-  }
-  return undefined;
+  return existsSync(BINARY) ? BINARY : undefined;
 }
 
 /** Starts Envoy in a pod and waits until it serves. @throws DeadlineError with its last lines */
