@@ -9,8 +9,9 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { type DocumentResult, type LoadOptions, type LocalFile, reviveResult } from "./local_document.ts";
+import { packedLines, Unpacker } from "./packed.ts";
 
-/** Hidden subcommand of the executable: ParseRequest as JSON on standard input, DocumentResult as JSON on standard output. */
+/** Hidden subcommand of the executable: ParseRequest as JSON on standard input, packed DocumentResult as JSON on standard output. */
 export const PARSE_COMMAND = "parse-local-file";
 
 /** Entry file of a compiled executable, in Bun's embedded file system. */
@@ -49,14 +50,27 @@ async function parseInChild(request: ParseRequest): Promise<DocumentResult | und
     const stdin = new Blob([JSON.stringify(request)]);
     const child = Bun.spawn(command, { stdin, stdout: "pipe", stderr: "ignore" });
     const [output, code] = await Promise.all([new Response(child.stdout).text(), child.exited]);
-    return code === 0 ? reviveResult(JSON.parse(output) as DocumentResult) : undefined;
+    return code === 0 ? reviveResult(await unpackLines(output) as DocumentResult) : undefined;
   } catch {
     return undefined;
   }
 }
 
+/** A large result must not hold up the event loop: connections go on between the lines. */
+async function unpackLines(text: string): Promise<unknown> {
+  let end = text.indexOf("\n");
+  const unpacker = new Unpacker(end < 0 ? text : text.slice(0, end));
+  while (end >= 0) {
+    const start = end + 1;
+    end = text.indexOf("\n", start);
+    unpacker.add(end < 0 ? text.slice(start) : text.slice(start, end));
+    await new Promise(setImmediate);
+  }
+  return unpacker.value;
+}
+
 /** The child's part. */
 export async function runParseCommand(): Promise<void> {
   const result = await parseHere(JSON.parse(readFileSync(0, "utf8")) as ParseRequest);
-  await Bun.write(Bun.stdout, JSON.stringify(result));
+  await Bun.write(Bun.stdout, [...packedLines(result)].join("\n"));
 }
