@@ -1,7 +1,7 @@
 /**
- * One HTTP request on its way through the waypoint (spec/waypoint.md §1.7, §6): checks, authorization, fault, CORS,
- * then tries at upstream hosts until one answers, and the answer back to the client. All of it is callbacks; it ends
- * exactly once, with its line in the access log and its counts.
+ * One HTTP request on its way through the waypoint (spec/waypoint.md §1.7, §6): checks, authorization, fault, CORS, then
+ * what its route says, and the answer back to the client. All of it is callbacks; it ends exactly once, with its line in
+ * the access log and its counts.
  */
 import {
   type RequestHead,
@@ -12,8 +12,7 @@ import {
   setField,
 } from "../http/mod.ts";
 import { ErrorCode, type HeaderList } from "../http2/mod.ts";
-import { Attempt, type AttemptOwner } from "./attempt.ts";
-import type { Choice, HostState, LoadBalancedCluster } from "./cluster/mod.ts";
+import type { LoadBalancedCluster } from "./cluster/mod.ts";
 import type { CompiledHttpChain } from "./configuration.ts";
 import { GrpcMessageCounter } from "./grpc_messages.ts";
 import { isGrpcContentType, type LocalReply, localReply } from "./local_reply.ts";
@@ -21,7 +20,6 @@ import { MirroredRequest } from "./mirror.ts";
 import type { WaypointPlane } from "./plane.ts";
 import { RequestBody } from "./request_body.ts";
 import { mirroredHead, prepareRequest } from "./request_headers.ts";
-import { resetFlag, resetReply, TIMEOUT_BODY } from "./reset_reply.ts";
 import { finishResponse } from "./response_headers.ts";
 import {
   applyRequestMutations,
@@ -31,22 +29,17 @@ import {
   corsResponseFields,
   decideFault,
   expectedTimeout,
+  type FaultDecision,
   hashOf,
   normalizePath,
   pickCluster,
   redirectResponse,
-  type RequestTimeouts,
   requestTimeouts,
-  RetryState,
   rewriteRequest,
 } from "./routing/mod.ts";
 import type { ForwardAction, WeightedCluster } from "./snapshot/mod.ts";
 import { type DownstreamInfo, StreamInfo } from "./stream_info.ts";
-import { poolLimits } from "./targets.ts";
-import type { UpstreamConnectionInfo } from "./upstream/mod.ts";
-
-/** Status of a gRPC call whose time was up (DEADLINE_EXCEEDED). */
-const GRPC_DEADLINE_EXCEEDED = 4;
+import { type UpstreamOwner, UpstreamRequest } from "./upstream_request.ts";
 
 type State =
   /** Nothing was sent to the client yet. */
@@ -55,42 +48,32 @@ type State =
   | "responding"
   | "ended";
 
-export class Exchange implements RequestListener, AttemptOwner {
-  readonly info: StreamInfo;
+export class Exchange implements RequestListener, UpstreamOwner {
   readonly #plane: WaypointPlane;
   readonly #chain: CompiledHttpChain;
   readonly #stream: ServerStream;
+  readonly #info: StreamInfo;
   #state: State = "waiting";
   #head!: RequestHead;
   #grpc = false;
   #remoteIp = "";
-  #requestEnded = false;
-  /** The request as far as it came, while another try may need it or none has begun. */
+  /** The request as far as it came; undefined: it has no body. */
   #body: RequestBody | undefined = undefined;
+  #keepsBody = true;
+  #requestEnded = false;
   /** Request bytes that are not given back to the client's connection yet. */
   #owedDownstream = 0;
   /** Response bytes that are not given back to the upstream's connection yet. */
   #owedUpstream = 0;
   #route: CompiledRoute | undefined = undefined;
-  #action: ForwardAction | undefined = undefined;
   #target: WeightedCluster | undefined = undefined;
   #cluster: LoadBalancedCluster | undefined = undefined;
   /** What CORS adds to the response. */
   #corsFields: HeaderList | undefined = undefined;
-  #timeouts: RequestTimeouts | undefined = undefined;
-  #retry: RetryState | undefined = undefined;
-  #hash: bigint | undefined = undefined;
   #setCookie: string | undefined = undefined;
-  #tried: Set<HostState> | undefined = undefined;
-  #seenPriorities: number[] | undefined = undefined;
-  #triedPriorities: Set<number> | undefined = undefined;
-  #choice: Choice | undefined = undefined;
-  /** A place for a retry is taken in the cluster's budget, and the try has not begun. */
-  #retryHeld = false;
-  #attempt: Attempt | undefined = undefined;
-  #timer: Timer | undefined = undefined;
-  /** A fault's delay or a back-off. */
-  #pause: Timer | undefined = undefined;
+  #upstream: UpstreamRequest | undefined = undefined;
+  /** A fault's delay. */
+  #delay: Timer | undefined = undefined;
   #mirrors: MirroredRequest[] | undefined = undefined;
   #requestMessages: GrpcMessageCounter | undefined = undefined;
   #responseMessages: GrpcMessageCounter | undefined = undefined;
@@ -99,17 +82,13 @@ export class Exchange implements RequestListener, AttemptOwner {
     this.#plane = plane;
     this.#chain = chain;
     this.#stream = stream;
-    this.info = new StreamInfo(downstream);
-  }
-
-  get ended(): boolean {
-    return this.#state === "ended";
+    this.#info = new StreamInfo(downstream);
   }
 
   // --- the way in ---
 
   start(head: RequestHead, endStream: boolean): void {
-    const { info } = this;
+    const info = this.#info;
     const { options } = this.#chain.chain;
     this.#head = head;
     info.request = head;
@@ -134,7 +113,7 @@ export class Exchange implements RequestListener, AttemptOwner {
     }
     head.path = normalized;
     this.#chooseRoute();
-    if (head.upgrade !== undefined && !options.upgrades.includes(head.upgrade) || head.method === "CONNECT") {
+    if (head.method === "CONNECT" || head.upgrade !== undefined && !options.upgrades.includes(head.upgrade)) {
       this.#reply({ status: 403, body: "", details: "upgrade_failed" });
       return;
     }
@@ -142,14 +121,13 @@ export class Exchange implements RequestListener, AttemptOwner {
   }
 
   #chooseRoute(): void {
-    const { info } = this;
+    const info = this.#info;
     const route = this.#chain.routes.choose(this.#head, info.downstream.sourceNamespace);
     if (route === undefined) return;
     this.#route = route;
     info.routeName = route.route.name;
     const { action } = route.route;
     if (action.kind !== "forward") return;
-    this.#action = action;
     const target = pickCluster(action, Math.random);
     this.#target = target;
     info.clusterName = target.cluster;
@@ -160,7 +138,7 @@ export class Exchange implements RequestListener, AttemptOwner {
   #authorized(): boolean {
     const { rbac } = this.#chain;
     if (rbac === undefined) return true;
-    const { info } = this;
+    const info = this.#info;
     const { path } = this.#head;
     const query = path.indexOf("?");
     const verdict = rbac.check({
@@ -183,24 +161,17 @@ export class Exchange implements RequestListener, AttemptOwner {
     const fault = this.#route?.route.fault;
     if (fault === undefined) return this.#filterCors();
     const decided = decideFault(fault, Math.random);
-    if (decided.delayMs === 0) return this.#abortOrGoOn(decided.abort);
-    this.info.flag("DI");
-    this.#pause = setTimeout(() => {
-      this.#pause = undefined;
-      if (this.#state === "waiting") this.#abortOrGoOn(decided.abort);
-    }, decided.delayMs);
+    if (decided.delayMs === 0) return this.#abortOrGoOn(decided);
+    this.#info.flag("DI");
+    this.#delay = setTimeout(() => this.#abortOrGoOn(decided), decided.delayMs);
   }
 
-  #abortOrGoOn(abort: { readonly status: number; readonly grpcStatus: number | undefined } | undefined): void {
+  #abortOrGoOn({ abort }: FaultDecision): void {
     if (abort === undefined) return this.#filterCors();
-    this.info.flag("FI");
-    const grpcStatus = abort.grpcStatus;
-    this.#reply({
-      status: abort.status,
-      body: "fault filter abort",
-      details: "fault_filter_abort",
-      ...(grpcStatus === undefined ? {} : { grpcStatus }),
-    }, grpcStatus !== undefined || this.#grpc);
+    this.#info.flag("FI");
+    const { status, grpcStatus } = abort;
+    const reply = { status, body: "fault filter abort", details: "fault_filter_abort", grpcStatus };
+    this.#reply(reply, grpcStatus !== undefined || this.#grpc);
   }
 
   #filterCors(): void {
@@ -218,9 +189,8 @@ export class Exchange implements RequestListener, AttemptOwner {
 
   /** The router's part: what the route says. */
   #act(): void {
-    const { info } = this;
+    const info = this.#info;
     const route = this.#route;
-    const head = this.#head;
     if (route === undefined) {
       info.flag("NR");
       this.#reply({ status: 404, body: "", details: "route_not_found" });
@@ -228,151 +198,67 @@ export class Exchange implements RequestListener, AttemptOwner {
     }
     const { action } = route.route;
     if (action.kind === "redirect") {
-      const { status, fields } = redirectResponse(head, action, route);
-      this.#reply({ status, body: "", details: "direct_response", fields }, false, true);
+      const { status, fields } = redirectResponse(this.#head, action, route);
+      this.#reply({ status, body: "", details: "direct_response", fields }, false, route);
     } else if (action.kind === "direct-response") {
       const { status, body } = action;
-      this.#reply({ status, body, details: "direct_response" }, this.#grpc, true);
+      this.#reply({ status, body, details: "direct_response" }, this.#grpc, route);
     } else if (this.#cluster === undefined) {
       info.flag("NC");
       this.#reply({ status: action.clusterNotFoundStatus, body: "", details: "cluster_not_found" });
-    } else this.#forward(action, route, this.#cluster);
+    } else this.#forward(action, route, this.#cluster, this.#target as WeightedCluster);
   }
 
-  #forward(action: ForwardAction, route: CompiledRoute, cluster: LoadBalancedCluster): void {
-    const { info } = this;
-    const { options } = this.#chain.chain;
+  #forward(action: ForwardAction, route: CompiledRoute, cluster: LoadBalancedCluster, target: WeightedCluster): void {
+    const info = this.#info;
     const head = this.#head;
+    const envoyHeaders = !this.#chain.chain.options.suppressEnvoyHeaders;
     const timeouts = requestTimeouts(action, head, this.#grpc);
-    this.#timeouts = timeouts;
-    if (!options.suppressEnvoyHeaders) {
-      const expected = expectedTimeout(timeouts);
-      if (expected > 0) head.fields.push(["x-envoy-expected-rq-timeout-ms", String(expected)]);
-    }
+    const expected = expectedTimeout(timeouts);
+    if (envoyHeaders && expected > 0) head.fields.push(["x-envoy-expected-rq-timeout-ms", String(expected)]);
+    let hash: bigint | undefined;
     if (action.hashPolicies.length > 0) {
-      const hashed = hashOf(action.hashPolicies, head, info);
-      this.#hash = hashed.hash;
-      this.#setCookie = hashed.setCookie;
+      ({ hash, setCookie: this.#setCookie } = hashOf(action.hashPolicies, head, info));
     }
     const before = head.path;
-    applyRequestMutations(head, route, this.#target as WeightedCluster, info);
-    rewriteRequest(head, action, this.#target as WeightedCluster, route, !options.suppressEnvoyHeaders);
+    applyRequestMutations(head, route, target, info);
+    rewriteRequest(head, action, target, route, envoyHeaders);
     if (head.path !== before) info.originalPath = before;
-    this.#retry = new RetryState(action.retry, head);
     if (action.mirrors.length > 0) this.#mirror(action);
-    if (timeouts.totalMs > 0 && this.#requestEnded) this.#startTimer(timeouts.totalMs);
-    this.#try(cluster, false);
+    this.#upstream = new UpstreamRequest({
+      plane: this.#plane,
+      info,
+      head,
+      action,
+      cluster,
+      timeouts,
+      hash,
+      body: this.#body,
+    }, this);
+    this.#upstream.start();
   }
 
   #mirror(action: ForwardAction): void {
     for (const mirror of action.mirrors) {
       if (Math.random() * 1_000_000 >= mirror.fraction) continue;
       const copy = mirroredHead(this.#head, mirror.shadowHost, this.#plane.ownIp);
-      const request = MirroredRequest.start(this.#plane, mirror.cluster, copy, this.info, this.#requestEnded);
+      const bodyless = this.#body === undefined;
+      const request = MirroredRequest.start(this.#plane, mirror.cluster, copy, this.#info, bodyless);
       if (request !== undefined) (this.#mirrors ??= []).push(request);
     }
     const body = this.#body;
     if (body === undefined || this.#mirrors === undefined) return;
     for (const request of this.#mirrors) {
       for (const chunk of body.chunks) request.data(chunk, false);
+      if (body.ended) request.data(EMPTY, true);
     }
-  }
-
-  // --- tries ---
-
-  #try(cluster: LoadBalancedCluster, isRetry: boolean): void {
-    const policy = this.#action?.retry;
-    this.#choice = this.#plane.clusters.choose(cluster.cluster.name, {
-      hash: this.#hash,
-      excluded: this.#tried,
-      otherHostAttempts: policy?.otherHostAttempts ?? 0,
-      triedPriorities: policy?.otherPriorities === true ? this.#triedPriorities : undefined,
-      originalDestination: this.info.downstream.local,
-      authority: this.#head.authority,
-    }, (host) => {
-      this.#choice = undefined;
-      if (this.#state === "waiting") this.#tryAt(cluster, host, isRetry);
-    });
-  }
-
-  #tryAt(balanced: LoadBalancedCluster, host: HostState | undefined, isRetry: boolean): void {
-    const { info } = this;
-    const { cluster } = balanced;
-    const target = host && this.#plane.targets.of(cluster, host, {
-      serverName: hostName(this.#head.authority),
-      source: info.downstream.remote,
-      destination: info.downstream.local,
-    });
-    if (host === undefined || target === undefined) {
-      info.flag("UH");
-      this.#reply({ status: 503, body: "no healthy upstream", details: "no_healthy_upstream" });
-      return;
-    }
-    info.endpoint = host.endpoint;
-    info.upstreamAddress = host.endpoint.address;
-    info.upstreamLocalAddress = "";
-    info.attempts++;
-    this.#retryHeld = false; // the try gives it back
-    const attempt = new Attempt(this, balanced, host, isRetry);
-    this.#attempt = attempt;
-    const http2 = cluster.protocol === "http2" ||
-      cluster.protocol === "downstream" && this.#head.protocol === "HTTP/2";
-    const pool = this.#plane.pools.pool(cluster.name, target, http2 ? "http2" : "http1", poolLimits(cluster));
-    const body = this.#body;
-    const bodyless = body === undefined && this.#requestEnded;
-    const perTry = this.#timeouts?.perTryMs ?? 0;
-    if (perTry > 0) attempt.limit(perTry);
-    attempt.send(pool, this.#head, bodyless);
-    if (body !== undefined) this.#sendKept(attempt, body);
-  }
-
-  /** Sends what of the request has come before this try. */
-  #sendKept(attempt: Attempt, body: RequestBody): void {
-    const { chunks, trailers, ended } = body;
-    const last = chunks.length - 1;
-    let room = true;
-    for (let i = 0; i <= last && !attempt.over; i++) {
-      room = attempt.sendData(chunks[i] as Uint8Array, ended && trailers === undefined && i === last);
-    }
-    if (attempt.over) return;
-    if (trailers !== undefined) attempt.sendTrailers(trailers);
-    else if (ended && last < 0) attempt.sendData(EMPTY, true);
-    if (room) this.#giveBackDownstream();
-  }
-
-  /** Another try after a pause, if there may be one. */
-  #retryLater(attempt: Attempt): boolean {
-    const retry = this.#retry;
-    const cluster = this.#cluster;
-    if (retry === undefined || cluster === undefined || this.#state !== "waiting") return false;
-    if (this.#body === undefined && !this.#requestEnded) return false; // what was sent is not there any more
-    if (!retry.take()) {
-      this.info.flag("URX");
-      return false;
-    }
-    if (!cluster.retries.tryRetry()) {
-      this.info.flag("UO");
-      return false;
-    }
-    this.#retryHeld = true;
-    (this.#tried ??= new Set()).add(attempt.host);
-    // Istio has previous_priorities look at its list after every second try.
-    (this.#seenPriorities ??= []).push(attempt.host.priority);
-    if (this.#seenPriorities.length % 2 === 0) this.#triedPriorities = new Set(this.#seenPriorities);
-    attempt.cancel();
-    this.#attempt = undefined;
-    this.#pause = setTimeout(() => {
-      this.#pause = undefined;
-      this.#try(cluster, true);
-    }, retry.backOffMs(Math.random));
-    return true;
   }
 
   // --- the rest of the request ---
 
   onData(chunk: Uint8Array, endStream: boolean): void {
     const bytes = chunk.length;
-    this.info.bytesReceived += bytes;
+    this.#info.bytesReceived += bytes;
     if (this.#state === "ended") {
       this.#stream.consume(bytes);
       return;
@@ -382,39 +268,30 @@ export class Exchange implements RequestListener, AttemptOwner {
     if (this.#mirrors !== undefined) { for (const mirror of this.#mirrors) mirror.data(chunk, endStream); }
     this.#keep(chunk);
     if (endStream) this.#endOfRequest();
-    const attempt = this.#attempt;
-    if (attempt === undefined || attempt.over) return; // it is sent when the next try begins
-    if (attempt.sendData(chunk, endStream)) this.#giveBackDownstream();
+    if (this.#upstream?.data(chunk, endStream) === true) this.#giveBackDownstream();
   }
 
   onTrailers(fields: HeaderList): void {
     if (this.#state === "ended") return;
-    this.info.requestTrailers = fields;
+    this.#info.requestTrailers = fields;
     if (this.#body !== undefined) this.#body.trailers = fields;
     if (this.#mirrors !== undefined) { for (const mirror of this.#mirrors) mirror.data(EMPTY, true); }
     this.#endOfRequest();
-    const attempt = this.#attempt;
-    if (attempt !== undefined && !attempt.over) attempt.sendTrailers(fields);
+    this.#upstream?.trailers(fields);
   }
 
   #keep(chunk: Uint8Array): void {
     const body = this.#body;
-    if (body === undefined || body.add(chunk)) return;
-    if (this.#attempt === undefined || this.#attempt.over) {
-      // Held up by a fault or a back-off: the client's window is far smaller than the limit, so this is a retry's end.
-      body.force(chunk);
-      return;
-    }
-    this.#body = undefined; // too much to send again
-    this.#retry = undefined;
+    if (body === undefined || !this.#keepsBody || body.add(chunk)) return;
+    // While nothing was sent of it, the client's window bounds it; afterwards it is too much to be sent again.
+    if (this.#upstream?.forgetBody() === true) this.#keepsBody = false;
+    else body.force(chunk);
   }
 
   #endOfRequest(): void {
     this.#requestEnded = true;
-    this.info.requestReceivedAt = performance.now();
+    this.#info.requestReceivedAt = performance.now();
     if (this.#body !== undefined) this.#body.ended = true;
-    const total = this.#timeouts?.totalMs ?? 0;
-    if (total > 0 && this.#state === "waiting") this.#startTimer(total);
   }
 
   #giveBackDownstream(): void {
@@ -426,8 +303,8 @@ export class Exchange implements RequestListener, AttemptOwner {
 
   onReset(_reset: Reset): void {
     if (this.#state === "ended") return;
-    this.info.flag("DC");
-    this.info.responseCodeDetails ||= "downstream_remote_disconnect";
+    this.#info.flag("DC");
+    this.#info.responseCodeDetails ||= "downstream_remote_disconnect";
     this.#end();
   }
 
@@ -435,116 +312,68 @@ export class Exchange implements RequestListener, AttemptOwner {
   onWritable(): void {
     const owed = this.#owedUpstream;
     this.#owedUpstream = 0;
-    if (owed > 0) this.#attempt?.consume(owed);
+    if (owed > 0) this.#upstream?.consume(owed);
   }
 
-  // --- from the try ---
+  // --- the response ---
 
-  attemptConnected(_attempt: Attempt, info: UpstreamConnectionInfo): void {
-    this.info.upstreamLocalAddress = info.localAddress;
-    this.info.upstreamSentAt = performance.now();
-  }
-
-  attemptInformational(_attempt: Attempt, head: ResponseHead): void {
+  upstreamInformational(head: ResponseHead): void {
     if (head.status === 100 && !this.#chain.chain.options.proxy100Continue) return;
     this.#stream.respond(head, false);
   }
 
-  attemptHeaders(attempt: Attempt, head: ResponseHead, endStream: boolean): void {
-    const { info } = this;
-    if (this.#retry?.wantsResponse(head) === true && this.#retryLater(attempt)) return;
+  upstreamHeaders(head: ResponseHead, endStream: boolean): void {
+    const info = this.#info;
     const now = performance.now();
     info.responseFirstByteAt = now;
-    this.#commit();
-    attempt.unlimited();
     info.responseCodeDetails = "via_upstream";
-    if (!this.#chain.chain.options.suppressEnvoyHeaders && info.requestReceivedAt > 0) {
-      const elapsed = Math.trunc(now - info.requestReceivedAt);
-      head.fields.push(["x-envoy-upstream-service-time", String(elapsed)]);
+    this.#keepsBody = false;
+    if (info.requestReceivedAt > 0 && !this.#chain.chain.options.suppressEnvoyHeaders) {
+      head.fields.push(["x-envoy-upstream-service-time", String(Math.trunc(now - info.requestReceivedAt))]);
     }
     if (this.#setCookie !== undefined) head.fields.push(["set-cookie", this.#setCookie]);
-    if (head.status === 101 && this.#timer !== undefined) clearTimeout(this.#timer);
-    if (endStream) attempt.finish();
     this.#respond(head, endStream, this.#route);
     if (endStream) this.#responseComplete();
   }
 
-  attemptData(attempt: Attempt, chunk: Uint8Array, endStream: boolean): void {
+  upstreamData(chunk: Uint8Array, endStream: boolean): void {
     const bytes = chunk.length;
-    this.info.bytesSent += bytes;
+    this.#info.bytesSent += bytes;
     this.#responseMessages?.add(chunk);
-    if (endStream) attempt.finish();
     const room = this.#stream.sendData(chunk, endStream);
     if (room || endStream) {
-      attempt.consume(bytes + this.#owedUpstream);
+      this.#upstream?.consume(bytes + this.#owedUpstream);
       this.#owedUpstream = 0;
     } else this.#owedUpstream += bytes;
     if (endStream) this.#responseComplete();
   }
 
-  attemptTrailers(attempt: Attempt, fields: HeaderList): void {
-    this.info.responseTrailers = fields;
-    attempt.finish();
+  upstreamTrailers(fields: HeaderList): void {
+    this.#info.responseTrailers = fields;
     this.#stream.sendTrailers(fields);
     this.#responseComplete();
   }
 
-  attemptWritable(_attempt: Attempt): void {
+  upstreamWritable(): void {
     this.#giveBackDownstream();
   }
 
-  attemptReset(attempt: Attempt, reset: Reset): void {
-    const { info } = this;
-    if (this.#state === "responding") {
-      info.flag(resetFlag(reset));
-      info.responseCodeDetails = `upstream_reset_after_response_started{${reset.reason.replaceAll("-", "_")}}`;
-      this.#stream.reset(ErrorCode.INTERNAL_ERROR);
-      this.#end();
-      return;
-    }
-    info.upstreamFailure = reset.detail;
-    if (this.#retry?.wantsReset(reset) === true && this.#retryLater(attempt)) return;
-    info.flag(resetFlag(reset));
-    this.#reply(resetReply(reset));
+  upstreamFailed(reply: LocalReply): void {
+    this.#reply(reply);
   }
 
-  attemptTimedOut(attempt: Attempt): void {
-    if (this.#retry?.wantsTimeout() === true && this.#retryLater(attempt)) return;
-    this.#timedOut("upstream_per_try_timeout");
-  }
-
-  #startTimer(ms: number): void {
-    this.#timer = setTimeout(() => this.#timedOut("upstream_response_timeout"), ms);
-  }
-
-  #timedOut(details: string): void {
-    if (this.#state === "ended") return;
-    this.info.flag("UT");
-    if (this.#state === "responding") {
-      this.info.responseCodeDetails = details;
-      this.#stream.reset(ErrorCode.INTERNAL_ERROR);
-      this.#end();
-      return;
-    }
-    this.#reply({ status: 504, body: TIMEOUT_BODY, details, grpcStatus: GRPC_DEADLINE_EXCEEDED });
-  }
-
-  // --- the way out ---
-
-  /** The answer is decided: there will be no other try. */
-  #commit(): void {
-    this.#retry = undefined;
-    if (this.#attempt !== undefined) this.#body = undefined;
+  upstreamBroke(details: string): void {
+    this.#info.responseCodeDetails = details;
+    this.#stream.reset(ErrorCode.INTERNAL_ERROR);
+    this.#end();
   }
 
   /** @param route whose header changes the response gets */
   #respond(head: ResponseHead, endStream: boolean, route: CompiledRoute | undefined): void {
-    const { info } = this;
-    if (head.status >= 200 || head.status === 101) {
-      this.#state = "responding";
-      info.response = head;
-      info.responseCode = head.status;
-    }
+    const info = this.#info;
+    this.#state = "responding";
+    info.response = head;
+    info.responseCode = head.status;
     if (this.#corsFields !== undefined) {
       for (const [name, value] of this.#corsFields) setField(head.fields, name, value);
     }
@@ -553,47 +382,35 @@ export class Exchange implements RequestListener, AttemptOwner {
     this.#stream.respond(head, endStream);
   }
 
-  /** Answers by itself; what runs upstream is taken back. */
-  #reply(reply: LocalReply, grpc = this.#grpc, withRoute = false): void {
-    if (this.#state !== "waiting") return;
-    const { info } = this;
+  /** Answers by itself. */
+  #reply(reply: LocalReply, grpc = this.#grpc, route?: CompiledRoute): void {
+    const info = this.#info;
     info.responseCodeDetails = reply.details;
-    this.#attempt?.cancel();
     const [head, body] = localReply(reply, this.#head, grpc);
     info.bytesSent += body.length;
-    const route = withRoute ? this.#route : undefined;
     this.#respond(head, body.length === 0, route);
     if (body.length > 0) this.#stream.sendData(body, true);
     this.#responseComplete();
   }
 
   #responseComplete(): void {
-    this.info.responseReceivedAt = performance.now();
+    this.#info.responseReceivedAt = performance.now();
     this.#end();
   }
 
   #end(): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
-    if (this.#timer !== undefined) clearTimeout(this.#timer);
-    if (this.#pause !== undefined) clearTimeout(this.#pause);
-    this.#choice?.abandon();
-    if (this.#retryHeld) this.#cluster?.retries.retryEnded();
-    this.#attempt?.cancel();
+    if (this.#delay !== undefined) clearTimeout(this.#delay);
+    this.#upstream?.cancel();
     if (this.#mirrors !== undefined && !this.#requestEnded) { for (const mirror of this.#mirrors) mirror.cancel(); }
     this.#giveBackDownstream();
-    const { info } = this;
+    const info = this.#info;
     info.requestMessages = this.#requestMessages?.count ?? 0;
     info.responseMessages = this.#responseMessages?.count ?? 0;
     info.endedAt = performance.now();
     this.#chain.record(info);
   }
-}
-
-/** A host without its port, for SNI. */
-function hostName(authority: string): string {
-  const colon = authority.lastIndexOf(":");
-  return colon > 0 && authority.indexOf("]") < colon ? authority.slice(0, colon) : authority;
 }
 
 const EMPTY = new Uint8Array(0);
