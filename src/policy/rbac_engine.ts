@@ -83,12 +83,13 @@ class FilterChain implements CompiledRbac {
 
   check(facts: RequestFacts): RbacVerdict {
     const merged = mergedReading(facts);
-    const audits = new Set<string>();
+    let audits: Set<string> | undefined;
     let allow: ShadowVerdict | undefined;
     let deny: ShadowVerdict | undefined;
     let allowedBy: CompiledRule | undefined;
     for (const { action, enforced, shadow } of this.#filters) {
       if (action === "LOG") {
+        audits ??= new Set();
         enforced?.collect(facts, audits);
         if (merged !== undefined) enforced?.collect(merged, audits);
         continue;
@@ -123,8 +124,8 @@ class FilterChain implements CompiledRbac {
       }
     }
     const verdict = allowedBy === undefined ? UNRESTRICTED : this.#verdictOf(allowedBy);
-    if (audits.size === 0 && allow === undefined && deny === undefined) return verdict;
-    return { ...verdict, audits: [...audits], shadow: { allow, deny } };
+    if (!audits?.size && allow === undefined && deny === undefined) return verdict;
+    return { ...verdict, audits: audits === undefined ? NONE : [...audits], shadow: { allow, deny } };
   }
 
   #verdictOf(rule: CompiledRule): RbacVerdict {
@@ -143,11 +144,12 @@ function denied(
   policy: string,
   id: string,
   reasons: readonly string[],
-  audits: ReadonlySet<string>,
+  audits: ReadonlySet<string> | undefined,
   shadow: RbacVerdict["shadow"],
 ): RbacVerdict {
   const responseCodeDetails = deniedDetails(id);
-  return { allowed: false, action, policy, responseCodeDetails, reasons, audits: [...audits], shadow };
+  const audited = audits === undefined ? NONE : [...audits];
+  return { allowed: false, action, policy, responseCodeDetails, reasons, audits: audited, shadow };
 }
 
 const UNRESTRICTED_CHAIN: CompiledRbac = { check: () => UNRESTRICTED };
@@ -173,6 +175,6 @@ export function compileRbac(filters: readonly Rbac[]): RbacCompilation {
 
 /** Lets nothing pass: for a chain whose policies cannot be understood. */
 export function denyAll(reason: string): CompiledRbac {
-  const verdict = denied("DENY", "none", "none", [reason], new Set(), NO_SHADOW);
+  const verdict = denied("DENY", "none", "none", [reason], undefined, NO_SHADOW);
   return { check: () => verdict };
 }
