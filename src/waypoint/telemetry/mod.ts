@@ -4,5 +4,6 @@ export { type AccessLogWriter, compileAccessLogs } from "./access_log.ts";
 export { ISTIO_JSON_FORMAT, ISTIO_TEXT_FORMAT } from "./default_formats.ts";
 export { type LogOutputs, systemOutputs } from "./log_outputs.ts";
 export { type ChainMetrics, type MeshLookup, RequestMetrics, type TcpMetrics } from "./request_metrics.ts";
-export { AuthorizationMetrics } from "./authorization_metrics.ts";
+export { type Attribute, compileAttribute } from "./attribute.ts";
+export { type DryRunCounts, registerDryRunMetrics } from "./dry_run.ts";
 export { isGrpcRequest } from "./grpc_status.ts";
