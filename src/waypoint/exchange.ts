@@ -38,7 +38,8 @@ import {
   rewriteRequest,
 } from "./routing/mod.ts";
 import type { ForwardAction, WeightedCluster } from "./snapshot/mod.ts";
-import { type DownstreamInfo, StreamInfo } from "./stream_info.ts";
+import { type Deadline, deadlineLimits, type DeadlineOwner, StreamDeadlines } from "./stream_deadlines.ts";
+import { type DownstreamInfo, type Flag, StreamInfo } from "./stream_info.ts";
 import { type UpstreamOwner, UpstreamRequest } from "./upstream_request.ts";
 
 type State =
@@ -48,7 +49,7 @@ type State =
   | "responding"
   | "ended";
 
-export class Exchange implements RequestListener, UpstreamOwner {
+export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
   readonly #plane: WaypointPlane;
   readonly #chain: CompiledHttpChain;
   readonly #stream: ServerStream;
@@ -60,12 +61,13 @@ export class Exchange implements RequestListener, UpstreamOwner {
   /** The request as far as it came; undefined: it has no body. */
   #body: RequestBody | undefined = undefined;
   #keepsBody = true;
-  #requestEnded = false;
+  requestEnded = false;
   /** Request bytes that are not given back to the client's connection yet. */
   #owedDownstream = 0;
   /** Response bytes that are not given back to the upstream's connection yet. */
   #owedUpstream = 0;
   #route: CompiledRoute | undefined = undefined;
+  #action: ForwardAction | undefined = undefined;
   #target: WeightedCluster | undefined = undefined;
   #cluster: LoadBalancedCluster | undefined = undefined;
   /** What CORS adds to the response. */
@@ -74,6 +76,7 @@ export class Exchange implements RequestListener, UpstreamOwner {
   #upstream: UpstreamRequest | undefined = undefined;
   /** A fault's delay. */
   #delay: Timer | undefined = undefined;
+  #deadlines: StreamDeadlines | undefined = undefined;
   #mirrors: MirroredRequest[] | undefined = undefined;
   #requestMessages: GrpcMessageCounter | undefined = undefined;
   #responseMessages: GrpcMessageCounter | undefined = undefined;
@@ -113,6 +116,8 @@ export class Exchange implements RequestListener, UpstreamOwner {
     }
     head.path = normalized;
     this.#chooseRoute();
+    const limits = deadlineLimits(options, this.#action);
+    if (limits !== undefined) this.#deadlines = new StreamDeadlines(limits, this);
     if (head.method === "CONNECT" || head.upgrade !== undefined && !options.upgrades.includes(head.upgrade)) {
       this.#reply({ status: 403, body: "", details: "upgrade_failed" });
       return;
@@ -128,6 +133,7 @@ export class Exchange implements RequestListener, UpstreamOwner {
     info.routeName = route.route.name;
     const { action } = route.route;
     if (action.kind !== "forward") return;
+    this.#action = action;
     const target = pickCluster(action, Math.random);
     this.#target = target;
     info.clusterName = target.cluster;
@@ -289,7 +295,7 @@ export class Exchange implements RequestListener, UpstreamOwner {
   }
 
   #endOfRequest(): void {
-    this.#requestEnded = true;
+    this.requestEnded = true;
     this.#info.requestReceivedAt = performance.now();
     if (this.#body !== undefined) this.#body.ended = true;
   }
@@ -313,6 +319,17 @@ export class Exchange implements RequestListener, UpstreamOwner {
     const owed = this.#owedUpstream;
     this.#owedUpstream = 0;
     if (owed > 0) this.#upstream?.consume(owed);
+  }
+
+  get progress(): number {
+    return this.#info.bytesReceived + this.#info.bytesSent;
+  }
+
+  deadlineReached(deadline: Deadline): void {
+    const { body, details, flag } = DEADLINES[deadline];
+    if (flag !== undefined) this.#info.flag(flag);
+    if (this.#state === "waiting") this.#reply({ status: 408, body, details });
+    else this.upstreamBroke(details);
   }
 
   // --- the response ---
@@ -402,8 +419,9 @@ export class Exchange implements RequestListener, UpstreamOwner {
     if (this.#state === "ended") return;
     this.#state = "ended";
     if (this.#delay !== undefined) clearTimeout(this.#delay);
+    this.#deadlines?.stop();
     this.#upstream?.cancel();
-    if (this.#mirrors !== undefined && !this.#requestEnded) { for (const mirror of this.#mirrors) mirror.cancel(); }
+    if (this.#mirrors !== undefined && !this.requestEnded) { for (const mirror of this.#mirrors) mirror.cancel(); }
     this.#giveBackDownstream();
     const info = this.#info;
     info.requestMessages = this.#requestMessages?.count ?? 0;
@@ -412,5 +430,12 @@ export class Exchange implements RequestListener, UpstreamOwner {
     this.#chain.record(info);
   }
 }
+
+/** What a client is told when one of the chain's limits was reached, as Envoy says it. */
+const DEADLINES: Readonly<Record<Deadline, { body: string; details: string; flag: Flag | undefined }>> = {
+  request: { body: "request timeout", details: "request_overall_timeout", flag: undefined },
+  duration: { body: "downstream duration timeout", details: "max_duration_timeout", flag: "UMSDR" },
+  idle: { body: "stream timeout", details: "stream_idle_timeout", flag: "SI" },
+};
 
 const EMPTY = new Uint8Array(0);
