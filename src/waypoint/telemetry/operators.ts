@@ -329,7 +329,14 @@ const TABLE: ReadonlyMap<string, Definition> = new Map<string, Definition>([
   ["TRACE_ID", plain(traceId)],
   ["GRPC_STATUS", { argument: "optional", length: false, make: grpcStatus }],
   ["GRPC_STATUS_NUMBER", plain(grpcStatus("NUMBER"))],
-  ["HOSTNAME", plain(() => hostname())],
+  ["HOSTNAME", {
+    argument: "none",
+    length: false,
+    make: () => {
+      const name = textOrNull(hostname());
+      return () => name;
+    },
+  }],
   ["ENVIRONMENT", { argument: "required", length: true, make: environment }],
   ["FILTER_STATE", { argument: "required", length: true, make: filterState }],
   ["DYNAMIC_METADATA", { argument: "required", length: true, make: dynamicMetadata }],
