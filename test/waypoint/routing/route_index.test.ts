@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import process from "node:process";
 import type { HeaderMatch, PathMatch } from "../../../src/matching/mod.ts";
 import { pathOnly } from "../../../src/matching/mod.ts";
 import { compileRouteMatch } from "../../../src/waypoint/routing/route_match.ts";
@@ -10,6 +11,7 @@ import {
   exact,
   exactHeader,
   exactQuery,
+  forward,
   match,
   prefix,
   request,
@@ -151,4 +153,25 @@ describe(`${COUNT} routes`, () => {
       expect(best).toBeLessThan(20);
     });
   }
+});
+
+test(`${COUNT} compiled routes take less than 40 MB beside their configuration`, () => {
+  const routes = Array.from(
+    { length: COUNT },
+    (_, i) =>
+      route(
+        `r${i}`,
+        match(separated(`/api/${i}`), { headers: [exactHeader("x", `${i}`)], query: [exactQuery("q", "1")] }),
+        {
+          requestHeaders: { add: [{ name: "x-route", value: `%REQ(:PATH)% ${i}`, action: "append" }], remove: ["x-a"] },
+          action: forward({ rewrite: { prefix: `/v2/${i}` } }),
+        },
+      ),
+  );
+  Bun.gc(true);
+  const before = process.memoryUsage().heapUsed;
+  const compiled = new CompiledRoutes(configuration([virtualHost(routes)]));
+  Bun.gc(true);
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(40e6);
+  expect(compiled.choose(request(`/api/${LAST}?q=1`, [["x", String(LAST)]]))?.route.name).toBe(`r${LAST}`);
 });
