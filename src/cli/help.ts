@@ -2,16 +2,21 @@
 export const HELP = `ambient: the data plane of an Istio ambient mesh
 
 usage:
-  ambient [--mode=ztunnel] [--config FILE] [--ca-dir DIR]
+  ambient [--mode=ztunnel] [--config PATH] [--ca-dir DIR]
                                 run the per-node proxy
-  ambient proxy ztunnel         the same, as the container of an Istio chart starts it
+  ambient --mode=waypoint --config PATH [--gateway NAMESPACE/NAME] [--ca-dir DIR]
+                                run the L7 proxy of a Gateway
+  ambient proxy ztunnel         as the container of an Istio chart starts it; also proxy waypoint
   ambient version [--licenses]  version and build, or the licences of everything inside
   ambient schema                JSON Schema of the file for --config
   ambient help                  this text
 
 flags:
-  --mode=ztunnel   what to be; ztunnel is the default
-  --config FILE    workloads, services and policies from a local file, watched (as LOCAL_XDS_PATH)
+  --mode=MODE      what to be: ztunnel (default) or waypoint
+  --config PATH    local state, watched (as LOCAL_XDS_PATH): a file or a folder of them, with workloads and services,
+                   and objects in Kubernetes' shape such as HTTPRoute and AuthorizationPolicy
+  --gateway NAMESPACE/NAME
+                   waypoint: which Gateway of the local state to be (default: the only one)
   --ca-dir DIR     where the embedded CA keeps its root, shared by all processes of a machine
                    (default: /var/lib/ambient/ca as root, otherwise the state directory of the user)
 

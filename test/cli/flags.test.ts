@@ -1,8 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { type Command, HELP, parseCommand } from "../../src/cli/mod.ts";
 
-function run(flags: { config?: string; caDir?: string } = {}): Command {
-  return { kind: "run", flags: { mode: "ztunnel", config: flags.config, caDir: flags.caDir } };
+function run(
+  flags: { mode?: "ztunnel" | "waypoint"; config?: string; caDir?: string; gateway?: string } = {},
+): Command {
+  const { mode = "ztunnel", config, caDir, gateway } = flags;
+  return { kind: "run", flags: { mode, config, caDir, gateway } };
 }
 
 describe("commands", () => {
@@ -12,6 +15,9 @@ describe("commands", () => {
       ["proxy", run()],
       ["proxy ztunnel", run()],
       ["proxy ztunnel --anything at all", run()],
+      ["proxy waypoint --domain shop.svc.cluster.local", run({ mode: "waypoint" })],
+      ["--mode=waypoint --config=mesh", run({ mode: "waypoint", config: "mesh" })],
+      ["--gateway shop/waypoint --mode=waypoint", run({ mode: "waypoint", gateway: "shop/waypoint" })],
       ["--mode=ztunnel", run()],
       ["--mode ztunnel --config mesh.yaml --ca-dir=/ca", run({ config: "mesh.yaml", caDir: "/ca" })],
       ["--config=a=b.yaml", run({ config: "a=b.yaml" })],
@@ -33,8 +39,8 @@ describe("errors name what is wrong", () => {
       ["serve", "unknown command: serve"],
       ["--colour", "unknown flag: --colour"],
       ["--mode=ztunnel extra", "unknown command: extra"],
-      ["--mode=sidecar", "--mode=sidecar: the mode must be ztunnel"],
-      ["--mode=waypoint", "--mode=waypoint is not in this version"],
+      ["--mode=sidecar", "--mode=sidecar: the mode must be ztunnel or waypoint"],
+      ["--gateway shop/waypoint", "--gateway is for --mode=waypoint"],
       ["--config", "--config needs a value"],
       ["--ca-dir=", "--ca-dir needs a value"],
       ["version --licences", "unknown argument of version: --licences"],
@@ -47,7 +53,7 @@ describe("errors name what is wrong", () => {
 });
 
 test("the help names every flag and command", () => {
-  for (const word of ["--mode", "--config", "--ca-dir", "version", "--licenses", "schema", "proxy ztunnel"]) {
+  for (const word of ["--mode", "--config", "--ca-dir", "version", "--licenses", "schema", "proxy ztunnel", "proxy waypoint", "--gateway"]) {
     expect(HELP).toContain(word);
   }
 });
