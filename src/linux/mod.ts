@@ -1,5 +1,6 @@
 export { closeFd, duplicateFd, openFdCount, openFileLimit, raiseOpenFileLimit } from "./descriptor.ts";
 export { errnoName, FatalNamespaceError, SystemError } from "./error.ts";
+export { socketPair } from "./socket_pair.ts";
 export { SocketStock } from "./socket_stock.ts";
 export { releaseStartupCode } from "./memory.ts";
 export {

@@ -30,19 +30,30 @@ export interface DialOwner {
   dialFailed(error: DialError): void;
 }
 
+/** A connect that is under way. */
+export interface Dial {
+  /** Gives it up; the owner hears nothing more. */
+  cancel(): void;
+}
+
 const TIMED_OUT: DialError = { timedOut: true, text: "deadline has elapsed" };
 
 /** A connect in progress. The runtime opens an adopted socket at once; it is connected when it becomes writable. */
-class PendingDial {
+class PendingDial implements Dial {
   #socket: TcpSocket | undefined;
   #timer: Timer | undefined;
   #owner: DialOwner | undefined;
+  #cancelled = false;
 
   constructor(owner: DialOwner) {
     this.#owner = owner;
   }
 
   opened(socket: TcpSocket): void {
+    if (this.#cancelled) {
+      socket.terminate();
+      return;
+    }
     this.#socket = socket;
     const { fd } = socket as unknown as { fd: number };
     if (peerAddress(fd) !== undefined) {
@@ -55,7 +66,8 @@ class PendingDial {
   }
 
   connected(): void {
-    const socket = this.#socket as TcpSocket;
+    const socket = this.#socket;
+    if (socket === undefined) return; // cancelled or failed
     const owner = this.#owner;
     this.#done();
     owner?.dialed(new TcpEndpoint(socket));
@@ -67,6 +79,13 @@ class PendingDial {
     this.#done();
     socket?.terminate();
     owner?.dialFailed({ timedOut: text === "ETIMEDOUT", text });
+  }
+
+  cancel(): void {
+    const socket = this.#socket;
+    this.#cancelled = true;
+    this.#done();
+    socket?.terminate();
   }
 
   #expired(): void {
@@ -84,8 +103,8 @@ class PendingDial {
   }
 }
 
-/** What `socket.data` holds: a dial until it is connected, its endpoint from then on. */
-type DialData = PendingDial | TcpEndpoint;
+/** What `socket.data` holds: a dial until it is connected, its endpoint from then on, nothing when TLS has taken over. */
+type DialData = PendingDial | TcpEndpoint | undefined;
 type DialSocket = Bun.Socket<DialData>;
 
 /** Handlers of all outgoing plain sockets. */
@@ -95,24 +114,24 @@ const dialHandlers: Bun.SocketHandler<DialData> = {
   },
   data(socket, chunk) {
     if (socket.data instanceof PendingDial) socket.data.connected(); // readable before writable was reported
-    (socket.data as TcpEndpoint).received(chunk);
+    if (socket.data instanceof TcpEndpoint) socket.data.received(chunk);
   },
   drain(socket) {
     if (socket.data instanceof TcpEndpoint) socket.data.writable();
-    else socket.data.connected();
+    else socket.data?.connected();
   },
   end(socket) {
     if (socket.data instanceof TcpEndpoint) socket.data.ended();
   },
   close(socket, error) {
     if (socket.data instanceof TcpEndpoint) socket.data.gone(error);
-    else socket.data.fail(osErrorText(errorCode(error) || "ECONNABORTED"));
+    else socket.data?.fail(osErrorText(errorCode(error) || "ECONNABORTED"));
   },
   error(socket, error) {
     if (socket.data instanceof TcpEndpoint) socket.data.broken(error);
     else {
       surfaceBug(error);
-      socket.data.fail(error.message);
+      socket.data?.fail(error.message);
     }
   },
 };
@@ -128,7 +147,7 @@ export function dialTcp(
   source: string | undefined,
   options: DialOptions,
   owner: DialOwner,
-): void {
+): Dial {
   const fd = connectTcp({
     destination,
     ...options,
@@ -136,7 +155,7 @@ export function dialTcp(
   });
   if (fd instanceof SystemError) {
     owner.dialFailed({ timedOut: false, text: osErrorText(fd.code) });
-    return;
+    return NO_DIAL;
   }
   const pending = new PendingDial(owner);
   const adopted = { fd, data: pending, allowHalfOpen: true, socket: dialHandlers };
@@ -148,7 +167,10 @@ export function dialTcp(
     closeFd(fd);
     pending.fail((error as Error).message);
   }
+  return pending;
 }
+
+const NO_DIAL: Dial = { cancel() {} };
 
 /** Handlers of accepted plain sockets of one listener: `accept` gets each as an endpoint, `closed` hears when it is gone. */
 export function acceptHandlers(

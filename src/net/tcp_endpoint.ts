@@ -51,6 +51,16 @@ export class TcpEndpoint extends Endpoint {
     return this.#writing === "closed";
   }
 
+  /** Takes the socket away from an endpoint that was not joined and has read nothing: TLS is to begin on it. */
+  detach(): TcpSocket | undefined {
+    const socket = this.#socket;
+    if (this.peer !== undefined || this.#queue !== undefined) throw new Error("tcp: detach() of an endpoint in use");
+    this.#socket = undefined;
+    this.#writing = "closed";
+    if (socket !== undefined) (socket as unknown as { data: undefined }).data = undefined;
+    return socket;
+  }
+
   override joined(): void {
     const early = this.#queue;
     this.#queue = undefined;

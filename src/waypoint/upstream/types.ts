@@ -20,11 +20,11 @@ export interface UpstreamConnector {
   connect(target: StreamTarget, owner: ConnectionOwner): PendingConnection;
 }
 
-/** Limits of one pool; 0 or Infinity: none. Times in ms. */
+/** Limits of a pool, as Envoy's circuit breakers count. Times in ms; 0: none. */
 export interface PoolLimits {
-  /** Connections of one endpoint; requests beyond them wait. */
+  /** Connections of the cluster; requests beyond them wait. An endpoint without any gets one all the same. */
   readonly maxConnections: number;
-  /** Requests that wait for a connection. One more is reset with `overflow`. */
+  /** Requests of the cluster that wait for a connection. One more is reset with `overflow`. */
   readonly maxPendingRequests: number;
   readonly maxRequestsPerConnection: number;
   readonly idleTimeoutMs: number;
