@@ -262,7 +262,8 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
     this.#request = undefined;
     if (!request.sent || !this.#keepAlive || this.readEnded) {
       this.flush();
-      this.end(false);
+      if (this.readEnded) this.finishSending();
+      else this.end(false);
     } else if (this.owed === 0) this.#owner.onAvailable();
   }
 

@@ -46,6 +46,8 @@ class Http1Exchange implements ServerStream {
   requestEnded: boolean;
   /** Octets of the request's content that are still to come, when that is known; else -1. */
   requestLeft: number;
+  /** The end of the message is not the end of what the client sends. */
+  asksTunnel: boolean;
   continued = false;
   /** How the response's content is marked; undefined before its head. */
   body: SentBody | undefined = undefined;
@@ -59,6 +61,7 @@ class Http1Exchange implements ServerStream {
     this.head = head;
     this.keepAlive = framing.keepAlive;
     this.requestEnded = endStream;
+    this.asksTunnel = head.upgrade !== undefined || head.method === "CONNECT";
     this.requestLeft = framing.body === "length" ? framing.contentLength : -1;
   }
 
@@ -185,8 +188,9 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
     if (!exchange.requestEnded) {
-      if (exchange.body !== "raw" && (exchange.head.upgrade !== undefined || exchange.head.method === "CONNECT")) {
-        return; // the tunnel's octets are yet to come, if it is granted
+      if (exchange.asksTunnel) {
+        exchange.asksTunnel = false;
+        return; // that was the message; octets of the tunnel are yet to come, if it is granted
       }
       exchange.requestEnded = true;
       exchange.listener?.onData(EMPTY, true);

@@ -2,22 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { http2Client, type HttpClientEndpoint, serveHttp2 } from "../../src/http/mod.ts";
 import { ErrorCode, type HeaderList } from "../../src/http2/mod.ts";
 import { RecordingHandler, requestOf, responseOf, SeenResponse } from "./exchanges.ts";
+import { Owner } from "./owner.ts";
 import { link, type MemoryEndpoint, octets, settled } from "./memory_endpoint.ts";
-
-class Owner {
-  available = 0;
-  draining = 0;
-  closed = 0;
-  onAvailable(): void {
-    this.available++;
-  }
-  onDraining(): void {
-    this.draining++;
-  }
-  onClosed(): void {
-    this.closed++;
-  }
-}
 
 interface Rig {
   readonly client: HttpClientEndpoint;
