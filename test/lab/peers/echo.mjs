@@ -101,6 +101,7 @@ async function answer(request, response, expectation) {
   for (const [name, value] of query.getAll("header").map(pair)) response.appendHeader(name, value);
   if (trailers.length > 0) response.setHeader("trailer", trailers.map(([name]) => name).join(", "));
   console.log(`${request.method} ${request.url} ${status}`);
+  if (status === 204 || status === 304) return response.end();
   if (query.has("size")) {
     const size = Number(query.get("size"));
     response.setHeader("content-type", "application/octet-stream");

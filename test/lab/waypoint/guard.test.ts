@@ -4,7 +4,7 @@ import { labSuite, sharedMesh, TEST_MS } from "../fixture.ts";
 import { HBONE_PORT, LAB_NAMESPACE } from "../mesh/mod.ts";
 import type { KubernetesObject } from "../mesh/mod.ts";
 import { eventually } from "../topology/mod.ts";
-import { Conversation, doubling, fieldOf, HbonePeer, PodServer } from "../traffic/mod.ts";
+import { Conversation, type ConversationError, doubling, fieldOf, HbonePeer, PodServer } from "../traffic/mod.ts";
 import {
   type Applications,
   ask,
@@ -77,6 +77,18 @@ labSuite("what a waypoint refuses", () => {
     peer.close();
   }, TEST_MS);
 
+  /** Status of a CONNECT by a peer with these credentials, or how it came to none. */
+  async function attempt(credentials: { key?: string; chain?: string }): Promise<number | string> {
+    try {
+      const peer = await tunnel(credentials);
+      const { status } = await peer.connect(`${VIP}:80`);
+      peer.close();
+      return status ?? "reset";
+    } catch (error) {
+      return (error as ConversationError).code;
+    }
+  }
+
   const strangers = [
     ["without a certificate", () => ({})],
     [
@@ -88,11 +100,7 @@ labSuite("what a waypoint refuses", () => {
   ] as const;
   for (const [what, credentials] of strangers) {
     test(`refused: a peer ${what}`, async () => {
-      const outcome = await tunnel(credentials()).then(async (peer) => {
-        const stream = await peer.connect(`${VIP}:80`);
-        peer.close();
-        return stream.status ?? "reset";
-      }, (error) => error.code as string);
+      const outcome = await attempt(credentials());
       expect(outcome).not.toBe(200);
     }, TEST_MS);
   }
