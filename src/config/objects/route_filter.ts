@@ -1,5 +1,6 @@
 /** Filters, references and timeouts that the routes of the Gateway API share. Loads zod. */
 import { z } from "zod/v3";
+import { parseDuration } from "./duration.ts";
 import { duration, headerName, issue, later, objectName, port, refused, text } from "./common.ts";
 
 export const parentRef = z.object({
@@ -13,18 +14,23 @@ export const parentRef = z.object({
 
 const header = z.object({ name: headerName, value: z.string() }).strict();
 
+/** The authority can be replaced, not taken away. */
+function removable(name: string): boolean {
+  return headerName.safeParse(name).success && name.toLowerCase() !== "host";
+}
+
 const headerModifier = z.object({
   set: z.array(header).optional(),
   add: z.array(header).optional(),
-  remove: z.array(headerName).optional(),
+  remove: z.array(text("a header that can be removed", removable)).optional(),
 }).strict();
 
 const absolutePath = text("a path beginning with /", (value) => value.startsWith("/"));
 
 const pathModifier = z.object({
   type: z.enum(["ReplaceFullPath", "ReplacePrefixMatch"]),
-  replaceFullPath: z.string().optional(),
-  replacePrefixMatch: z.string().optional(),
+  replaceFullPath: absolutePath.optional(),
+  replacePrefixMatch: text("a path beginning with /", (value) => value === "" || value.startsWith("/")).optional(),
 }).strict().superRefine((value, context) => {
   oneOf(context, value, { ReplaceFullPath: "replaceFullPath", ReplacePrefixMatch: "replacePrefixMatch" });
 });
@@ -156,7 +162,11 @@ export const backendRef = z.object({ ...backendReference, weight }).strict();
 export const filteredBackendRef = z.object({ ...backendReference, weight, filters: z.array(backendFilter).optional() })
   .strict();
 
-export const timeouts = z.object({ request: duration.optional(), backendRequest: duration.optional() }).strict();
+export const timeouts = z.object({ request: duration.optional(), backendRequest: duration.optional() }).strict()
+  .superRefine(({ request, backendRequest }, context) => {
+    const [whole, one] = [request, backendRequest].map((text) => text === undefined ? undefined : parseDuration(text));
+    if (whole && one !== undefined && one > whole) issue(context, ["backendRequest"], "longer than request");
+  });
 
 export const retry = z.object({
   codes: z.array(z.number().int().min(400).max(599)).optional(),

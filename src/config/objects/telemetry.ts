@@ -64,7 +64,7 @@ export const telemetry = object(
         match: z.object({ mode }).strict().optional(),
         providers: providers("envoy"),
         disabled: z.boolean().optional(),
-        filter: z.object({ expression: z.string().min(1) }).strict().optional(),
+        filter: later("a filter of access logs (CEL)"),
       }).strict(),
     ).optional(),
   }).strict(),

@@ -101,6 +101,9 @@ class Compiler {
     this.#gateway = new OwnGateway(chosen, input, options, report);
     this.#owned = this.#gateway.services(input, report);
     this.#workloads = this.#gateway.workloads(input, report);
+    if (this.#owned.length === 0 && this.#workloads.length === 0) {
+      report.warn(chosen, ["metadata", "name"], "no service or workload goes through this waypoint: it serves nothing");
+    }
     this.#services = new ServiceTable(input, this.#owned);
     const namespaces = {
       waypoint: this.#gateway.namespace,

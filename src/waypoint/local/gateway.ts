@@ -83,8 +83,10 @@ export class OwnGateway {
     }
     if (this.#service !== undefined) this.#addService(this.#service, input);
     for (const workload of input.mesh.workloads) {
-      const labelled = input.labels.get(workload.uid)?.[GATEWAY_NAME] === object.name;
-      if (workload.namespace === object.namespace && (labelled || workload.workloadName === object.name)) {
+      if (workload.namespace !== object.namespace) continue;
+      const label = input.labels.get(workload.uid)?.[GATEWAY_NAME];
+      // Istio gives a waypoint's Deployment and service account the name of the Gateway.
+      if ([label, workload.workloadName, workload.serviceAccount].includes(object.name)) {
         this.#workloads.add(workload.uid);
       }
     }

@@ -18,22 +18,26 @@ export interface LocalInput {
 export class Report {
   readonly errors: DocumentError[] = [];
   readonly warnings: DocumentError[] = [];
-  readonly #warned = new Set<string>();
+  readonly #told = new Set<string>();
 
   error(object: LocalObject, path: ValuePath, message: string): void {
-    this.errors.push(object.origin.error(path, message));
+    this.#tell(this.errors, object.origin.error(path, message));
   }
 
-  /** The same warning of the same place is given once, however often the object is looked at. */
   warn(object: LocalObject, path: ValuePath, message: string): void {
     this.warnText(object.origin.error(path, message));
   }
 
   warnText(warning: DocumentError): void {
-    const key = JSON.stringify(warning);
-    if (this.#warned.has(key)) return;
-    this.#warned.add(key);
-    this.warnings.push(warning);
+    this.#tell(this.warnings, warning);
+  }
+
+  /** The same of the same place once, however often the object is looked at. */
+  #tell(list: DocumentError[], entry: DocumentError): void {
+    const key = JSON.stringify(entry);
+    if (this.#told.has(key)) return;
+    this.#told.add(key);
+    list.push(entry);
   }
 }
 

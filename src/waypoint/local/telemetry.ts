@@ -2,6 +2,7 @@
 import type { LocalObject, LocalObjects, MetricOverrideYaml, TelemetryYaml } from "../../config/objects/mod.ts";
 import type { Service } from "../../mesh/service.ts";
 import type { AccessLog, ChainTelemetry, MetricOverride } from "../snapshot/mod.ts";
+import { compileAttribute } from "../telemetry/attribute.ts";
 import type { OwnGateway } from "./gateway.ts";
 import { byAge, type Report } from "./input.ts";
 import type { WaypointOptions } from "./options.ts";
@@ -30,6 +31,19 @@ function forServer(mode: "CLIENT_AND_SERVER" | "CLIENT" | "SERVER" | undefined):
   return mode !== "CLIENT";
 }
 
+/** Values of tags are expressions, of which not all can be evaluated. */
+function checkTags(object: LocalObject<"Telemetry">, report: Report): void {
+  for (const [i, { overrides }] of (object.spec.metrics ?? []).entries()) {
+    for (const [j, { tagOverrides }] of (overrides ?? []).entries()) {
+      for (const [name, { value }] of Object.entries(tagOverrides ?? {})) {
+        const compiled = value === undefined ? undefined : compileAttribute(value);
+        if (compiled?.ok !== false) continue;
+        report.error(object, ["spec", "metrics", i, "overrides", j, "tagOverrides", name, "value"], compiled.error);
+      }
+    }
+  }
+}
+
 /** Root namespace, waypoint's namespace, service's namespace, then what is targeted: the later one decides. */
 export class TelemetryTable {
   readonly #objects: LocalObjects["Telemetry"];
@@ -41,6 +55,7 @@ export class TelemetryTable {
     this.#gateway = gateway;
     this.#options = options;
     for (const object of objects) {
+      checkTags(object, report);
       if (object.spec.selector !== undefined) {
         report.warn(object, ["spec", "selector"], "a waypoint is attached by targetRefs: no effect here");
       }
@@ -81,13 +96,9 @@ export class TelemetryTable {
     const mesh = this.#options.accessLog;
     if (spec === undefined) return mesh === undefined ? [] : [mesh];
     const logs: AccessLog[] = [];
-    for (const { match, disabled, filter } of spec.accessLogging ?? []) {
+    for (const { match, disabled } of spec.accessLogging ?? []) {
       if (!forServer(match?.mode) || disabled === true) continue;
-      logs.push({
-        path: mesh?.path ?? STANDARD_OUTPUT,
-        format: mesh?.format,
-        filter: filter === undefined ? mesh?.filter : { kind: "cel", expression: filter.expression },
-      });
+      logs.push(mesh ?? { path: STANDARD_OUTPUT, format: undefined, filter: undefined });
     }
     return logs;
   }
