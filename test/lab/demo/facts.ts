@@ -3,53 +3,13 @@ import { identityOf, LAB_NAMESPACE, type LogLine, total, type Ztunnel } from "..
 import { eventually, type LabPod } from "../topology/mod.ts";
 import { contains, notTls, WireTap } from "../wire/mod.ts";
 import { GREETING } from "./mail.ts";
+import { type Facts, require } from "./fact.ts";
+import { checkShop } from "./shop_facts.ts";
 import { type Scene, STRICT, WEB_PORT, WEB_VIP } from "./scene.ts";
 
 /** Bytes that must not be readable between the nodes. */
 const MARKER = "confidential-4f1c9a";
 const HBONE_PORT = 15008;
-
-export class Facts {
-  #failed = 0;
-  #held = 0;
-  readonly #say: (line: string) => void;
-
-  constructor(say: (line: string) => void = console.log) {
-    this.#say = say;
-  }
-
-  get failed(): number {
-    return this.#failed;
-  }
-
-  get held(): number {
-    return this.#held;
-  }
-
-  /** Tells whether a fact holds: `check` returns what to say of it, or throws why not. */
-  async tell(fact: string, check: () => string | Promise<string>): Promise<boolean> {
-    try {
-      const detail = await check();
-      this.#held++;
-      this.#say(`ok   ${fact}${detail === "" ? "" : `: ${detail}`}`);
-      return true;
-    } catch (error) {
-      this.#failed++;
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#say(`FAIL ${fact}: ${reason.replaceAll("\n", "\n     ")}`);
-      return false;
-    }
-  }
-
-  /** Something that this machine cannot show, with the reason. */
-  skip(fact: string, reason: string): void {
-    this.#say(`skip ${fact}: ${reason}`);
-  }
-}
-
-export function require(condition: boolean, otherwise: string): asserts condition {
-  if (!condition) throw new Error(otherwise);
-}
 
 /** The log lines of both proxies about one connection, both naming both identities. */
 async function encrypted(scene: Scene, since: readonly number[], from: LabPod, to: LabPod): Promise<string> {
@@ -141,6 +101,7 @@ export async function checkScene(scene: Scene, facts: Facts): Promise<void> {
     return `"${wanted}"`;
   });
   await facts.tell("the counters of both proxies", () => counters(scene));
+  await checkShop(scene, facts);
 }
 
 async function checkWire(scene: Scene, facts: Facts, tap: WireTap): Promise<void> {

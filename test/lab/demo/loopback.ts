@@ -8,7 +8,7 @@ import process from "node:process";
 import { stringify } from "yaml";
 import { ambientBinary, type LogLine, parseLogLine, parseMetrics, STATS_PORT, total } from "../mesh/mod.ts";
 import { eventually, LabProcess, makeScratchDirectory, removePath } from "../topology/mod.ts";
-import { type Facts, require } from "./facts.ts";
+import { type Facts, require } from "./fact.ts";
 
 const SOCKS_PORT = 15080;
 const READINESS = "http://127.0.0.1:15021/healthz/ready";

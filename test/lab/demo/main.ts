@@ -1,5 +1,5 @@
 /**
- * The mesh on one machine: real applications in network namespaces, two `ambient` processes between them.
+ * The mesh on one machine: real applications in network namespaces, two ztunnels and a waypoint between them.
  *
  *     npm run demo               builds, starts everything and shows traffic live until Ctrl-C
  *     npm run demo -- --once     the same as a check: a line for each fact, exit status 0 only if all hold
@@ -14,8 +14,10 @@ import {
   removeAbandoned,
   rerunIn,
 } from "../topology/mod.ts";
-import { checkScene, Facts } from "./facts.ts";
+import { Facts } from "./fact.ts";
+import { checkScene } from "./facts.ts";
 import { checkLoopback } from "./loopback.ts";
+import { SHOP_VIP } from "./shop.ts";
 import { MAIL_PORT, Scene, WEB_PORT, WEB_VIP } from "./scene.ts";
 import { View } from "./view.ts";
 
@@ -93,12 +95,26 @@ async function show(scene: Scene): Promise<number> {
         await Bun.sleep(CALL_INTERVAL);
       }
     };
+    const ask = async (what: string, work: () => Promise<{ status: number; pod: string; ms: number }>) => {
+      while (running) {
+        const outcome = await work().catch(() => undefined);
+        if (outcome !== undefined) view.asked(what, outcome);
+        await Bun.sleep(CALL_INTERVAL);
+      }
+    };
+    const { shop } = scene;
     const web = { ip: scene.web.ip, port: WEB_PORT };
     const calls = Promise.all([
       call("client", "web", () => scene.get(scene.client, web, "/")),
       call("client", "mail", () => scene.talkToMail(scene.client, "good morning")),
       call("outsider", "web", () => scene.get(scene.outsider, web, "/")),
       call("outsider", "mail", () => scene.talkToMail(scene.outsider, "let me in")),
+      ask("client GET /", () => shop.ask()),
+      ask("client GET / x-beta: yes", () => shop.ask({ fields: [["x-beta", "yes"]] })),
+      ask("client GET /flaky (fails once)", () => shop.askFlaky()),
+      ask("client DELETE /item", () => shop.ask({ method: "DELETE", path: "/item" })),
+      ask("admin DELETE /item", () => shop.ask({ method: "DELETE", path: "/item", from: scene.lab.pod("admin") })),
+      ask("client gRPC Echo", () => shop.call()),
     ]);
     view.draw(hint);
     await stopped;
@@ -125,7 +141,8 @@ function tryMore(scene: Scene): string[] {
     place,
     `${enter(scene.client.namespace)} curl -i http://${scene.web.ip}:${WEB_PORT}/   or http://${WEB_VIP}/`,
     `${enter(scene.outsider.namespace)} curl telnet://${scene.mail.ip}:${MAIL_PORT}   refused: no identity`,
-    `${enter(scene.lab.node(1).namespace)} curl -s localhost:15000/config_dump   or localhost:15020/metrics`,
+    `${enter(scene.client.namespace)} curl -i http://${SHOP_VIP}/   or -X DELETE: the policy refuses it`,
+    `${enter(scene.waypoint.namespace)} curl -s localhost:15000/config_dump   or localhost:15020/metrics`,
     `  edit ${scene.configurationPath}   it is watched; a mistake is refused and logged`,
     "Ctrl-C ends it and removes everything.",
   ];

@@ -1,6 +1,6 @@
 /**
  * The world of the demo: two nodes, four pods (client, web, mail and an outsider that is not in the mesh), a proxy and a
- * stand-in for istio-cni on each node.
+ * stand-in for istio-cni on each node; and a shop of two versions behind a waypoint.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,11 +12,13 @@ import {
   type LogLine,
   type MeshConfiguration,
   strictPolicy,
+  Waypoint,
   writeConfiguration,
   Ztunnel,
 } from "../mesh/mod.ts";
 import { eventually, findProgram, Lab, type LabPod, type LabProcess, type Redirector } from "../topology/mod.ts";
 import { Conversation, httpRequest } from "../traffic/mod.ts";
+import { Shop, SHOP_MESHED, SHOP_PODS, shopObjects, shopServices, shopWorkloads } from "./shop.ts";
 
 export const WEB_PORT = 8080;
 export const MAIL_PORT = 2525;
@@ -33,6 +35,8 @@ export class Scene {
   onAccess: (line: LogLine, node: string) => void = () => {};
   /** Called for each other log line of either proxy. */
   onLine: (line: LogLine, node: string) => void = () => {};
+  #waypoint: Waypoint | undefined;
+  #shop: Shop | undefined;
   #web: LabProcess | undefined;
   #mail: LabProcess | undefined;
   #webProgram = "";
@@ -46,9 +50,11 @@ export class Scene {
         { name: "web", node: 1, captured: true },
         { name: "mail", node: 1, captured: true },
         { name: "outsider", node: 0, captured: false },
+        ...SHOP_PODS,
       ],
     });
-    this.configurationPath = join(this.lab.directory, "mesh.yaml");
+    this.configurationPath = join(this.lab.directory, "mesh");
+    mkdirSync(this.configurationPath);
     writeConfiguration(this.configurationPath, this.configuration());
   }
 
@@ -66,6 +72,16 @@ export class Scene {
 
   get outsider(): LabPod {
     return this.lab.pod("outsider");
+  }
+
+  get waypoint(): Waypoint {
+    if (this.#waypoint === undefined) throw new Error("the scene has not started");
+    return this.#waypoint;
+  }
+
+  get shop(): Shop {
+    if (this.#shop === undefined) throw new Error("the scene has not started");
+    return this.#shop;
   }
 
   /** Name of the web server that was found. */
@@ -91,7 +107,8 @@ export class Scene {
     const binary = ambientBinary();
     for (const node of this.lab.nodes) {
       const socket = join(this.lab.directory, `cni-${node.name}.sock`);
-      const pods = [this.client, this.web, this.mail].filter((pod) => pod.node === node);
+      const meshed = [this.client, this.web, this.mail, ...SHOP_MESHED.map((name) => this.lab.pod(name))];
+      const pods = meshed.filter((pod) => pod.node === node);
       this.agents.push(
         await CniStandIn.listen(
           socket,
@@ -117,10 +134,22 @@ export class Scene {
       );
     }
     await Promise.all(this.ztunnels.map((ztunnel) => ztunnel.untilReady()));
+    this.#waypoint = new Waypoint({
+      binary,
+      pod: this.lab.pod("waypoint"),
+      configuration: this.configurationPath,
+      caDirectory: join(this.lab.directory, "ca"),
+      namespace: LAB_NAMESPACE,
+      serviceAccount: "waypoint",
+      onLine: (line) => this.onLine(line, "waypoint"),
+    });
+    await this.#waypoint.untilReady();
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.ztunnels.map((ztunnel) => ztunnel.stop()), this.#web?.stop(), this.#mail?.stop()]);
+    await this.#shop?.close();
+    const proxies = [this.#waypoint, ...this.ztunnels];
+    await Promise.all([...proxies.map((proxy) => proxy?.stop()), this.#web?.stop(), this.#mail?.stop()]);
     for (const agent of this.agents) agent.close();
     this.lab.close();
   }
@@ -157,9 +186,11 @@ export class Scene {
         { pod: this.client, hbone: true },
         { pod: this.web, hbone: true, services: { web: { 80: WEB_PORT } } },
         { pod: this.mail, hbone: true, policies: [`${LAB_NAMESPACE}/${STRICT}`] },
+        ...shopWorkloads(this.lab),
       ],
-      services: [{ name: "web", vip: WEB_VIP, ports: { 80: WEB_PORT } }],
+      services: [{ name: "web", vip: WEB_VIP, ports: { 80: WEB_PORT } }, ...shopServices(this.lab)],
       policies: [strictPolicy(STRICT)],
+      objects: shopObjects(),
     };
   }
 
@@ -169,6 +200,7 @@ export class Scene {
     this.#web = this.web.namespace.spawn(command, { directory: this.#webRoot() });
     this.#mail = this.mail.namespace.spawn([process.execPath, join(import.meta.dir, "mail.ts"), `${MAIL_PORT}`]);
     await this.#mail.line((line) => line === "ready");
+    this.#shop = await Shop.start(this.lab);
     await eventually(`the web server (${program})`, async () => {
       if (this.#web?.exitCode !== undefined) throw new Error(this.#web.lines.join("\n"));
       const { status } = await this.get(this.web, { ip: "127.0.0.1", port: WEB_PORT }, "/");

@@ -15,6 +15,14 @@ interface Edge {
   latencies: number[];
 }
 
+/** Requests of one kind through the waypoint. */
+interface RequestRow {
+  readonly pods: Map<string, number>;
+  count: number;
+  lastStatus: number;
+  latencies: number[];
+}
+
 /** Latencies kept for each edge. */
 const WINDOW = 100;
 const RECENT = 8;
@@ -29,6 +37,7 @@ interface Note {
 export class View {
   readonly #scene: Scene;
   readonly #edges = new Map<string, Edge>();
+  readonly #requests = new Map<string, RequestRow>();
   readonly #recent: string[] = [];
   readonly #notes: Note[] = [];
   readonly #names = new Map<string, string>();
@@ -48,12 +57,21 @@ export class View {
     if (latencies.length > WINDOW) latencies.shift();
   }
 
+  /** What came of a request to the shop. */
+  asked(what: string, answer: { status: number; pod: string; ms: number }): void {
+    const row = this.#requests.get(what) ?? { pods: new Map<string, number>(), count: 0, lastStatus: 0, latencies: [] };
+    this.#requests.set(what, row);
+    row.count++;
+    row.lastStatus = answer.status;
+    if (answer.pod !== "") row.pods.set(answer.pod, (row.pods.get(answer.pod) ?? 0) + 1);
+    row.latencies.push(answer.ms);
+    if (row.latencies.length > WINDOW) row.latencies.shift();
+  }
+
   draw(hint: readonly string[]): void {
     const rows = [["caller", "called", "how", "connections", "refused", "bytes →", "bytes ←", "p50 ms"]];
     for (const [pair, edge] of this.#edges) {
       const [from = "", to = ""] = pair.split(">");
-      const sorted = edge.latencies.toSorted((a, b) => a - b);
-      const median = sorted[sorted.length >> 1];
       rows.push([
         from,
         to,
@@ -62,20 +80,21 @@ export class View {
         `${edge.refused}`,
         `${edge.sent}`,
         `${edge.received}`,
-        median === undefined ? "–" : median.toFixed(2),
+        medianOf(edge.latencies),
       ]);
     }
-    const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => [...(row[column] ?? "")].length)));
-    const table = rows.map((row, index) => {
-      const line = row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ");
-      return index === 0 ? bold(line) : colour(line);
-    });
+    const requests = [["through the waypoint", "last", "requests", "shop-v1", "shop-v2", "p50 ms"]];
+    for (const [what, row] of this.#requests) {
+      const answered = ["shop-v1", "shop-v2"].map((pod) => `${row.pods.get(pod) ?? 0}`);
+      requests.push([what, `${row.lastStatus}`, `${row.count}`, ...answered, medianOf(row.latencies)]);
+    }
+    const table = [...tableOf(rows, colour), ...tableOf(requests, (line) => line)];
     const seconds = ((performance.now() - this.#started) / 1000).toFixed(0);
-    const notes = this.#notes.map(({ text, nodes }) => `node ${[...nodes].sort().join(", ")}  ${text}`);
+    const notes = this.#notes.map(({ text, nodes }) => `${[...nodes].sort().join(", ")}  ${text}`);
     const { columns = Infinity, rows: height = Infinity } = process.stdout;
     const screen = compose({
       title: [
-        bold(`ambient: two nodes, four pods, two proxies, ${seconds} s`),
+        bold(`ambient: two nodes, eight pods, two ztunnels, one waypoint, ${seconds} s`),
         `mail speaks first, wants an identity; outsider is not in the mesh; web is ${this.#scene.webProgram}`,
       ],
       table,
@@ -148,6 +167,20 @@ export class View {
     this.#edges.set(key, edge);
     return edge;
   }
+}
+
+/** Cells in columns; the first row is their names. */
+function tableOf(rows: readonly (readonly string[])[], paint: (line: string) => string): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => [...(row[column] ?? "")].length)));
+  return rows.map((row, index) => {
+    const line = row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ");
+    return index === 0 ? bold(line) : paint(line);
+  });
+}
+
+function medianOf(latencies: readonly number[]): string {
+  const sorted = latencies.toSorted((a, b) => a - b);
+  return sorted[sorted.length >> 1]?.toFixed(2) ?? "–";
 }
 
 function bold(text: string): string {
