@@ -6,6 +6,7 @@
  *     {"kind":"churn","concurrency":16,"ms":3000}            → {count, seconds}               connect, one request, close
  *     {"kind":"hold","connections":4000}                     → {open}                         each after one request
  *     {"kind":"release"}                                      → {open: 0}
+ *     {"kind":"bodies","direction":"up","connections":4,"count":1000,"bytes":1000000} → {count, seconds}
  *
  * Arguments: address and port of the application.
  */
@@ -18,7 +19,17 @@ export type Order =
   | { readonly kind: "bulk"; readonly direction: "up" | "down"; readonly streams: number; readonly bytes: number }
   | { readonly kind: "churn"; readonly concurrency: number; readonly ms: number }
   | { readonly kind: "hold"; readonly connections: number }
-  | { readonly kind: "release" };
+  | { readonly kind: "release" }
+  | BodiesOrder;
+
+/** HTTP/1.1 requests with (`up`) or for (`down`) bodies of so many bytes, `count` in all. */
+export interface BodiesOrder {
+  readonly kind: "bodies";
+  readonly direction: "up" | "down";
+  readonly connections: number;
+  readonly count: number;
+  readonly bytes: number;
+}
 
 export interface Outcome {
   readonly count: number;
@@ -183,6 +194,73 @@ function release(): Outcome {
   return { count: 0, seconds: 0, errors: 0 };
 }
 
+/** Octets after the head that `head` ends with; undefined where its end or its content-length is missing. */
+function bodyAfter(head: string): { total: number; arrived: number } | undefined {
+  const end = head.indexOf("\r\n\r\n");
+  const length = /^content-length: *(\d+)/im.exec(head.slice(0, Math.max(0, end)));
+  if (length === null || !head.startsWith("HTTP/1.1 200 ")) return undefined;
+  return { total: Number(length[1]), arrived: head.length - (end + 4) };
+}
+
+/** Requests one after the other on each connection, bodies read or written as the socket takes them. */
+async function bodies({ direction, connections, count, bytes }: BodiesOrder): Promise<Outcome> {
+  const method = direction === "up" ? `POST / HTTP/1.1\r\nContent-Length: ${bytes}\r\n` : "GET / HTTP/1.1\r\n";
+  const head = new TextEncoder().encode(`${method}Host: ${hostname}\r\n\r\n`);
+  const latin1 = new TextDecoder("latin1");
+  const start = performance.now();
+  let errors = 0;
+  let asked = 0;
+  let done = 0;
+  const visit = () =>
+    new Promise<void>((resolve) => {
+      /** Octets of the request's body still to write. */
+      let left = 0;
+      /** Octets of the answer's body still to read; undefined before its head. */
+      let awaited: number | undefined;
+      let busy = false;
+      const pour = (socket: Socket<Part>) => {
+        while (left > 0) {
+          const block = left >= BLOCK.length ? BLOCK : BLOCK.subarray(0, left);
+          const taken = Math.max(0, socket.write(block));
+          left -= taken;
+          if (taken < block.length) return;
+        }
+      };
+      const ask = (socket: Socket<Part>) => {
+        busy = asked < count;
+        if (!busy) return void socket.end();
+        asked++;
+        awaited = undefined;
+        socket.write(head);
+        if (direction === "up") left = bytes;
+        pour(socket);
+      };
+      connect({
+        data(socket, chunk) {
+          if (awaited === undefined) {
+            const body = bodyAfter(latin1.decode(chunk));
+            // The head of a small answer comes whole; anything else is a failure of the path.
+            if (body === undefined) return void socket.terminate();
+            awaited = body.total - body.arrived;
+          } else awaited -= chunk.length;
+          if (awaited > 0) return;
+          done++;
+          ask(socket);
+        },
+        drain: pour,
+        closed() {
+          if (busy) errors++;
+          resolve();
+        },
+      }).then(ask, () => {
+        errors++;
+        resolve();
+      });
+    });
+  await Promise.all(Array.from({ length: connections }, visit));
+  return { count: done, seconds: (performance.now() - start) / 1000, errors };
+}
+
 function quantile(values: number[], share: number): number {
   if (values.length === 0) return 0;
   values.sort((a, b) => a - b);
@@ -201,6 +279,8 @@ function perform(order: Order): Promise<Outcome> | Outcome {
       return hold(order.connections);
     case "release":
       return release();
+    case "bodies":
+      return bodies(order);
   }
 }
 

@@ -1,6 +1,8 @@
-/** The figures as Markdown tables, for the terminal and for BENCHMARKS.md alike. */
-import { CONNECTIONS, DIRECTIONS, type FigureName, type Figures, type Judgement, STREAMS } from "./figures.ts";
+/** The figures of the paths through ztunnels as a table. */
+import type { FigureName, Figures } from "./figures.ts";
+import { CONNECTIONS, DIRECTIONS, STREAMS } from "./limits.ts";
 import { type PathName, PATHS } from "./path.ts";
+import { table } from "./table.ts";
 
 const TITLES: Readonly<Record<PathName, string>> = {
   direct: "(a) direct",
@@ -8,7 +10,7 @@ const TITLES: Readonly<Record<PathName, string>> = {
   ambient: "(c) two ambient ztunnels",
 };
 
-export function renderFigures(figures: Figures): string {
+export function renderFigures(figures: Figures<PathName>): string {
   const rows: string[][] = [];
   const number = (path: PathName, figure: FigureName, digits: number) => {
     const value = figures.median(path, figure);
@@ -41,34 +43,4 @@ export function renderFigures(figures: Figures): string {
   row("memory per held idle connection, KB", (path) => sides(path, "held.memory", 2));
   row("idle memory, MB", (path) => sides(path, "idle.memory", 1));
   return table(["client side / server side", ...PATHS.map((path) => TITLES[path])], rows);
-}
-
-export function renderJudgements(judgements: readonly Judgement[]): string {
-  const rows = judgements.map(({ limit, relay, ambient, value, pass }) => [
-    limit.label,
-    relay === undefined ? "–" : `${format(relay)} ${limit.unit}`,
-    `${format(ambient)} ${limit.unit}`,
-    limit.relative ? `${value.toFixed(2)} ×` : `${format(value)} ${limit.unit}`,
-    limit.relative ? `${limit.most} ×` : `${limit.most} ${limit.unit}`,
-    pass ? "pass" : "MISS",
-  ]);
-  return table(["limit on (c)", "(b)", "(c)", "is", "may be", ""], rows);
-}
-
-function format(value: number): string {
-  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const all = [head, ...rows];
-  const widths = head.map((_, column) => Math.max(...all.map((row) => [...(row[column] ?? "")].length)));
-  const line = (row: readonly string[]) => {
-    const cells = row.map((cell, column) => {
-      const room = " ".repeat((widths[column] ?? 0) - [...cell].length);
-      return column === 0 ? cell + room : room + cell;
-    });
-    return `| ${cells.join(" | ")} |`;
-  };
-  const rule = `|${widths.map((width, column) => "-".repeat(width + 1) + (column === 0 ? "-" : ":")).join("|")}|`;
-  return [line(head), rule, ...rows.map(line)].join("\n");
 }

@@ -7,7 +7,7 @@ import { hostnameOf, LAB_NAMESPACE, waypointGateway } from "../lab/mesh/mod.ts";
 import type { EchoedRequest } from "../lab/peers/mod.ts";
 import { Conversation, doubling, fieldOf, http1, Http1Client, jsonOf } from "../lab/traffic/mod.ts";
 import { authorization, principal } from "../lab/waypoint/mesh.ts";
-import { hboneClient, hboneServer, installEnvoy, startEnvoy } from "./envoy.ts";
+import { hboneClient, hboneServer, installEnvoy, startEnvoy } from "./envoy/mod.ts";
 
 const MB = 1 << 20;
 const VIP = "10.96.9.1";
@@ -68,10 +68,12 @@ function envoySuite(): void {
     const client = hboneClient(
       tunnels,
       waypointIp,
-      identity("waypoint"),
       issuer.issue({ identity: identity("sidecar") }),
+      { exact: identity("waypoint") },
     );
-    const server = hboneServer(TARGET, issuer.issue({ identity: identity("envoy") }));
+    const server = hboneServer(TARGET, issuer.issue({ identity: identity("envoy") }), {
+      exact: identity("waypoint"),
+    });
     for (const [pod, configuration] of [["sidecar", client], ["envoy", server]] as const) {
       processes.push(await startEnvoy(installed.binary, mesh.lab.pod(pod), directory, configuration));
     }

@@ -29,6 +29,9 @@ const PACKAGES: Readonly<Record<string, string>> = {
   openssl: "openssl",
   curl: "curl",
   python3: "python3-minimal",
+  pip3: "python3-pip",
+  h2load: "nghttp2-client",
+  nghttpd: "nghttp2-server",
   go: "golang-go",
 };
 
