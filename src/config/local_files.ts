@@ -18,7 +18,7 @@ export interface UnreadableFile {
 
 export type FilesResult =
   | { readonly ok: true; readonly folder: boolean; readonly files: readonly LocalFile[] }
-  | { readonly ok: false; readonly errors: readonly UnreadableFile[] };
+  | { readonly ok: false; readonly folder: boolean; readonly errors: readonly UnreadableFile[] };
 
 function unreadable(path: string, error: unknown): UnreadableFile {
   return { path, message: `cannot read: ${(error as NodeJS.ErrnoException).code ?? String(error)}` };
@@ -32,11 +32,15 @@ export async function readLocalFiles(path: string): Promise<FilesResult> {
     }
     const names = (await readdir(path)).filter(isLocalFile).sort();
     if (names.length === 0) {
-      return { ok: false, errors: [{ path, message: `a folder without ${EXTENSIONS.join(", ")} files` }] };
+      return {
+        ok: false,
+        folder: true,
+        errors: [{ path, message: `a folder without ${EXTENSIONS.join(", ")} files` }],
+      };
     }
     return await readFolder(path, names);
   } catch (error) {
-    return { ok: false, errors: [unreadable(path, error)] };
+    return { ok: false, folder: false, errors: [unreadable(path, error)] };
   }
 }
 
@@ -51,5 +55,5 @@ async function readFolder(folder: string, names: readonly string[]): Promise<Fil
       errors.push(unreadable(path, error));
     }
   }
-  return errors.length > 0 ? { ok: false, errors } : { ok: true, folder: true, files };
+  return errors.length > 0 ? { ok: false, folder: true, errors } : { ok: true, folder: true, files };
 }

@@ -50,6 +50,8 @@ export class LocalSource {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** The files as they were understood last. */
   #files: readonly LocalFile[] | undefined;
+  /** Why the files could not be read last, as text: the same is not told again. */
+  #failure: string | undefined;
   /** The path is a folder: every file in it may mean us. */
   #folder = false;
   /** Names of the files that the path, or the files of the folder, finally lead to. */
@@ -158,7 +160,7 @@ export class LocalSource {
   async #readOnce(): Promise<void> {
     const read = await readLocalFiles(this.#path);
     if (this.#isClosed()) return;
-    if (read.ok) this.#folder = read.folder;
+    this.#folder = read.folder;
     // What happens from here on is seen; what happened before this is seen by reading again.
     const before = [...this.#watchers.keys()].join("\n");
     await this.#follow(read.ok ? read.files : []);
@@ -166,9 +168,12 @@ export class LocalSource {
     if ([...this.#watchers.keys()].join("\n") !== before) this.#changed = true;
     if (!read.ok) {
       this.#files = undefined;
-      this.#fail(read.errors);
+      const failure = JSON.stringify(read.errors);
+      if (failure !== this.#failure) this.#fail(read.errors);
+      this.#failure = failure;
       return;
     }
+    this.#failure = undefined;
     if (sameFiles(read.files, this.#files)) return;
     const result = await this.#parse(read.files);
     if (this.#isClosed()) return;
