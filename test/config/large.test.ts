@@ -1,12 +1,13 @@
 /** Five thousand rules: read in a child, without holding up this process and without filling it. */
 import { expect, test } from "bun:test";
 import { parseLocalFiles } from "../../src/config/mod.ts";
+import { packedLines } from "../../src/config/packed.ts";
 import { GATEWAY, MESH, nameOf, OPTIONS, route } from "../waypoint/local/fixture.ts";
 
 const RULES = 5000;
 const RULES_OF_A_ROUTE = 16;
 const LOAD_TIME = 30_000; // ms; 3 s on a quiet machine of two cores
-const HOLD_TIME = 60; // ms; some 12 ms on a quiet machine, where all of it at once would take 100
+const LINE = 500_000; // characters: some 5 ms to read
 
 function rule(i: number): string {
   const type = i % 3 === 0 ? "Exact" : "PathPrefix";
@@ -24,17 +25,9 @@ test("five thousand rules on one service", async () => {
   }
   const text = [MESH, GATEWAY, ...routes].join("\n---\n");
 
-  const holds: number[] = [];
-  let last = performance.now();
-  const timer = setInterval(() => {
-    const now = performance.now();
-    holds.push(now - last);
-    last = now;
-  }, 1);
   const begin = performance.now();
   const result = await parseLocalFiles([{ path: "large.yaml", text }], { waypoint: OPTIONS });
   const took = performance.now() - begin;
-  clearInterval(timer);
 
   if (!result.ok) throw new Error(JSON.stringify(result.errors.slice(0, 3)));
   const chain = result.waypoint?.chains[nameOf("web", 80)];
@@ -45,5 +38,7 @@ test("five thousand rules on one service", async () => {
   expect(list.slice(0, exact).every(({ match }) => match.path.kind === "exact")).toBe(true);
   expect(list[0]!.responseHeaders).toBe(list[1]!.responseHeaders);
   expect(took).toBeLessThan(LOAD_TIME);
-  expect(holds.toSorted((a, b) => b - a)[1]).toBeLessThan(HOLD_TIME);
+  // What is done in one go is bounded; the time of it would measure the machine.
+  const lines = [...packedLines(result)].map(({ length }) => length);
+  expect(Math.max(...lines)).toBeLessThan(LINE);
 }, 60_000);
