@@ -30,6 +30,7 @@ import {
   decideFault,
   expectedTimeout,
   type FaultDecision,
+  formatGrpcTimeout,
   hashOf,
   normalizePath,
   pickCluster,
@@ -221,7 +222,13 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     const envoyHeaders = !this.#chain.chain.options.suppressEnvoyHeaders;
     const timeouts = requestTimeouts(action, head, this.#grpc);
     const expected = expectedTimeout(timeouts);
-    if (envoyHeaders && expected > 0) head.fields.push(["x-envoy-expected-rq-timeout-ms", String(expected)]);
+    if (expected > 0) {
+      if (envoyHeaders) head.fields.push(["x-envoy-expected-rq-timeout-ms", String(expected)]);
+      // The backend learns how much of the caller's time is left for it.
+      if (this.#grpc && action.maxGrpcTimeoutMs !== undefined) {
+        setField(head.fields, "grpc-timeout", formatGrpcTimeout(expected));
+      }
+    }
     let hash: bigint | undefined;
     if (action.hashPolicies.length > 0) {
       ({ hash, setCookie: this.#setCookie } = hashOf(action.hashPolicies, head, info));

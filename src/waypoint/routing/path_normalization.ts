@@ -1,6 +1,6 @@
 /**
  * One form for paths that mean the same (RFC 3986 §6.2.2), before anything matches them: Envoy's normalize_path,
- * merge_slashes and path_with_escaped_slashes_action. The query is never touched and nothing gets longer.
+ * merge_slashes and path_with_escaped_slashes_action, as its version 1.40 does it on the wire. The query is never touched.
  */
 import type { HttpOptions } from "../snapshot/mod.ts";
 
@@ -12,10 +12,20 @@ const PERCENT = 0x25;
 const DOT = 0x2e;
 const QUERY = 0x3f;
 const FRAGMENT = 0x23;
+/** Characters that RFC 3986 does not have in paths: they are percent-encoded. */
+const ENCODED: ReadonlyMap<number, string> = new Map(
+  [...'"<>^`{|}'].map((character) => {
+    const code = character.charCodeAt(0);
+    return [code, `%${code.toString(16).toUpperCase()}`];
+  }),
+);
+/** 1 for characters that may have to be replaced. */
+const CHANGES = new Uint8Array(256);
+for (const code of [PERCENT, BACKSLASH, ...ENCODED.keys()]) CHANGES[code] = 1;
 
 /**
  * @param path with its query
- * @returns undefined for paths that are refused with 400: a fragment, an encoded NUL, an encoding that is none
+ * @returns undefined for paths that are refused with 400: a fragment, an encoded NUL
  */
 export function normalizePath(path: string, options: PathOptions): string | undefined {
   if (path.charCodeAt(0) !== SLASH) return path; // `*`
@@ -26,7 +36,7 @@ export function normalizePath(path: string, options: PathOptions): string | unde
     const code = path.charCodeAt(i);
     if (code === QUERY) end = i;
     else if (code === FRAGMENT) return undefined;
-    else if (code === PERCENT || code === BACKSLASH) work = true;
+    else if (CHANGES[code] === 1) work = true;
     else if (previous === SLASH && (code === DOT || code === SLASH)) work = true;
     previous = code;
   }
@@ -52,10 +62,11 @@ function decode(pathname: string, options: PathOptions): string | undefined {
     let length = 1;
     let replacement = "";
     if (code === BACKSLASH && normalizePath) replacement = "/";
+    else if (normalizePath && ENCODED.has(code)) replacement = ENCODED.get(code) as string;
     else if (code === PERCENT) {
       const octet = octetAt(pathname, i + 1);
-      if (normalizePath && octet <= 0) return undefined;
-      if (octet < 0) continue;
+      if (octet < 0) continue; // a percent sign that encodes nothing stays
+      if (normalizePath && octet === 0) return undefined;
       if (octet === SLASH || octet === BACKSLASH) {
         if (escapedSlashes === "unescape") replacement = octet === SLASH || normalizePath ? "/" : "\\";
       } else if (normalizePath && isUnreserved(octet)) replacement = String.fromCharCode(octet);
@@ -97,7 +108,7 @@ function withoutDotSegments(pathname: string): string {
   const kept: string[] = [];
   for (let i = 1; i < segments.length; i++) {
     const segment = segments[i]!;
-    const dots = segment === "." ? 1 : segment === ".." ? 2 : 0;
+    const dots = dotsOf(segment);
     if (dots === 0) kept.push(segment);
     else {
       if (dots === 2) kept.pop();
@@ -106,6 +117,16 @@ function withoutDotSegments(pathname: string): string {
     }
   }
   return `/${kept.join("/")}`;
+}
+
+/**
+ * Dots of a dot segment, 0 for any other. One with parameters (`..;x`) counts: servers that know path parameters take it
+ * for one.
+ */
+function dotsOf(segment: string): 0 | 1 | 2 {
+  const semicolon = segment.indexOf(";");
+  const name = semicolon < 0 ? segment : segment.slice(0, semicolon);
+  return name === "." ? 1 : name === ".." ? 2 : 0;
 }
 
 function withMergedSlashes(pathname: string): string {

@@ -26,7 +26,7 @@ export interface HeaderAddition {
   readonly action: "append" | "overwrite" | "if-absent";
 }
 
-/** Removals are done after additions (as Envoy does). */
+/** Removals are done before additions (as Envoy does). */
 export interface HeaderMutation {
   readonly add: readonly HeaderAddition[];
   /** Lower case. */
