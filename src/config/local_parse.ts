@@ -59,7 +59,7 @@ function combine(documents: readonly MeshDocument[], reader: ObjectReader, optio
     converted.flatMap((result) => result.problems),
     (subject) => reader.placeOf(subject),
   );
-  const conflicts = findConflicts(documents, converted.flatMap((result) => result.policies.map(policyKey)));
+  const conflicts = findConflicts(documents, new Set(converted.flatMap((result) => result.policies.map(policyKey))));
   const errors = [...conflicts, ...problems.errors];
   if (errors.length > 0) return { ok: false, errors };
 

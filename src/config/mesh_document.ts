@@ -47,14 +47,14 @@ function once(what: string, errors: DocumentError[]) {
 /**
  * Things that may exist once only, and policies that do not exist.
  *
- * @param policies keys of policies that come from elsewhere
+ * @param objects keys of policies that come from objects
  */
-export function findConflicts(documents: readonly MeshDocument[], policies: Iterable<string>): DocumentError[] {
+export function findConflicts(documents: readonly MeshDocument[], objects: ReadonlySet<string>): DocumentError[] {
   const errors: DocumentError[] = [];
   const workload = once("workload", errors);
   const service = once("service", errors);
   const policy = once("policy", errors);
-  const known = new Set(policies);
+  const known = new Set(objects);
   for (const { yaml, place } of documents) {
     for (const [i, item] of (yaml.workloads ?? []).entries()) {
       workload(uidOf(item), place, item.uid === undefined ? ["workloads", i] : ["workloads", i, "uid"]);
@@ -72,8 +72,10 @@ export function findConflicts(documents: readonly MeshDocument[], policies: Iter
       }
     }
     for (const [i, item] of (yaml.policies ?? []).entries()) {
-      policy(policyKey(item), place, ["policies", i, "name"]);
-      known.add(policyKey(item));
+      const key = policyKey(item);
+      policy(key, place, ["policies", i, "name"]);
+      if (objects.has(key)) errors.push(place.error(["policies", i, "name"], `policy ${key} is an object as well`));
+      known.add(key);
     }
   }
   // A policy that is not there protects nothing: a slip of the pen must not open a workload.

@@ -346,6 +346,10 @@ describe("several documents and files", () => {
       "policies: [{name: p, namespace: n, scope: WorkloadSelector, action: Deny, rules: [], dryRun: false}]\n";
     expect(parse(workload, named).ok).toBe(true);
     expect(parse(workload).ok).toBe(false);
+    const twice = parse(named, policy("{action: DENY}").replace("name: o", "name: p"));
+    expect(twice.ok ? [] : twice.errors.map(({ message }) => message)).toEqual([
+      "policies[0].name: policy n/p is an object as well",
+    ]);
     expect(parse(workload, policy("{action: DENY}").replace("name: o", "name: p")).ok).toBe(true);
   });
 });

@@ -1,6 +1,7 @@
 /** Clusters of services: those that the waypoint serves, and those that its routes refer to (spec/waypoint.md §1.12). */
 import type { LocalObject } from "../../config/objects/mod.ts";
 import { type Service, serviceKey } from "../../mesh/service.ts";
+import type { Workload } from "../../mesh/workload.ts";
 import type { CircuitBreakers, Cluster, Keepalive, UpstreamTls } from "../snapshot/mod.ts";
 import { type DestinationRules, loadBalancingOf, ms, slowStartOf, type TrafficPolicy } from "./destination_rule.ts";
 import { endpointsOf } from "./endpoints.ts";
@@ -58,19 +59,31 @@ export function originalDestination(name: string, hbone: boolean): Cluster {
 
 export type ClusterUse = "http" | "tcp";
 
+export interface ClusterContext {
+  readonly services: ServiceTable;
+  readonly rules: DestinationRules;
+  readonly input: LocalInput;
+  readonly network: string;
+  /** The waypoint's own workload. */
+  readonly self: Workload | undefined;
+  readonly report: Report;
+}
+
 export class ClusterTable {
   readonly clusters: Record<string, Cluster> = {};
   readonly #services: ServiceTable;
   readonly #rules: DestinationRules;
   readonly #input: LocalInput;
   readonly #network: string;
+  readonly #self: Workload | undefined;
   readonly #report: Report;
 
-  constructor(services: ServiceTable, rules: DestinationRules, input: LocalInput, network: string, report: Report) {
+  constructor({ services, rules, input, network, self, report }: ClusterContext) {
     this.#services = services;
     this.#rules = rules;
     this.#input = input;
     this.#network = network;
+    this.#self = self;
     this.#report = report;
   }
 
@@ -101,7 +114,7 @@ export class ClusterTable {
       const own = this.#input.labels.get(workload.uid) ?? {};
       return Object.entries(labels).every(([key, value]) => own[key] === value);
     });
-    const { localities, byName, skipped } = endpointsOf(service, port, members, this.#network);
+    const { localities, byName, skipped } = endpointsOf(service, port, members, this.#network, this.#self);
     for (const { uid, reason } of skipped) {
       const message = `workload ${uid} ${reason}: it gets nothing`;
       this.#report.warnText({ path: `service ${serviceKey(service)}`, line: 1, column: 1, message });

@@ -111,7 +111,14 @@ class Compiler {
       clusterDomain: options.clusterDomain,
     };
     this.#rules = new DestinationRules(objects.DestinationRule, input.mesh.services, namespaces, report);
-    this.#clusters = new ClusterTable(this.#services, this.#rules, input, options.network, report);
+    this.#clusters = new ClusterTable({
+      services: this.#services,
+      rules: this.#rules,
+      input,
+      network: options.network,
+      self: this.#gateway.self(input, options.address, report),
+      report,
+    });
     this.#backends = new Backends(this.#services, this.#clusters, objects.ReferenceGrant, report);
     this.#routes = new HttpRoutes({
       http: new Attachments(objects.HTTPRoute, this.#services, report),

@@ -1,5 +1,6 @@
 /** Endpoints of a service port from the mesh records (spec/waypoint.md §1.13). */
 import { selectPort } from "../../mesh/destination.ts";
+import { rankEndpoint } from "../../mesh/load_balancing.ts";
 import type { Service } from "../../mesh/service.ts";
 import { type Workload, workloadIdentity } from "../../mesh/workload.ts";
 import { isIpv4 } from "../../net/address.ts";
@@ -30,11 +31,16 @@ function isAllowed(service: Service, ip: string): boolean {
     (service.ipFamilies === "IPv4") === isIpv4(ip);
 }
 
+/**
+ * @param self the waypoint's own workload, for the service's routing preferences; undefined: there is no knowing what is
+ * near, and all are equal
+ */
 export function endpointsOf(
   service: Service,
   port: number,
   members: readonly Member[],
   network: string,
+  self: Workload | undefined,
 ): ServiceEndpoints {
   const skipped: { uid: string; reason: string }[] = [];
   const reached: { member: Member; endpoint: ClusterEndpoint; named: boolean }[] = [];
@@ -64,7 +70,7 @@ export function endpointsOf(
   for (const { member, named } of reached) {
     if (named !== byName) skipped.push({ uid: member.workload.uid, reason: "has no address, but others do" });
   }
-  return { localities: byLocality(kept), byName, skipped };
+  return { localities: byLocality(kept, priorities(service, kept, self)), byName, skipped };
 }
 
 function endpointOf(service: Service, workload: Workload, hosts: readonly string[], port: number): ClusterEndpoint {
@@ -89,14 +95,38 @@ function endpointOf(service: Service, workload: Workload, hosts: readonly string
   };
 }
 
+/**
+ * How far each endpoint is from us by the service's routing preferences, 0 the nearest; undefined: it may not be used
+ * (mode Strict).
+ */
+function priorities(
+  { loadBalancer }: Service,
+  reached: readonly { readonly member: Member }[],
+  self: Workload | undefined,
+): (number | undefined)[] {
+  const { routingPreferences, mode } = loadBalancer ?? { routingPreferences: [], mode: "Standard" };
+  if (self === undefined || mode !== "Failover" && mode !== "Strict") return reached.map(() => 0);
+  const ranks = reached.map(({ member }) => {
+    const { rank, complete } = rankEndpoint(routingPreferences, self, member.workload);
+    return mode === "Strict" && !complete ? undefined : rank;
+  });
+  const descending = [...new Set(ranks)].filter((rank) => rank !== undefined).sort((a, b) => b - a);
+  return ranks.map((rank) => rank === undefined ? undefined : descending.indexOf(rank));
+}
+
 /** In the order in which the localities come first. */
-function byLocality(reached: readonly { member: Member; endpoint: ClusterEndpoint }[]): LocalityEndpoints[] {
+function byLocality(
+  reached: readonly { readonly member: Member; readonly endpoint: ClusterEndpoint }[],
+  priorities: readonly (number | undefined)[],
+): LocalityEndpoints[] {
   const groups = new Map<string, LocalityEndpoints & { endpoints: ClusterEndpoint[] }>();
-  for (const { member: { workload: { locality } }, endpoint } of reached) {
-    const key = `${locality.region}/${locality.zone}/${locality.subzone}`;
+  for (const [i, { member: { workload: { locality } }, endpoint }] of reached.entries()) {
+    const priority = priorities[i];
+    if (priority === undefined) continue;
+    const key = `${priority} ${locality.region}/${locality.zone}/${locality.subzone}`;
     const group = groups.get(key);
-    if (group === undefined) groups.set(key, { locality, priority: 0, weight: undefined, endpoints: [endpoint] });
+    if (group === undefined) groups.set(key, { locality, priority, weight: undefined, endpoints: [endpoint] });
     else group.endpoints.push(endpoint);
   }
-  return [...groups.values()];
+  return [...groups.values()].sort((a, b) => a.priority - b.priority);
 }

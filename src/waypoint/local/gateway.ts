@@ -113,6 +113,23 @@ export class OwnGateway {
     return this.object.name;
   }
 
+  /** Our own workload: that of the address, else any if all are in one place. */
+  self({ mesh }: LocalInput, address: string | undefined, report: Report): Workload | undefined {
+    const own = mesh.workloads.filter(({ uid }) => this.#workloads.has(uid));
+    const [first, ...others] = own;
+    const found = own.find(({ addresses }) => address !== undefined && addresses.includes(address));
+    if (found !== undefined || first === undefined) return found;
+    const place = placeOf(first);
+    if (others.every((workload) => placeOf(workload) === place)) return first;
+    const preferring = mesh.services.filter(({ loadBalancer }) => (loadBalancer?.routingPreferences ?? []).length > 0);
+    if (preferring.length > 0) {
+      const message = "its workloads are in several places, and which of them we are is not known: " +
+        `routing preferences of ${preferring[0]!.hostname} and others have no effect`;
+      report.warn(this.object, ["metadata", "name"], message);
+    }
+    return undefined;
+  }
+
   /** Whether a reference to a waypoint leads to us. */
   #isMeant({ destination }: GatewayAddress): boolean {
     if (destination.kind === "hostname") {
@@ -147,6 +164,11 @@ export class OwnGateway {
     report.warn(this.object, ["metadata", "labels"], message);
     return [];
   }
+}
+
+/** All that routing preferences look at. */
+function placeOf({ locality: { region, zone, subzone }, node, clusterId, network }: Workload): string {
+  return JSON.stringify([region, zone, subzone, node, clusterId, network]);
 }
 
 function trafficOf(object: LocalObject<"Gateway">, report: Report): WaypointFor {

@@ -10,6 +10,8 @@ export interface WaypointOptions {
   readonly trustDomains: readonly string[];
   /** Our network; virtual addresses and workloads of others are not reached from here. */
   readonly network: string;
+  /** Our own address, by which our workload and so our locality is known; undefined: that of the Gateway's workloads. */
+  readonly address?: string | undefined;
   /** Where mesh-wide policies and Telemetry are; Istio: istio-system. */
   readonly rootNamespace: string;
   /** The mesh's own access log (mesh file: accessLogFile); undefined: none unless a Telemetry says so. */

@@ -160,6 +160,38 @@ services: [{name: pool, namespace: shop, hostname: pool, vips: [/10.96.1.1], por
     ]);
   });
 
+  test("routing preferences make priorities, seen from the waypoint's own place", () => {
+    const at = (zone: string, more = "") => `locality: {region: r, zone: ${zone}}${more}`;
+    const here = `{name: wp-1, namespace: shop, serviceAccount: wp, workloadIps: [10.1.1.1], services: {}, ${
+      at("z1")
+    }}`;
+    const there = `{name: wp-2, namespace: shop, serviceAccount: wp, workloadIps: [10.1.1.2], services: {}, ${
+      at("z2")
+    }}`;
+    const workloads = [
+      member("a", `workloadIps: [10.1.0.1], ${at("z2")}`),
+      member("b", `workloadIps: [10.1.0.2], ${at("z1")}`),
+      member("c", "workloadIps: [10.1.0.3], locality: {region: s, zone: z1}"),
+      here,
+      there,
+    ].join(", ");
+    const preferring = (mode: string) => `, loadBalancer: {routingPreferences: [Region, Zone], mode: ${mode}}`;
+    const seen = (mode: string, address?: string) => {
+      const { mesh } = pool(workloads, preferring(mode));
+      return cluster(compile([mesh], { address }), "inbound-vip|80|http|pool").localities
+        .map(({ priority, endpoints }) => `${priority} ${endpoints.map((endpoint) => endpoint.address)}`);
+    };
+    expect(seen("Failover", "10.1.1.1")).toEqual(["0 10.1.0.2:8080", "1 10.1.0.1:8080", "2 10.1.0.3:8080"]);
+    expect(seen("Failover", "10.1.1.2")).toEqual(["0 10.1.0.1:8080", "1 10.1.0.2:8080", "2 10.1.0.3:8080"]);
+    expect(seen("Strict", "10.1.1.1")).toEqual(["0 10.1.0.2:8080"]);
+    expect(seen("Standard", "10.1.1.1").map((text) => text[0])).toEqual(["0", "0", "0"]);
+    expect(seen("Failover").map((text) => text[0])).toEqual(["0", "0", "0"]);
+    expect(warnings([pool(workloads, preferring("Failover")).mesh])).toEqual([
+      "a.yaml:25:18: Gateway shop/wp: metadata.name: its workloads are in several places, and which of them we are is " +
+      "not known: routing preferences of pool and others have no effect",
+    ]);
+  });
+
   test("other networks cannot be reached", () => {
     const { mesh, cluster } = pool(member("a", "workloadIps: [10.1.0.1], network: n2"));
     expect(cluster.localities).toEqual([]);
