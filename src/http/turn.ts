@@ -12,7 +12,8 @@ export interface Flushable {
 }
 
 let planned: Flushable[] = [];
-let spare: Flushable[] = [];
+/** An array to use again; none while it is in use. The runtime runs microtasks inside some of its calls, so calls nest. */
+let spare: Flushable[] | undefined = [];
 
 /** Calls `flushTurn` once, at the end of the running callback. */
 export function planFlush(member: Flushable): void {
@@ -21,7 +22,8 @@ export function planFlush(member: Flushable): void {
 
 function flushAll(): void {
   const due = planned;
-  planned = spare;
+  planned = spare ?? [];
+  spare = undefined;
   for (const member of due) {
     try {
       member.flushTurn();

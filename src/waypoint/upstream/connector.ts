@@ -48,6 +48,7 @@ class Connecting implements PendingConnection, DialOwner, TlsOwner {
   #tunnel: StreamEndpoint | undefined = undefined;
   #handshake: TlsHandshake | undefined = undefined;
   #localAddress = "";
+  #starting = false;
 
   constructor(target: StreamTarget, owner: ConnectionOwner, options: ConnectorOptions) {
     this.#target = target;
@@ -60,14 +61,16 @@ class Connecting implements PendingConnection, DialOwner, TlsOwner {
     if (target.kind === "double-hbone") {
       const where = target.authority ?? formatAddress(target.address);
       // The owner counts on hearing of the outcome later.
-      queueMicrotask(() =>
+      setImmediate(() =>
         this.#fail(`unsupported feature: network gateway (a tunnel inside a tunnel) to ${where}`, false)
       );
       return;
     }
     this.#timer = setTimeout(() => this.#expired(), target.connectTimeoutMs);
+    this.#starting = true;
     if (target.kind === "hbone") this.#startTunnel();
     else this.#startTcp();
+    this.#starting = false;
   }
 
   abandon(): void {
@@ -125,7 +128,8 @@ class Connecting implements PendingConnection, DialOwner, TlsOwner {
 
   dialFailed(error: DialError): void {
     // The kernel may refuse before `connect` has returned.
-    queueMicrotask(() => this.#fail(`delayed connect error: ${withoutNumber(error.text)}`, error.timedOut));
+    const detail = `delayed connect error: ${withoutNumber(error.text)}`;
+    setImmediate(() => this.#fail(detail, error.timedOut));
   }
 
   // --- both ---
@@ -142,7 +146,9 @@ class Connecting implements PendingConnection, DialOwner, TlsOwner {
       writeFirst(endpoint, proxyProtocolHeader(proxyProtocol.version, proxyProtocol.source, proxyProtocol.destination));
     }
     if (tls === undefined) {
-      this.#done(endpoint, "");
+      // On loopback a connect succeeds before `connect` has returned, and so it may be in a microtask.
+      if (this.#starting) setImmediate(() => this.#done(endpoint, ""));
+      else this.#done(endpoint, "");
       return;
     }
     this.#handshake = new TlsHandshake(tls, this);
@@ -160,8 +166,7 @@ class Connecting implements PendingConnection, DialOwner, TlsOwner {
 
   secured(endpoint: TcpEndpoint, alpn: string): void {
     this.#handshake = undefined;
-    if (this.#owner === undefined) endpoint.abort();
-    else this.#done(endpoint, alpn);
+    this.#done(endpoint, alpn);
   }
 
   tlsFailed(detail: string): void {
@@ -170,10 +175,14 @@ class Connecting implements PendingConnection, DialOwner, TlsOwner {
 
   #done(endpoint: Endpoint, alpn: string): void {
     const owner = this.#owner;
+    if (owner === undefined) {
+      endpoint.abort();
+      return;
+    }
     const info: UpstreamConnectionInfo = { localAddress: this.#localAddress, alpn };
     this.#owner = undefined;
     clearTimeout(this.#timer);
-    owner?.connected(endpoint, info);
+    owner.connected(endpoint, info);
   }
 
   #expired(): void {
