@@ -4,7 +4,7 @@
  */
 import { removeField } from "../http/message.ts";
 import type { HeaderList } from "../http2/mod.ts";
-import { TOKEN } from "./characters.ts";
+import { COLON, TOKEN } from "./characters.ts";
 
 export interface ConnectionOptions {
   readonly close: boolean;
@@ -93,7 +93,8 @@ export function connectionOptions(value: string): ConnectionOptions {
       case "http2-settings":
         continue;
     }
-    if (!isToken(option)) problem = "Connection holds what is no token";
+    if (option.charCodeAt(0) === COLON) problem = "Connection names a pseudo-header field";
+    else if (!isToken(option)) continue; // no field can have that name
     else if (isProtected(option)) problem = `Connection names ${option}`;
     else if (nominated.length === MAX_NOMINATED) problem = `Connection names more than ${MAX_NOMINATED} fields`;
     else nominated.push(option);

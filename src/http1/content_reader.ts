@@ -1,5 +1,5 @@
 import type { HeaderList } from "../http2/mod.ts";
-import { CR, HEX, LF, SEMICOLON, SPACE, TAB } from "./characters.ts";
+import { CR, HEX, LF, SEMICOLON } from "./characters.ts";
 import { Details, type Problem, problem } from "./errors.ts";
 import { facts, keepTrailers, readFields } from "./fields.ts";
 import { latin1 } from "./latin1.ts";
@@ -33,8 +33,11 @@ const MAX_SIZE = Number.MAX_SAFE_INTEGER;
 
 const TCHAR = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
 const QUOTED = '"(?:[\\t !#-\\[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"';
-/** chunk-ext (RFC 9112 §7.1.1). */
-const EXTENSION = new RegExp(`^(?:[ \\t]*;[ \\t]*${TCHAR}(?:[ \\t]*=[ \\t]*(?:${TCHAR}|${QUOTED}))?)*$`);
+/**
+ * chunk-ext (RFC 9112 §7.1.1) without the white space that its grammar calls bad: nobody sends it, and readers differ
+ * about it.
+ */
+const EXTENSION = new RegExp(`^(?:;${TCHAR}(?:=(?:${TCHAR}|${QUOTED}))?)+$`);
 
 function bad(text: string): Problem {
   return problem(400, Details.CODEC_ERROR, text);
@@ -132,7 +135,7 @@ export class ContentReader {
         }
         if (this.#digits === 0) return bad("chunk size is not a hexadecimal number");
         if (octet === CR) this.#state = "size-lf";
-        else if (octet === SEMICOLON || octet === SPACE || octet === TAB) {
+        else if (octet === SEMICOLON) {
           this.#state = "extension";
           return this.#extend(octet);
         } else return bad("chunk size is not a hexadecimal number");
@@ -140,7 +143,7 @@ export class ContentReader {
       }
       case "extension":
         if (octet !== CR) return this.#extend(octet);
-        if (this.#extension.trim() === "" || !EXTENSION.test(this.#extension)) return bad("malformed chunk extension");
+        if (!EXTENSION.test(this.#extension)) return bad("malformed chunk extension");
         this.#state = "size-lf";
         return undefined;
       case "size-lf":
@@ -195,6 +198,11 @@ export class ContentReader {
     reader.reset();
     if (wrong !== undefined) {
       this.#fail(wrong);
+      return end;
+    }
+    if (facts.lengths > 0 || facts.encodings > 0) {
+      // Whoever sends them late wants somebody to believe them (RFC 9110 §6.5.1).
+      this.#fail(bad("Content-Length or Transfer-Encoding in trailers"));
       return end;
     }
     const fields = facts.fields;

@@ -174,11 +174,11 @@ export function readFields(
 }
 
 /**
- * Fields that may not come late (RFC 9110 §6.5.1): framing, routing, modifiers, authentication, what says how content is
- * read. Those that the codec itself knows never reach the list.
+ * Fields that may not come late (RFC 9110 §6.5.1): routing, modifiers, authentication, what says how content is read.
+ * Host, Connection and its kin never reach the list; framing fields are errors.
  */
 const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
-  ...["content-length", "expect", "te", "trailer", "cache-control", "max-forwards", "pragma", "range"],
+  ...["expect", "te", "trailer", "cache-control", "max-forwards", "pragma", "range"],
   ...["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"],
   ...["authorization", "www-authenticate", "proxy-authorization", "proxy-authenticate", "cookie", "set-cookie"],
   ...["content-encoding", "content-type", "content-range", "location", "forwarded"],

@@ -249,6 +249,7 @@ describe("requests that are refused", () => {
     ["LF in a chunk extension", `${CHUNKED}5;a\nb\r\nhello\r\n`, 400, codec],
     ["malformed chunk extension", `${CHUNKED}5;a b\r\nhello\r\n`, 400, codec],
     ["empty chunk extension", `${CHUNKED}5;\r\nhello\r\n`, 400, codec],
+    ["white space in a chunk extension", `${CHUNKED}5; a\r\nhello\r\n`, 400, codec],
     ["open quote in a chunk extension", `${CHUNKED}5;a="b\r\nhello\r\n`, 400, codec],
     ["chunk extensions beyond the limit", `${CHUNKED}5;${"a".repeat(17 << 10)}\r\nhello\r\n`, 400, codec],
     [
@@ -259,6 +260,8 @@ describe("requests that are refused", () => {
     ],
     ["malformed trailer", `${CHUNKED}0\r\nx y: z\r\n\r\n`, 400, codec],
     ["folded trailer", `${CHUNKED}0\r\nx: y\r\n z\r\n\r\n`, 400, codec],
+    ["Content-Length in trailers", `${CHUNKED}0\r\nContent-Length: 9\r\n\r\n`, 400, codec],
+    ["Transfer-Encoding in trailers", `${CHUNKED}0\r\nTransfer-Encoding: chunked\r\n\r\n`, 400, codec],
     ["lone LF in trailers", `${CHUNKED}0\r\nx: y\n\r\n`, 400, codec],
     ["lone LF behind the last chunk", `${CHUNKED}0\r\n\n`, 400, codec],
     ["trailers beyond the limit", `${CHUNKED}0\r\nx: ${"y".repeat(70_000)}\r\n\r\n`, 431, "http1.headers_too_large"],
@@ -321,6 +324,10 @@ describe("fields", () => {
         "connection: ,y\r\ny: 3\r\nHTTP2-Settings: AAAA\r\n",
     );
     expect(head.fields).toEqual([["x", "2"]]);
+  });
+
+  test("Connection with what is no token: nothing can have that name", () => {
+    expect(fields("Connection: keep-alive;x, a b, y\r\ny: 1\r\nz: 2\r\n").fields).toEqual([["z", "2"]]);
   });
 
   test.each<[string, [string, string][]]>([
@@ -398,12 +405,12 @@ describe("content", () => {
     ["in no chunks", `${CHUNKED}0\r\n\r\n`, "", []],
     ["in chunks, size with zeros and capitals", `${CHUNKED}000A\r\n0123456789\r\n00\r\n\r\n`, "0123456789", []],
     ["TE: Chunked (RFC 9112 §7)", `${POST}Transfer-Encoding: Chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n`, "x", []],
-    ["chunk extensions", `${CHUNKED}5;a=b;c="d;\\"e" ; f\r\nhello\r\n0;g\r\n\r\n`, "hello", []],
+    ["chunk extensions", `${CHUNKED}5;a=b;c="d;\\"e";f\r\nhello\r\n0;g\r\n\r\n`, "hello", []],
     ["chunks that look like ends", `${CHUNKED}7\r\n0\r\n\r\n\r\n\r\n0\r\n\r\n`, "0\r\n\r\n\r\n", []],
     ["trailers", `${CHUNKED}1\r\nx\r\n0\r\nX-Sum: 1\r\nY: 2\r\n\r\n`, "x", [["x-sum", "1"], ["y", "2"]]],
     [
       "trailers that may not come late (RFC 9110 §6.5.1)",
-      `${CHUNKED}0\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\nHost: b\r\nAuthorization: x\r\nOk: 1\r\n` +
+      `${CHUNKED}0\r\nHost: b\r\nAuthorization: x\r\nOk: 1\r\n` +
       "X-Forwarded-For: 1.1.1.1\r\nConnection: close\r\n\r\n",
       "",
       [["ok", "1"]],

@@ -18,6 +18,111 @@ export const REQUESTS: readonly string[] = [
   `POST /z HTTP/1.1\r\n${HOST}Content-Length: 0\r\nContent-Type: text/plain\r\n\r\nGET /after HTTP/1.1\r\n${HOST}\r\n`,
 ];
 
+const CHUNKS = `POST / HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n`;
+
+/** Single requests at the edges of the grammar, good and bad. */
+export const EDGES: readonly string[] = [
+  ...["M-SEARCH", "MSEARCH", "QUERY", "PRI", "SOURCE", "BREW", "G\x45T", "CONNECT"].map((method) =>
+    `${method} * HTTP/1.1\r\n${HOST}\r\n`
+  ),
+  ...[
+    "*",
+    "/",
+    "//",
+    "/a b",
+    "http://h",
+    "HTTP://h?x",
+    "ws://h/",
+    "http://",
+    "http:/h",
+    "http://u:p@h/",
+    "h:80",
+    "?x",
+    "",
+  ]
+    .flatMap((target) => ["GET", "OPTIONS", "CONNECT"].map((method) => `${method} ${target} HTTP/1.1\r\n${HOST}\r\n`)),
+  ...["a:1", "[::1]:1", "a:", "a", ":1", "a:65536"].map((target) => `CONNECT ${target} HTTP/1.1\r\n${HOST}\r\nraw`),
+  ...["0.9", "1.0", "1.1", "1.2", "2.0", "3.0", "1", "1.1.1", "01.1", "1.01", "\t1.1"].map((version) =>
+    `GET / HTTP/${version}\r\n${HOST}\r\n`
+  ),
+  ...[
+    "5;",
+    "5;;a",
+    "5;a",
+    "5; a",
+    "5 ;a",
+    "5;a=",
+    "5;a=b",
+    '5;a="b;\\""',
+    '5;a="b',
+    "5\t",
+    " 5",
+    "05",
+    "0x5",
+    "5h",
+    "+5",
+    "",
+    ";a",
+  ]
+    .map((size) => `${CHUNKS}${size}\r\nhello\r\n0\r\n\r\n`),
+  ...["\n", "\r", "\r\r\n", "\n\r", "", "x\r\n"].flatMap((end) => [
+    `${CHUNKS}5${end}hello\r\n0\r\n\r\n`,
+    `${CHUNKS}5\r\nhello${end}0\r\n\r\n`,
+    `${CHUNKS}5\r\nhello\r\n0${end}\r\n`,
+    `${CHUNKS}5\r\nhello\r\n0\r\n${end}`,
+    `${CHUNKS}0\r\nA: b${end}\r\n`,
+    `GET / HTTP/1.1${end}${HOST}\r\n`,
+    `GET / HTTP/1.1\r\n${HOST}a: b${end}\r\n`,
+  ]),
+  ...["5", "05", "5 ", " 5", "+5", "-5", "5,5", "5 5", "0x5", "", "5.0", "1e1", "9999999999999999999999", "\x0b5"].map((
+    length,
+  ) => `POST / HTTP/1.1\r\n${HOST}Content-Length:${length}\r\n\r\nhello`),
+  ...[
+    "chunked",
+    "Chunked",
+    "CHUNKED",
+    "chunked ",
+    "chunked,",
+    ",chunked",
+    "gzip",
+    "gzip, chunked",
+    "chunked, chunked",
+    "chunked;q=1",
+    "x",
+    "",
+  ]
+    .flatMap((coding) =>
+      ["1.0", "1.1"].map((version) =>
+        `POST / HTTP/${version}\r\n${HOST}Transfer-Encoding: ${coding}\r\n\r\n5\r\nhello\r\n0\r\n\r\n`
+      )
+    ),
+  ...[
+    "close",
+    "Close",
+    "keep-alive",
+    "Keep-Alive",
+    "close, keep-alive",
+    "keep-alive,close",
+    " ,close,",
+    "x, close",
+    "closed",
+    "upgrade",
+  ]
+    .flatMap((option) =>
+      ["1.0", "1.1"].map((version) =>
+        `GET / HTTP/${version}\r\n${HOST}Connection: ${option}\r\n\r\nGET /2 HTTP/1.1\r\n${HOST}\r\n`
+      )
+    ),
+  ...Array.from({ length: 256 }, (_, code) => String.fromCharCode(code)).flatMap((octet) => [
+    `GET /${octet} HTTP/1.1\r\n${HOST}\r\n`,
+    `GET / HTTP/1.1\r\n${HOST}a${octet}b: c\r\n\r\n`,
+    `GET / HTTP/1.1\r\n${HOST}a: b${octet}c\r\n\r\n`,
+    `GE${octet}T / HTTP/1.1\r\n${HOST}\r\n`,
+    `GET /${octet}HTTP/1.1\r\n${HOST}\r\n`,
+    `${octet}GET / HTTP/1.1\r\n${HOST}\r\n`,
+  ]),
+];
+
 export const RESPONSES: readonly string[] = [
   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
   "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
