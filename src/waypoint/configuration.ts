@@ -13,6 +13,8 @@ interface Compiled {
   /** Why nothing may pass: a filter that concerns security and that this version lacks. */
   readonly refusal: string | undefined;
   readonly metrics: ChainMetrics | undefined;
+  /** What of its telemetry could not be done. */
+  readonly telemetryProblems: readonly string[];
   /** The access log's part of the end of a request or connection. */
   readonly log: AccessLogWriter;
   /** Everything that telemetry does when a request has ended. */
@@ -53,13 +55,7 @@ export class Configuration {
     this.snapshot = snapshot;
     this.index = new ChainIndex(snapshot.matcher);
     this.#chains = chains;
-    this.problems = [...chains.values()].flatMap((chain) =>
-      chain.kind === "tcp"
-        ? []
-        : chain.routes.problems.map(({ route, reason, effect }) =>
-          `chain ${chain.chain.name}: ${route} ${effect === "answers-500" ? "answers 500" : "never matches"}: ${reason}`
-        )
-    );
+    this.problems = [...chains.values()].flatMap(problemsOf);
   }
 
   chain(name: string): CompiledChain | undefined {
@@ -88,25 +84,51 @@ export class Configuration {
   }
 }
 
+function problemsOf(chain: CompiledChain): string[] {
+  const problems = [...chain.telemetryProblems];
+  if (chain.kind === "http") {
+    for (const { route, reason, effect } of chain.routes.problems) {
+      problems.push(`${route} ${effect === "answers-500" ? "answers 500" : "never matches"}: ${reason}`);
+    }
+  }
+  return problems.map((problem) => `chain ${chain.chain.name}: ${problem}`);
+}
+
+/** Telemetry that cannot be done is left out and told: it is no reason to refuse traffic or a configuration. */
+function compileTelemetry(chain: Chain, options: CompileOptions) {
+  const problems: string[] = [];
+  let metrics = options.metrics.chain(chain.telemetry.metrics);
+  if (!metrics.ok) {
+    problems.push(`the changes of its metrics are left out: ${metrics.error}`);
+    metrics = options.metrics.chain({ overrides: [] });
+  }
+  const logs: AccessLogWriter[] = [];
+  for (const accessLog of chain.telemetry.accessLogs) {
+    const compiled = compileAccessLogs([accessLog], options.outputs);
+    if (compiled.ok) logs.push(compiled.format);
+    else problems.push(`left out: ${compiled.error}`);
+  }
+  const log: AccessLogWriter = (info) => {
+    for (const write of logs) write(info);
+  };
+  return { metrics: metrics.ok ? metrics.format : undefined, problems, log };
+}
+
 /** The text is an error. */
 function compileChain(chain: Chain, options: CompileOptions): CompiledChain | string {
-  const metrics = options.metrics.chain(chain.telemetry.metrics);
-  if (!metrics.ok) return metrics.error;
-  const log = compileAccessLogs(chain.telemetry.accessLogs, options.outputs);
-  if (!log.ok) return log.error;
-  const counted = metrics.format;
-  const written = log.format;
+  const { metrics, problems, log } = compileTelemetry(chain, options);
   const rbac = compileRbac(chain.authorization);
   if (!rbac.ok) return rbac.error;
   try {
     const common: Compiled = {
       rbac: chain.authorization.length === 0 ? undefined : rbac.rbac,
       refusal: refusalOf(chain, options.unsupportedFilter),
-      metrics: counted,
-      log: written,
+      metrics,
+      log,
+      telemetryProblems: problems,
       record(info) {
-        counted?.record(info);
-        written(info);
+        metrics?.record(info);
+        log(info);
       },
     };
     return chain.kind === "tcp"

@@ -103,6 +103,7 @@ class Waypoint {
       clusterDomain,
       trustDomains: [config.trustDomain],
       network,
+      address: config.instanceIp,
       rootNamespace: ROOT_NAMESPACE,
       accessLog: undefined,
     };
