@@ -61,6 +61,7 @@ export const EDGES: readonly string[] = [
     "0x5",
     "5h",
     "+5",
+    "ffffffffffffffff",
     "",
     ";a",
   ]
@@ -74,7 +75,23 @@ export const EDGES: readonly string[] = [
     `GET / HTTP/1.1${end}${HOST}\r\n`,
     `GET / HTTP/1.1\r\n${HOST}a: b${end}\r\n`,
   ]),
-  ...["5", "05", "5 ", " 5", "+5", "-5", "5,5", "5 5", "0x5", "", "5.0", "1e1", "9999999999999999999999", "\x0b5"].map((
+  ...[
+    "5",
+    "05",
+    "5 ",
+    "5\t",
+    " 5",
+    "+5",
+    "-5",
+    "5,5",
+    "5 5",
+    "0x5",
+    "",
+    "5.0",
+    "1e1",
+    "9999999999999999999999",
+    "\x0b5",
+  ].map((
     length,
   ) => `POST / HTTP/1.1\r\n${HOST}Content-Length:${length}\r\n\r\nhello`),
   ...[
@@ -82,6 +99,7 @@ export const EDGES: readonly string[] = [
     "Chunked",
     "CHUNKED",
     "chunked ",
+    "chunked\t",
     "chunked,",
     ",chunked",
     "gzip",
