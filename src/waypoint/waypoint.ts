@@ -7,7 +7,7 @@ import { HboneServer, Pool, tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache, EmbeddedCa, formatIdentity } from "../identity/mod.ts";
 import { listenTcp, releaseStartupCode } from "../linux/mod.ts";
 import { MeshState } from "../mesh/mod.ts";
-import { canonicalIp, isLoopback } from "../net/address.ts";
+import { canonicalIp, formatAddress, isLoopback } from "../net/address.ts";
 import { CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
 import { followLocalState, onStopSignal, socketAddresses, startLog, surviveBugs } from "../process/mod.ts";
 import { log, MetricRegistry, Readiness, registerBuildMetric, registerProcessMetrics } from "../telemetry/mod.ts";
@@ -202,14 +202,14 @@ class Waypoint {
         listener.accept(transport, peer, stream, headers, endStream),
       onRefused: (peer, _local, error) =>
         tlsLog.warn("connection refused", [
-          ["src.addr", { display: `${peer.ip}:${peer.port}` }],
+          ["src.addr", { display: formatAddress(peer) }],
           ["error", error],
         ]),
       onSocketOpened() {},
       onSocketClosed() {},
     });
     scope.info("listener established", [
-      ["address", { display: `${config.hboneAddress.ip}:${config.hboneAddress.port}` }],
+      ["address", { display: formatAddress(config.hboneAddress) }],
       ["component", "hbone"],
       ["identity", identity],
     ]);
