@@ -279,7 +279,7 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
     const request = this.#request;
     this.#request = this.#reader = undefined;
     this.#parser.close();
-    this.forgive();
+    this.settle();
     request?.listener?.onReset({
       reason: "connection-termination",
       detail: this.relay?.error?.text ?? "connection closed",

@@ -13,7 +13,9 @@ export abstract class Http1Endpoint extends HttpEndpoint {
   readonly #gather = new Gather();
   /** The sender was told to stop. */
   #blocked = false;
-  /** Content received and not given back. */
+  /** Octets received and not given back… */
+  #taken = 0;
+  /** …of which content that its reader has. */
   #owed = 0;
   /** After what is gathered: half-close, with or without waiting for the peer. */
   #ending: "" | "half" | "finish" = "";
@@ -89,9 +91,16 @@ export abstract class Http1Endpoint extends HttpEndpoint {
 
   // --- credit ---
 
+  override deliver(chunk: Uint8Array): void {
+    if (this.state === "open") this.#taken += chunk.length;
+    super.deliver(chunk);
+  }
+
   /** Octets that the codec has used up. */
   protected credit(bytes: number): void {
-    if (bytes > 0) this.peer?.consumed(bytes);
+    const given = Math.min(bytes, this.#taken);
+    this.#taken -= given;
+    if (given > 0) this.peer?.consumed(given);
   }
 
   /** Content goes to its reader. */
@@ -107,11 +116,17 @@ export abstract class Http1Endpoint extends HttpEndpoint {
   protected giveBack(bytes: number): void {
     const given = Math.min(bytes, this.#owed);
     this.#owed -= given;
-    if (given > 0) this.peer?.consumed(given);
+    this.credit(given);
   }
 
   /** Nobody will consume what is still owed. */
   protected forgive(): void {
     this.giveBack(this.#owed);
+  }
+
+  /** Nothing that was received is of use any more, whoever has it. */
+  protected settle(): void {
+    this.#owed = 0;
+    this.credit(this.#taken);
   }
 }

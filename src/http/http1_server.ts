@@ -346,7 +346,8 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
   }
 
   #finish(): void {
-    this.credit(this.#parser.close());
+    this.#parser.close();
+    this.settle();
     this.endSending("finish");
   }
 
@@ -392,7 +393,8 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
       exchange.listener = undefined;
       listener?.onReset({ reason: "connection-termination", detail: this.relay?.error?.text ?? "", unsent: false });
     }
-    this.forgive();
+    this.#parser.close();
+    this.settle();
     this.#handler.onConnectionClosed();
   }
 }
