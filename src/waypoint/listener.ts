@@ -26,6 +26,13 @@ interface Refused {
   readonly reason: string;
 }
 
+interface Found {
+  readonly choice: ChainChoice;
+  /** undefined: the authority names a host. */
+  readonly destination: SocketAddress | undefined;
+  readonly port: number;
+}
+
 export class Listener {
   readonly #plane: WaypointPlane;
   readonly #connections = new Set<TunnelledConnection>();
@@ -65,7 +72,8 @@ export class Listener {
     stream.respond([[":status", "200"]], false);
     const connection = new TunnelledConnection(this.#plane, endpoint, {
       remote: peer.address,
-      local: found.destination ?? peer.local,
+      local: found.destination ?? { ip: peer.local.ip, port: found.port },
+      originalDestination: found.destination,
       authority,
       peerPrincipal: peer.identityText,
       sourceNamespace: peer.identity.namespace,
@@ -94,7 +102,7 @@ export class Listener {
     configuration: Configuration,
     method: string,
     authority: string,
-  ): Refused | { readonly choice: ChainChoice; readonly destination: SocketAddress | undefined } {
+  ): Refused | Found {
     if (method !== "CONNECT") return { status: "400", reason: `expected method CONNECT, got ${method}` };
     const parsed = parseAuthority(authority);
     if (parsed.kind === "invalid") return { status: "400", reason: "the authority is no address with a port" };
@@ -105,7 +113,7 @@ export class Listener {
     const choice = configuration.index.choose(authority, destination);
     return choice === undefined
       ? { status: "404", reason: "no service of this waypoint has this address and port" }
-      : { choice, destination };
+      : { choice, destination, port: parsed.port };
   }
 
   #refuse(stream: Http2Stream<StreamUser>, peer: AcceptedPeer, authority: string, refused: Refused): void {

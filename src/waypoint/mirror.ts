@@ -34,7 +34,10 @@ export class MirroredRequest implements UpstreamListener {
     endStream: boolean,
   ): MirroredRequest | undefined {
     const balanced = plane.clusters.get(clusterName);
-    const host = balanced?.pick({ originalDestination: info.downstream.local, authority: head.authority });
+    const host = balanced?.pick({
+      originalDestination: info.downstream.originalDestination,
+      authority: head.authority,
+    });
     if (balanced === undefined || host === undefined) return undefined;
     const { cluster } = balanced;
     const target = plane.targets.of(cluster, host, {

@@ -33,8 +33,10 @@ export type Flag =
 export interface DownstreamInfo {
   /** Original client: the tunnel's peer address. */
   readonly remote: SocketAddress;
-  /** Original destination; for an authority with a host name the waypoint's own address. */
+  /** Original destination; for an authority with a host name the waypoint's own address with its port. */
   readonly local: SocketAddress;
+  /** Where the client wanted to go, if it said an address. */
+  readonly originalDestination: SocketAddress | undefined;
   /** Authority of the CONNECT. */
   readonly authority: string;
   /** SPIFFE URI of the tunnel's peer. */

@@ -13,6 +13,8 @@ interface Known {
 export interface TargetOptions {
   /** `spiffe://<trust domain>/`: what a tunnel's peer must at least show. */
   readonly trustDomainPrefix: string;
+  /** Our own addresses: no tunnel goes to them, for it would come back to us. */
+  readonly ownAddresses: ReadonlySet<string>;
 }
 
 /** What of one flow has a part in how the host is reached. */
@@ -32,7 +34,7 @@ export class Targets {
     this.#options = options;
   }
 
-  /** undefined: the endpoint has no address that could be dialled. */
+  /** undefined: the endpoint has no address that may be dialled. */
   of(cluster: Cluster, host: HostState, flow: TargetFlow): StreamTarget | undefined {
     const perFlow = cluster.proxyProtocol !== undefined || cluster.tls?.autoSni === true;
     const { endpoint } = host;
@@ -49,9 +51,12 @@ export class Targets {
     const { endpoint } = host;
     const address = parseAddress(endpoint.address);
     if (address === undefined) return undefined;
+    const { ownAddresses } = this.#options;
+    if (endpoint.kind !== "tcp" && ownAddresses.has(address.ip)) return undefined;
     const tls = cluster.tls === undefined ? undefined : resolvedTls(cluster.tls, flow.serverName);
     const { proxyProtocol } = cluster;
     const tunnel = endpoint.tunnel === undefined ? undefined : parseAddress(endpoint.tunnel);
+    if (tunnel !== undefined && ownAddresses.has(tunnel.ip)) return undefined;
     let key = host.key;
     if (cluster.tls?.autoSni === true) key += `|${tls?.sni ?? ""}`;
     if (proxyProtocol !== undefined) key += `|${flow.source.ip}:${flow.source.port}`;
@@ -61,7 +66,7 @@ export class Targets {
       address,
       additionalAddresses: endpoint.additionalAddresses.map(parseAddress).filter((other) => other !== undefined),
       tunnel,
-      authority: endpoint.innerAuthority,
+      authority: endpoint.kind === "double-hbone" ? endpoint.innerAuthority : undefined,
       expectedIdentities: endpoint.expectedIdentities.length > 0
         ? endpoint.expectedIdentities
         : [this.#options.trustDomainPrefix],

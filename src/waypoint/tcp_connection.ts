@@ -43,6 +43,7 @@ export class TcpConnection implements Ticking {
 
   /** The relay that joins the client with `endpoint`. */
   start(relay: Relay): void {
+    if (this.#state !== "connecting") return; // the client was gone before
     this.#relay = relay;
     const { info } = this;
     info.service = this.#chain.chain.service;
@@ -96,7 +97,7 @@ export class TcpConnection implements Ticking {
     this.#choice = this.#plane.clusters.choose(this.#cluster, {
       hash: this.#hash,
       excluded: this.#tried,
-      originalDestination: this.info.downstream.local,
+      originalDestination: this.info.downstream.originalDestination,
     }, (host) => {
       this.#choice = undefined;
       if (this.#state === "connecting") this.#connect(host);
@@ -148,7 +149,7 @@ export class TcpConnection implements Ticking {
     if (this.#state !== "connecting") return;
     const balanced = this.#plane.clusters.get(this.#cluster);
     (this.#tried ??= new Set()).add(host);
-    const others = balanced?.pick({ excluded: this.#tried, originalDestination: info.downstream.local });
+    const others = balanced?.pick({ excluded: this.#tried, originalDestination: info.downstream.originalDestination });
     if (info.attempts < CONNECT_ATTEMPTS && others !== undefined && !this.#tried.has(others)) {
       this.#try();
       return;

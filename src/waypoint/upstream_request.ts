@@ -147,7 +147,7 @@ export class UpstreamRequest implements AttemptOwner {
       excluded: this.#tried,
       otherHostAttempts: retry?.otherHostAttempts,
       triedPriorities: retry?.otherPriorities === true ? this.#triedPriorities : undefined,
-      originalDestination: this.#info.downstream.local,
+      originalDestination: this.#info.downstream.originalDestination,
       authority: this.#head.authority,
     }, (host) => {
       this.#choice = undefined;

@@ -177,7 +177,7 @@ class Waypoint {
       ownAddresses: addresses,
       detectionTimeoutMs: config.detectionTimeout,
       clusters,
-      targets: new Targets({ trustDomainPrefix: `spiffe://${config.trustDomain}/` }),
+      targets: new Targets({ trustDomainPrefix: `spiffe://${config.trustDomain}/`, ownAddresses: addresses }),
       connector,
       pools,
       dryRun: registerDryRunMetrics(this.#registry),

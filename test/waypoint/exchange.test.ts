@@ -137,6 +137,12 @@ describe("a request that is answered here", () => {
     expect(stage.ended[0]?.flagText).toBe("UH");
   });
 
+  test("503 rather than a tunnel to ourselves", () => {
+    const stage = new Stage({ clusters: [cluster(["10.244.0.99:8080"])] });
+    expect(stage.request().head?.status).toBe(503);
+    expect(stage.upstreams.calls).toHaveLength(0);
+  });
+
   test("500 or 503 for a cluster that does not exist", () => {
     for (const status of [500, 503] as const) {
       const stage = new Stage({

@@ -327,7 +327,10 @@ export class Stage {
       ownAddresses: new Set(["10.244.0.99"]),
       detectionTimeoutMs: 1000,
       clusters,
-      targets: new Targets({ trustDomainPrefix: "spiffe://cluster.local/" }),
+      targets: new Targets({
+        trustDomainPrefix: "spiffe://cluster.local/",
+        ownAddresses: new Set(["10.244.0.99"]),
+      }),
       connector: { connect: () => ({ abandon() {} }) },
       pools: this.upstreams,
       dryRun: registerDryRunMetrics(registry),
@@ -383,6 +386,7 @@ export class Stage {
       {
         remote: { ip: "10.244.0.7", port: 4000 },
         local: { ip: "10.96.0.1", port: 80 },
+        originalDestination: { ip: "10.96.0.1", port: 80 },
         authority: "10.96.0.1:80",
         peerPrincipal: this.#scene.peerPrincipal ?? "spiffe://cluster.local/ns/shop/sa/client",
         sourceNamespace: "shop",

@@ -8,6 +8,7 @@ import type { DownstreamInfo } from "../../src/waypoint/stream_info.ts";
 const downstream: DownstreamInfo = {
   remote: { ip: "10.244.0.7", port: 4000 },
   local: { ip: "10.96.0.1", port: 80 },
+  originalDestination: { ip: "10.96.0.1", port: 80 },
   authority: "10.96.0.1:80",
   peerPrincipal: "spiffe://cluster.local/ns/shop/sa/web",
   sourceNamespace: "shop",

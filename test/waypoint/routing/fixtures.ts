@@ -124,6 +124,7 @@ export function streamInfo(head: RequestHead): StreamInfo {
   const info = new StreamInfo({
     remote: { ip: "10.0.0.7", port: 40_000 },
     local: { ip: "10.96.0.1", port: 80 },
+    originalDestination: { ip: "10.96.0.1", port: 80 },
     authority: "10.96.0.1:80",
     peerPrincipal: "spiffe://cluster.local/ns/shop/sa/cart",
     sourceNamespace: "shop",

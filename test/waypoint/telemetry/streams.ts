@@ -9,6 +9,7 @@ export const SERVICE = { host: "ledger.bank.svc.cluster.local", name: "ledger", 
 export const DOWNSTREAM: DownstreamInfo = {
   remote: { ip: "10.0.0.1", port: 4242 },
   local: { ip: "10.96.0.12", port: 80 },
+  originalDestination: { ip: "10.96.0.12", port: 80 },
   authority: "10.96.0.12:80",
   peerPrincipal: CLIENT_ID,
   localPrincipal: WAYPOINT_ID,
