@@ -15,8 +15,9 @@ const NUL = 0x00;
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** Lines of the text being built; one head is built at a time. */
+/** Lines of the text being built, and whether TE is among them; one head is built at a time. */
 let lines = 0;
+let te = false;
 
 /** One field, its name in the case it once came in. */
 function line(name: string, value: string, names: Names): string {
@@ -34,6 +35,9 @@ function fieldLines(fields: HeaderList, names: Names, keepLength: boolean): stri
     const field = fields[i]!;
     const name = field[0];
     switch (name.length) {
+      case 2:
+        if (name === "te") te = true;
+        break;
       case 4:
         if (name === "host") continue;
         break;
@@ -72,19 +76,16 @@ function framingLine(body: SentBody, names: Names): string {
  * line by them, nor by a character that becomes one when it is cut to an octet.
  */
 function octets(text: string, what: string): Buffer {
-  const bytes = Buffer.from(text, "latin1");
+  const length = text.length;
+  const bytes = Buffer.allocUnsafe(length);
+  bytes.write(text, 0, length, "latin1");
   let ends = 0;
-  for (let i = 0; i < bytes.length; i++) {
+  for (let i = 0; i < length; i++) {
     const octet = bytes[i]!;
     if (octet <= CR && (octet === CR || octet === LF || octet === NUL)) ends++;
   }
   if (ends !== 2 * lines) throw new EncodeError(`CR, LF or NUL inside a line of ${what}`);
   return bytes;
-}
-
-function hasTeTrailers(fields: HeaderList): boolean {
-  for (let i = 0; i < fields.length; i++) if (fields[i]![0] === "te") return true;
-  return false;
 }
 
 /**
@@ -101,6 +102,7 @@ export function encodeRequestHead(head: RequestHead, body: SentBody, close: bool
     throw new EncodeError(`request line with an empty part or a space: ${JSON.stringify([head.method, target])}`);
   }
   lines = 2;
+  te = false;
   let text = head.method + " " + target + " HTTP/1.1\r\n" + line("host", head.authority, names);
   text += fieldLines(head.fields, names, body === "length" || body === "none");
   text += framingLine(body, names);
@@ -109,7 +111,7 @@ export function encodeRequestHead(head: RequestHead, body: SentBody, close: bool
     text += line("upgrade", upgrade, names);
     options = options === "" ? "upgrade" : `${options}, upgrade`;
   }
-  if (hasTeTrailers(head.fields)) options = options === "" ? "te" : `${options}, te`;
+  if (te) options = options === "" ? "te" : `${options}, te`;
   if (options !== "") text += line("connection", options, names);
   return octets(text + "\r\n", "a request head");
 }

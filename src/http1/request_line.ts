@@ -23,8 +23,9 @@ export function readRequestLine(bytes: Uint8Array, start: number, text: string):
   let at = start;
   while (TOKEN[bytes[at]!]! !== 0) at++;
   if (at === start || bytes[at] !== SPACE) return bad("request line does not begin with a method and one space");
-  const method = text.slice(0, at - start);
-  if (!METHODS.has(method)) return bad(`unknown method ${JSON.stringify(method.slice(0, 32))}`);
+  const sent = text.slice(0, at - start);
+  const method = METHODS.get(sent);
+  if (method === undefined) return bad(`unknown method ${JSON.stringify(sent.slice(0, 32))}`);
   const targetStart = ++at;
   while (TARGET[bytes[at]!] === 1) at++;
   if (at === targetStart) return bad("request line without a target");

@@ -7,7 +7,7 @@ import { type ContentOwner, ContentReader } from "./content_reader.ts";
 import { Details, type Problem, problem, requestError } from "./errors.ts";
 import { facts, readFields } from "./fields.ts";
 import { HeldBytes } from "./held_bytes.ts";
-import { latin1 } from "./latin1.ts";
+import { latin1, ownText } from "./latin1.ts";
 import { type Http1Limits, REQUEST_LIMITS } from "./limits.ts";
 import { readRequestLine, requestLine } from "./request_line.ts";
 import { SectionReader } from "./section_reader.ts";
@@ -304,7 +304,7 @@ export class RequestReader implements Http1RequestParser, ContentOwner {
     if (host === this.#goodAuthority) return undefined;
     const wrong = authorityProblem(host);
     if (wrong !== "") return problem(400, Details.INVALID_AUTHORITY, `Host: ${wrong}`);
-    this.#goodAuthority = host;
+    this.#goodAuthority = ownText(host);
     return undefined;
   }
 

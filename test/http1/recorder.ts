@@ -79,7 +79,7 @@ export function splitAt(bytes: Uint8Array, places: readonly number[]): Uint8Arra
   const pieces: Uint8Array[] = [];
   let from = 0;
   for (const to of [...places, bytes.length]) {
-    pieces.push(bytes.slice(from, to));
+    pieces.push(new Uint8Array(bytes.subarray(from, to)));
     from = to;
   }
   return pieces;
