@@ -9,7 +9,6 @@ export const Details = {
   TOO_MANY_HEADERS: "http1.too_many_headers",
   INVALID_CHARACTERS: "http1.invalid_characters",
   INVALID_URL: "http1.invalid_url",
-  INVALID_SCHEME: "http1.invalid_scheme",
   INVALID_TRANSFER_ENCODING: "http1.invalid_transfer_encoding",
   LENGTH_AND_CHUNKED: "http1.content_length_and_chunked_not_allowed",
   LENGTH_NOT_ALLOWED: "http1.content_length_not_allowed",
