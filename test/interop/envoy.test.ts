@@ -4,21 +4,23 @@ import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { labSuite, type MeshPlan, sharedMesh, TEST_MS } from "../lab/fixture.ts";
 import { hostnameOf, LAB_NAMESPACE, waypointGateway } from "../lab/mesh/mod.ts";
-import type { EchoedRequest } from "../lab/peers/mod.ts";
+import type { EchoedRequest, PodCaller } from "../lab/peers/mod.ts";
 import { Conversation, doubling, fieldOf, http1, Http1Client, jsonOf } from "../lab/traffic/mod.ts";
 import { authorization, principal } from "../lab/waypoint/mesh.ts";
-import { hboneClient, hboneServer, installEnvoy, startEnvoy } from "./envoy/mod.ts";
+import { type Credentials, hboneClient, hboneServer, installEnvoy, startEnvoy } from "./envoy/mod.ts";
 
 const MB = 1 << 20;
 const VIP = "10.96.9.1";
 const ENVOY_VIP = "10.96.9.2";
 const TARGET = 8080;
 const TCP_TARGET = 9000;
-const PORTS = { 80: TARGET, 82: TCP_TARGET };
-const PROTOCOLS = { 80: "HTTP", 82: "TCP" };
+const GRPC_TARGET = 7070;
+const PORTS = { 80: TARGET, 82: TCP_TARGET, 84: GRPC_TARGET };
+const PROTOCOLS = { 80: "HTTP", 82: "TCP", 84: "GRPC" };
 /** Ports of the sidecar on loopback. */
 const TO_WEB = 19080;
 const TO_TCP = 19082;
+const TO_GRPC = 19084;
 const TO_NOWHERE = 19099;
 
 const plan: MeshPlan = {
@@ -55,25 +57,24 @@ function envoySuite(): void {
   const processes: { stop(signal: "SIGKILL"): Promise<number> }[] = [];
   const shared = sharedMesh(plan, async (mesh) => {
     if (installed.kind !== "installed") throw new Error(installed.reason);
-    await Promise.all(["web", "envoy"].map((pod) => mesh.echo(pod, { http: [TARGET] })));
+    await Promise.all(["web", "envoy"].map((pod) => mesh.echo(pod, { http: [TARGET], grpc: [GRPC_TARGET] })));
     mesh.serve("web", TCP_TARGET, doubling);
     const directory = join(mesh.lab.directory, "envoy");
     const issuer = mesh.issuer();
+    const credentials = (account: string, peer: string): Credentials => ({
+      certificate: issuer.issue({ identity: identity(account) }),
+      peers: { exact: identity(peer) },
+    });
+    const sidecar = credentials("sidecar", "waypoint");
     const tunnels = [
       { port: TO_WEB, authority: `${VIP}:80` },
       { port: TO_TCP, authority: `${VIP}:82` },
+      { port: TO_GRPC, authority: `${VIP}:84` },
       { port: TO_NOWHERE, authority: "10.99.0.1:80" },
     ];
-    const waypointIp = mesh.lab.pod("waypoint").ip;
-    const client = hboneClient(
-      tunnels,
-      waypointIp,
-      issuer.issue({ identity: identity("sidecar") }),
-      { exact: identity("waypoint") },
-    );
-    const server = hboneServer(TARGET, issuer.issue({ identity: identity("envoy") }), {
-      exact: identity("waypoint"),
-    });
+    const client = hboneClient(mesh.lab.pod("waypoint").ip, tunnels.map((tunnel) => ({ ...tunnel, ...sidecar })));
+    const server = hboneServer([TARGET, GRPC_TARGET], credentials("envoy", "waypoint"));
+    for (const pod of ["sidecar", "client"]) callers.set(pod, await mesh.caller(pod));
     for (const [pod, configuration] of [["sidecar", client], ["envoy", server]] as const) {
       processes.push(await startEnvoy(installed.binary, mesh.lab.pod(pod), directory, configuration));
     }
@@ -81,6 +82,8 @@ function envoySuite(): void {
       await Promise.all(processes.map((process) => process.stop("SIGKILL")));
     });
   });
+  /** Pods that call gRPC. */
+  const callers = new Map<string, PodCaller>();
   const sidecar = () => shared().lab.pod("sidecar").namespace;
   const client = () => shared().lab.pod("client").namespace;
   const pattern = Buffer.alloc(10 * MB, "0123456789abcdef");
@@ -106,6 +109,23 @@ function envoySuite(): void {
     const down = await http1(sidecar(), to, { path: `/?size=${pattern.length}` }, 30_000);
     expect(new Bun.CryptoHasher("sha256").update(down.body).digest("hex")).toBe(sum);
   }, 60_000);
+
+  const grpcWays = [
+    { name: "from Envoy's tunnel", from: "sidecar", target: `127.0.0.1:${TO_GRPC}` },
+    { name: "to an Envoy behind the waypoint", from: "client", target: `${ENVOY_VIP}:84` },
+  ];
+  for (const { name, from, target } of grpcWays) {
+    test(`gRPC ${name}: unary, failed, both directions streaming`, async () => {
+      const caller = callers.get(from);
+      const unary = await caller?.grpc({ target, method: "Echo", messages: [{ text: "hi" }] });
+      expect([unary?.code, unary?.responses.length]).toEqual([0, 1]);
+      const failed = await caller?.grpc({ target, method: "Echo", messages: [{ code: 5 }] });
+      expect([failed?.code, failed?.responses.length]).toEqual([5, 0]);
+      const texts = Array.from({ length: 20 }, (_, index) => ({ text: `message ${index}` }));
+      const chat = await caller?.grpc({ target, method: "Chat", messages: texts });
+      expect([chat?.code, chat?.responses.length]).toEqual([0, 20]);
+    }, TEST_MS);
+  }
 
   test("TCP from Envoy's tunnel, half-close included", async () => {
     const conversation = await Conversation.open(sidecar(), { ip: "127.0.0.1", port: TO_TCP });

@@ -67,7 +67,8 @@ export function parseH2loadLog(text: string): LoggedRequest[] {
   });
 }
 
-function windowOf(requests: readonly LoggedRequest[], from: number, to: number): WindowOutcome {
+/** What ended within a stretch of time, microseconds since the epoch. */
+export function windowOf(requests: readonly LoggedRequest[], from: number, to: number): WindowOutcome {
   const inside = requests.filter(({ end }) => end >= from && end < to);
   const latencies = inside.filter(({ ok }) => ok).map(({ elapsed }) => elapsed).sort((a, b) => a - b);
   const quantile = (share: number) => (latencies[Math.floor(latencies.length * share)] ?? Number.NaN) / 1000;

@@ -24,7 +24,7 @@ import {
   Ztunnel,
 } from "../../lab/mesh/mod.ts";
 import { eventually, Lab, type LabPod, type Redirector } from "../../lab/topology/mod.ts";
-import { Conversation, http1 } from "../../lab/traffic/mod.ts";
+import { Conversation, fieldOf, http1 } from "../../lab/traffic/mod.ts";
 import { Generator } from "../generator.ts";
 import { H2load } from "./h2load.ts";
 
@@ -112,8 +112,12 @@ export class HopLab {
     const vip = VIPS[name];
     for (const port of [HTTP1, BODIES]) {
       await eventually(`an answer through ${name}`, async () => {
-        const { status } = await http1(client.namespace, { ip: vip, port });
-        if (status !== 200) throw new Error(`status ${status}`);
+        const { status, fields } = await http1(client.namespace, { ip: vip, port });
+        const server = fieldOf(fields, "server");
+        // What is measured must have been there.
+        if (status !== 200 || (server === "istio-envoy") !== (name !== "none")) {
+          throw new Error(`status ${status} from ${server}`);
+        }
         return true;
       });
     }

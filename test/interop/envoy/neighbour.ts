@@ -21,51 +21,56 @@ export interface TunnelPlan {
   readonly authority: string;
 }
 
-/** TCP connections go as CONNECT streams of one mTLS connection to the waypoint. */
+/** With what a neighbour shows itself, and what it believes. */
+export interface Credentials {
+  readonly certificate: PeerCertificate;
+  /** Identities of peers that it accepts. */
+  readonly peers: PeerMatch;
+}
+
+/** TCP connections go as CONNECT streams to the waypoint, those of each tunnel over an mTLS connection of its own. */
 export function hboneClient(
-  tunnels: readonly TunnelPlan[],
   waypointIp: string,
-  certificate: PeerCertificate,
-  waypoint: PeerMatch,
+  tunnels: readonly (TunnelPlan & Credentials)[],
 ): EnvoyConfiguration {
   const listeners = tunnels.map(({ port, authority }) => {
-    const tunnel = { stat_prefix: "tunnel", cluster: "waypoint", tunneling_config: { hostname: authority } };
+    const tunnel = { stat_prefix: "tunnel", cluster: `waypoint-${port}`, tunneling_config: { hostname: authority } };
     return {
       name: `${port}-to-${authority}`,
       address: socketAddress("127.0.0.1", port),
       filter_chains: [{ filters: [extension("tcp", "filters.network.tcp_proxy.v3.TcpProxy", tunnel)] }],
     };
   });
-  const cluster = {
-    ...staticCluster("waypoint", waypointIp, 15008),
+  const clusters = tunnels.map(({ port, certificate, peers }) => ({
+    ...staticCluster(`waypoint-${port}`, waypointIp, 15008),
     typed_extension_protocol_options: http2Upstream({ allow_connect: true }),
-    transport_socket: upstreamTls(certificate, waypoint),
-  };
-  return { static_resources: { listeners, clusters: [cluster] } };
+    transport_socket: upstreamTls(certificate, peers),
+  }));
+  return { static_resources: { listeners, clusters } };
 }
 
-/** CONNECT streams over mTLS at 15008 go to the application on loopback, whatever their authority. */
-export function hboneServer(
-  applicationPort: number,
-  certificate: PeerCertificate,
-  clients: PeerMatch,
-): EnvoyConfiguration {
+/** CONNECT streams over mTLS at 15008 go to loopback at the port that their authority names, one of these. */
+export function hboneServer(ports: readonly number[], { certificate, peers }: Credentials): EnvoyConfiguration {
+  const virtualHosts = ports.map((port) => ({
+    name: `application-${port}`,
+    domains: [`*:${port}`],
+    routes: [connectRoute(`application-${port}`)],
+  }));
   const listener = {
     name: "connect_terminate",
     address: socketAddress("0.0.0.0", 15008),
     filter_chains: [{
-      transport_socket: downstreamTls(certificate, clients),
+      transport_socket: downstreamTls(certificate, peers),
       filters: [connectionManager({
         stat_prefix: "hbone",
         stream_idle_timeout: "0s",
         http2_protocol_options: { allow_connect: true },
         upgrade_configs: [{ upgrade_type: "CONNECT" }],
-        route_config: { virtual_hosts: [{ name: "all", domains: ["*"], routes: [connectRoute("application")] }] },
+        route_config: { virtual_hosts: virtualHosts },
         http_filters: [router()],
       })],
     }],
   };
-  return {
-    static_resources: { listeners: [listener], clusters: [staticCluster("application", "127.0.0.1", applicationPort)] },
-  };
+  const clusters = ports.map((port) => staticCluster(`application-${port}`, "127.0.0.1", port));
+  return { static_resources: { listeners: [listener], clusters } };
 }
