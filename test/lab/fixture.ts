@@ -236,7 +236,9 @@ function markOf({ kind, metadata, spec }: KubernetesObject): string | undefined 
     return `"${kind} ${namespace}/${metadata.name}`;
   }
   const rules = spec?.["rules"];
-  if (kind !== "AuthorizationPolicy" || !Array.isArray(rules) || rules.length === 0) return undefined;
+  // One with a selector is ztunnel's business.
+  if (kind !== "AuthorizationPolicy" || spec?.["targetRefs"] === undefined) return undefined;
+  if (!Array.isArray(rules) || rules.length === 0) return undefined;
   return `ns[${namespace}]-policy[${metadata.name}]-rule[0]`;
 }
 

@@ -27,7 +27,6 @@ const grpc = load("@grpc/grpc-js");
 
 const failures = new Map();
 const PATTERN = Buffer.alloc(1 << 16, "0123456789abcdef");
-let waiting = 0;
 
 function seen(request, extra) {
   const headers = [];
@@ -78,7 +77,7 @@ async function answer(request, response, expectation) {
     }
   }
   if (query.has("delay")) {
-    waiting++;
+    console.log(`delaying ${request.url}`);
     await new Promise((resolve) => {
       const timer = setTimeout(resolve, Number(query.get("delay")));
       response.once("close", () => {
@@ -87,7 +86,6 @@ async function answer(request, response, expectation) {
         resolve();
       });
     });
-    waiting--;
     if (response.destroyed) return;
   }
   if (query.get("reset") === "1") return abort(request);
@@ -239,5 +237,4 @@ for (const port of settings.grpc ?? []) {
     })
   );
 }
-process.on("SIGUSR2", () => console.log(`waiting ${waiting}`));
 console.log("ready");

@@ -65,6 +65,11 @@ export class EchoApplication {
     return this.process.lines.filter((line) => /^[A-Z]+ \//.test(line));
   }
 
+  /** Waits until a request with `delay` in this path has come. @throws DeadlineError */
+  async delaying(path: string): Promise<void> {
+    await this.process.line((line) => line === `delaying ${path}`);
+  }
+
   stop(): Promise<number> {
     return this.process.stop("SIGKILL");
   }

@@ -1,10 +1,18 @@
 /** What a waypoint refuses: destinations that are not its own, itself, peers without an identity of the mesh, and what policies deny. */
 import { expect, test } from "bun:test";
 import { labSuite, sharedMesh, TEST_MS } from "../fixture.ts";
-import { HBONE_PORT, LAB_NAMESPACE } from "../mesh/mod.ts";
+import { HBONE_PORT, LAB_NAMESPACE, total } from "../mesh/mod.ts";
 import type { KubernetesObject } from "../mesh/mod.ts";
 import { eventually } from "../topology/mod.ts";
-import { Conversation, type ConversationError, doubling, fieldOf, HbonePeer, PodServer } from "../traffic/mod.ts";
+import {
+  Conversation,
+  type ConversationError,
+  doubling,
+  fieldOf,
+  HbonePeer,
+  http1,
+  PodServer,
+} from "../traffic/mod.ts";
 import {
   type Applications,
   ask,
@@ -199,4 +207,72 @@ labSuite("what a waypoint refuses", () => {
       }),
     TEST_MS,
   );
+
+  test("a policy in dry run denies nothing, and its verdicts are counted", () => {
+    const policy = authorization("dry", "DENY", [{ to: [{ operation: { methods: ["GET"] } }] }]);
+    const metadata = { ...policy.metadata, annotations: { "istio.io/dry-run": "true" } };
+    return withPolicies([{ ...policy, metadata }], async () => {
+      expect((await ask(shared())).status).toBe(200);
+      const labels = { action: "deny", policy: `ns[${LAB_NAMESPACE}]-policy[dry]-rule[0]`, result: "denied" };
+      const samples = await shared().waypoint().metrics();
+      expect(total(samples, "ambient_authorization_dry_run_total", labels)).toBe(1);
+    });
+  }, TEST_MS);
+
+  /** Status of a request that goes around the waypoint, to a pod's address. */
+  const around = (from: string) =>
+    http1(shared().lab.pod(from).namespace, { ip: shared().lab.pod("v1").ip, port: HTTP_TARGET })
+      .then(({ status }) => status, () => "refused");
+
+  test("PeerAuthentication STRICT: plaintext to a pod is refused, what comes through the waypoint passes", async () => {
+    expect(await around("outsider")).toBe(200);
+    const strict: KubernetesObject = {
+      apiVersion: "security.istio.io/v1",
+      kind: "PeerAuthentication",
+      metadata: { name: "strict", namespace: LAB_NAMESPACE },
+      spec: { mtls: { mode: "STRICT" } },
+    };
+    await shared().apply(strict);
+    await eventually("the refusal", async () => await around("outsider") === "refused");
+    expect((await ask(shared())).status).toBe(200);
+    await shared().remove(strict);
+    await eventually("the end of the refusal", async () => await around("outsider") === 200);
+  }, TEST_MS);
+
+  test("a policy of the pods' namespace decides about the waypoint, not about the client behind it", async () => {
+    const only = (account: string): KubernetesObject => ({
+      apiVersion: "security.istio.io/v1",
+      kind: "AuthorizationPolicy",
+      metadata: { name: "pods", namespace: LAB_NAMESPACE },
+      spec: {
+        action: "ALLOW",
+        rules: [{ from: [{ source: { principals: [principal(account)] } }] }],
+      },
+    });
+    expect(await around("client")).toBe(200);
+    await shared().apply(only("waypoint"));
+    await eventually("the refusal of who goes around the waypoint", async () => await around("client") === "refused");
+    expect((await ask(shared(), { vip: V1_VIP })).status).toBe(200);
+    await shared().apply(only("client"));
+    await eventually("the refusal of the waypoint", async () => (await ask(shared(), { vip: V1_VIP })).status === 503);
+    await shared().remove(only("client"));
+    await eventually("the end of it", async () => (await ask(shared(), { vip: V1_VIP })).status === 200);
+  }, TEST_MS);
+
+  test("garbage on the tunnel's port harms nobody", async () => {
+    const waypoint = { ip: shared().lab.pod("waypoint").ip, port: HBONE_PORT };
+    const outsider = shared().lab.pod("outsider").namespace;
+    for (const text of ["GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x00\x05hello", "\0".repeat(70_000), ""]) {
+      const conversation = await Conversation.open(outsider, waypoint);
+      conversation.write(text).finish();
+      await conversation.readToEnd();
+      conversation.close();
+    }
+    // Past the handshake: what is no HTTP/2 ends the connection.
+    const peer = await tunnel();
+    peer.conversation.write("\xff".repeat(1000));
+    await eventually("the end of the connection", () => peer.conversation.ended);
+    peer.close();
+    expect((await ask(shared())).status).toBe(200);
+  }, TEST_MS);
 });

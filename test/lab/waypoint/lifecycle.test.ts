@@ -1,7 +1,6 @@
 /** A waypoint over time: configuration that changes under traffic, a stop signal, telemetry of what went through. */
 import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
-import { rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { labSuite, sharedMesh, TEST_MS } from "../fixture.ts";
 import { hostnameOf, parseMetrics, READINESS_PORT, STATS_PORT, total } from "../mesh/mod.ts";
@@ -13,7 +12,9 @@ import {
   ask,
   EMPTY_VIP,
   GRPC,
+  GRPC_TARGET,
   HTTP,
+  HTTP_TARGET,
   httpRoute,
   logged,
   open,
@@ -21,6 +22,7 @@ import {
   TCP,
   TCP_TARGET,
   V1_VIP,
+  V2_VIP,
   VIP,
   waypointMesh,
 } from "./mesh.ts";
@@ -82,10 +84,7 @@ labSuite("a waypoint over time", () => {
     // A request that began before a change ends as it began.
     const path = `/long?delay=${LONG_MS}&id=${crypto.randomUUID()}`;
     const running = ask(mesh, { path });
-    await eventually("the long request at the backend", async () => {
-      const metrics = await mesh.ztunnel(1).metrics();
-      return total(metrics, "istio_tcp_connections_opened_total") > 0;
-    });
+    await applications.v1.delaying(path);
     const bad = join(mesh.configurationPath, "bad.yaml");
     writeFileSync(
       bad,
@@ -105,6 +104,43 @@ labSuite("a waypoint over time", () => {
     expect(traffic.count).toBeGreaterThan(100);
     expect(traffic.failures).toEqual([]);
   }, 60_000);
+
+  const refusedObjects = [
+    ["VirtualService", "networking.istio.io/v1", {}, "only istiod can compile VirtualService"],
+    ["EnvoyFilter", "networking.istio.io/v1alpha3", {}, "only istiod can compile EnvoyFilter"],
+    ["RequestAuthentication", "security.istio.io/v1", { jwtRules: [] }, "RequestAuthentication"],
+    ["AuthorizationPolicy", "security.istio.io/v1", { action: "CUSTOM" }, "CUSTOM"],
+    ["HTTPRoute", "gateway.networking.k8s.io/v1", { rules: [{ matches: [{ path: { type: "Glob" } }] }] }, "Glob"],
+  ] as const;
+  for (const [kind, apiVersion, spec, reason] of refusedObjects) {
+    test(`an object is refused by name, file and line, and the rest serves on: ${kind}`, async () => {
+      const mesh = shared();
+      const file = `refused-${kind}.yaml`.toLowerCase();
+      const path = join(mesh.configurationPath, file);
+      const since = mesh.waypoint().process.lines.length;
+      const lines = [`apiVersion: ${apiVersion}`, `kind: ${kind}`, "metadata: {name: refused, namespace: demo}"];
+      writeFileSync(path, [...lines, `spec: ${JSON.stringify(spec)}`, ""].join("\n"));
+      try {
+        const said = await mesh.waypoint().process.line((line) => line.includes(`${file}:`), 10_000, since);
+        expect(said).toContain(reason);
+        expect(said).toMatch(/\.yaml:\d+:\d+/);
+        expect((await ask(mesh)).status).toBe(200);
+      } finally {
+        rmSync(path);
+      }
+    }, TEST_MS);
+  }
+
+  test("an application that is started anew is found again, and its stale connections harm nobody", async () => {
+    const mesh = shared();
+    const status = async () => (await ask(mesh, { vip: V2_VIP })).status;
+    expect(await status()).toBe(200);
+    await applications.v2.stop();
+    expect(await status()).toBe(503);
+    await mesh.echo("v2", { http: [HTTP_TARGET], grpc: [GRPC_TARGET] });
+    await eventually("the new application", async () => await status() === 200);
+    for (let sent = 0; sent < 30; sent++) expect(await status()).toBe(200);
+  }, TEST_MS);
 
   test("requests are counted with the labels of both peers", async () => {
     const mesh = shared();
@@ -150,9 +186,9 @@ labSuite("a waypoint over time", () => {
     );
     for (const name of ["duration_milliseconds", "request", "response"]) {
       const family = name === "duration_milliseconds" ? "istio_request_duration_milliseconds" : `istio_${name}_bytes`;
-      const counted = total(samples, `${family}_count`, { ...source, response_code: "503" });
+      const counted = total(samples, `${family}_count`, empty);
       expect([family, counted]).toEqual([family, 1]);
-      expect(total(samples, `${family}_bucket`, { ...source, response_code: "503", le: "+Inf" })).toBe(1);
+      expect(total(samples, `${family}_bucket`, { ...empty, le: "+Inf" })).toBe(1);
     }
     // Prometheus's own port and path, and the path that pod annotations name.
     for (const [port, path] of [[STATS_PORT, "/stats/prometheus"], [15090, "/stats/prometheus"]] as const) {
@@ -230,7 +266,8 @@ labSuite("a waypoint over time", () => {
       method: "Echo",
       messages: [{ waitMs: LONG_MS }],
     });
-    // Both are on their way once a request that was sent after them has been answered.
+    await applications.v1.delaying(path);
+    // The call is on its way once a request that was sent after it has been answered.
     expect((await ask(mesh)).status).toBe(200);
     waypoint.process.signal("SIGTERM");
     await eventually(
@@ -242,5 +279,11 @@ labSuite("a waypoint over time", () => {
     expect((await grpc).code).toBe(0);
     expect(await waypoint.process.exited).toBe(0);
     connection.close();
+
+    // Another process takes over the address.
+    const next = mesh.startWaypoint({ pod: "waypoint" });
+    mesh.waypoints.push(next);
+    await next.untilReady();
+    await eventually("traffic through the next one", async () => (await ask(mesh)).status === 200);
   }, 60_000);
 });

@@ -1,7 +1,7 @@
 /** What passes a waypoint and how: HTTP/1, HTTP/2, gRPC, WebSocket and plain TCP, each with its ends and its exceptions. */
 import { expect, test } from "bun:test";
 import { Buffer } from "node:buffer";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { labSuite, sharedMesh, TEST_MS } from "../fixture.ts";
 import { hostnameOf } from "../mesh/mod.ts";
 import type { EchoedRequest } from "../peers/mod.ts";
@@ -360,6 +360,52 @@ labSuite("protocols through a waypoint", () => {
     conversation.close();
     expect(shared().lab.pod("waypoint").ip).toBe(jsonOf<EchoedRequest>(answer).remote);
   }, TEST_MS);
+
+  test("a client that goes away cancels the application's work", async () => {
+    const path = `/?delay=20000&id=${crypto.randomUUID()}`;
+    const since = shared().waypoint().process.lines.length;
+    const connection = await open(shared());
+    connection.send({ path, host: HOST });
+    await Promise.any([applications.v1.delaying(path), applications.v2.delaying(path)]);
+    connection.close();
+    const cancelled = (line: string) => line === `cancelled ${path}`;
+    await Promise.any([applications.v1.process.line(cancelled), applications.v2.process.line(cancelled)]);
+    const record = await shared().waypoint().record((entry) => entry.path === path, since);
+    expect([record.code, record.flags]).toEqual([0, "DC"]);
+  }, TEST_MS);
+
+  test("more connections at once than one tunnel may have streams", async () => {
+    const statuses = await Promise.all(
+      Array.from({ length: 350 }, async () => (await ask(shared(), { path: "/?delay=500" })).status),
+    );
+    expect(new Set(statuses)).toEqual(new Set([200]));
+  }, 60_000);
+
+  test("more requests at once than one HTTP/2 connection may have streams", async () => {
+    const order = {
+      origin: `http://${VIP}:${HTTP}`,
+      headers: { ":path": "/?delay=300", ":authority": HOST },
+    };
+    const statuses = await Promise.all(
+      Array.from({ length: 250 }, async () => (await applications.caller.http2(order, 20_000)).headers[":status"]),
+    );
+    expect(new Set(statuses)).toEqual(new Set([200]));
+  }, 60_000);
+
+  test("connections leave nothing behind", async () => {
+    const { pid } = shared().waypoint().process;
+    const rounds = async (count: number) => {
+      for (let round = 0; round < count; round++) {
+        await Promise.all(Array.from({ length: 25 }, () => ask(shared())));
+      }
+    };
+    await rounds(4);
+    const descriptors = () => readdirSync(`/proc/${pid}/fd`).length;
+    const before = { descriptors: descriptors(), resident: residentMb(pid) };
+    await rounds(40);
+    await eventually("as many descriptors as before", () => descriptors() <= before.descriptors + 4);
+    expect(residentMb(pid) - before.resident).toBeLessThan(24);
+  }, 60_000);
 
   const bad: readonly (readonly [what: string, request: string, status: number])[] = [
     [

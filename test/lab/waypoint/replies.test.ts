@@ -187,6 +187,39 @@ labSuite("answers of the waypoint itself", () => {
     TEST_MS,
   );
 
+  test("without a retry in the route a 503 is the client's, a gRPC UNAVAILABLE is tried again", async () => {
+    const once = crypto.randomUUID();
+    expect((await ask(shared(), { vip: V1_VIP, path: `/?fail=${once}:1` })).status).toBe(503);
+    const order = { target: `${V1_VIP}:${GRPC}`, method: "Echo" as const };
+    const twice = await applications.caller.grpc({ ...order, messages: [{ fail: `${once}:2` }] });
+    expect([twice.code, twice.responses[0]?.["pod"]]).toEqual([0, "v1"]);
+    const often = await applications.caller.grpc({ ...order, messages: [{ fail: `${crypto.randomUUID()}:9` }] });
+    expect([often.code, often.details]).toEqual([14, "told to fail"]);
+    // Other codes are the application's word.
+    const code = { fail: `${crypto.randomUUID()}:1`, code: 9 };
+    expect((await applications.caller.grpc({ ...order, messages: [code] })).code).toBe(9);
+  }, TEST_MS);
+
+  test(
+    "a body that is too large to be kept is not sent twice",
+    () =>
+      withRules([{ retry: { codes: [503], attempts: 2, backoff: "10ms" }, backendRefs: V1 }], async () => {
+        const small = await ask(shared(), {
+          method: "POST",
+          path: `/?fail=${crypto.randomUUID()}:1`,
+          body: "x".repeat(10_000),
+        });
+        expect([small.status, jsonOf<EchoedRequest>(small).bytes]).toEqual([200, 10_000]);
+        const large = await ask(shared(), {
+          method: "POST",
+          path: `/?fail=${crypto.randomUUID()}:1`,
+          body: "x".repeat(3 << 20),
+        });
+        expect(large.status).toBe(503);
+      }),
+    TEST_MS,
+  );
+
   test("weight 0 is never chosen", () =>
     withRules([{
       backendRefs: [{ name: "v1", port: HTTP, weight: 1 }, { name: "v2", port: HTTP, weight: 0 }],
