@@ -1,4 +1,4 @@
-import { type HeaderList, Http2Connection, type Http2Handler, type Http2Stream } from "../http2/mod.ts";
+import { ErrorCode, type HeaderList, Http2Connection, type Http2Handler, type Http2Stream } from "../http2/mod.ts";
 import { surfaceBug } from "../net/surface.ts";
 import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
 
@@ -315,21 +315,44 @@ function transportOf(connection: Http2Connection<StreamUser>): HboneTransport {
   return connection.data as HboneTransport;
 }
 
+/** A bug in what uses one stream is the end of that stream, and not of the others in the tunnel. */
+function failed(stream: Http2Stream<StreamUser>, error: unknown): void {
+  stream.reset(ErrorCode.INTERNAL_ERROR);
+  surfaceBug(error as Error);
+}
+
 /** One handler for all transports of the process. */
 const codecHandler: Http2Handler<StreamUser> = {
   onOutput: (connection) => transportOf(connection)?.planFlush(),
   onHeaders(stream, headers, endStream) {
     const transport = transportOf(stream.connection);
-    if (transport.h2.role === "server") transport.request(stream, headers, endStream);
-    else stream.data.onHeaders(headers, endStream);
+    try {
+      if (transport.h2.role === "server") transport.request(stream, headers, endStream);
+      else stream.data.onHeaders(headers, endStream);
+    } catch (error) {
+      failed(stream, error);
+    }
   },
   // A CONNECT stream carries no trailers with meaning; their end of stream is what counts (RFC 9113 §8.5).
-  onTrailers: (stream) => stream.data?.onData(EMPTY, true),
-  onData: (stream, chunk, endStream) => {
-    if (stream.data === undefined) stream.consume(chunk.length);
-    else stream.data.onData(chunk, endStream);
+  onTrailers: (stream) => codecHandler.onData(stream, EMPTY, true),
+  onData(stream, chunk, endStream) {
+    if (stream.data === undefined) {
+      stream.consume(chunk.length);
+      return;
+    }
+    try {
+      stream.data.onData(chunk, endStream);
+    } catch (error) {
+      failed(stream, error);
+    }
   },
-  onWritable: (stream) => stream.data?.onWritable(),
+  onWritable(stream) {
+    try {
+      stream.data?.onWritable();
+    } catch (error) {
+      failed(stream, error);
+    }
+  },
   onReset: (stream, code, remote) => stream.data?.onReset(code, remote),
   onStreamClosed(stream) {
     stream.data?.onClosed(stream);

@@ -134,4 +134,26 @@ describe("the end of a transport", () => {
     expect(answer).toBeGreaterThan(0);
     expect(other.state).toBe("open");
   });
+
+  test("a bug in what uses one stream ends that stream and no other", async () => {
+    const server = new PlainServer((stream, _endpoint, headers) => {
+      // With a code it counts as an error of the connection: a real bug would go on to the process' handler.
+      if (headers.some(([name]) => name === "x-bug")) throw Object.assign(new Error("bug"), { code: "EXPECTED" });
+      stream.respond([[":status", "200"]], false);
+    });
+    cleanups.push(() => server.stop());
+    const { transport } = await client(server.port);
+    const ask = (headers: HeaderList) =>
+      new Promise<string>((resolve) => {
+        const endpoint = new StreamEndpoint({
+          connected: () => resolve("connected"),
+          connectFailed: ({ text }) => resolve(text),
+        });
+        endpoint.bind(transport.h2.request(headers, false, endpoint)!, undefined);
+      });
+    expect(await ask(HEADERS)).toBe("connected");
+    expect(await ask([...HEADERS, ["x-bug", "1"]])).toContain("unexpected internal error");
+    expect(await ask(HEADERS)).toBe("connected");
+    expect(transport.h2.openStreams).toBe(2);
+  });
 });
