@@ -87,13 +87,16 @@ describe("readers", () => {
   });
 
   test("medians and limits", () => {
-    const figures = new Figures();
-    for (const value of [30, 10, 20]) figures.add("relay", "requests.32.cpu.client", value);
-    for (const value of [18, 14]) figures.add("ambient", "requests.32.cpu.client", value);
-    expect(figures.median("relay", "requests.32.cpu.client")).toBe(20);
-    expect(judge(figures)).toMatchObject([{ relay: 20, ambient: 16, value: 0.8, pass: true }]);
-    figures.add("ambient", "requests.32.cpu.client", 18);
-    expect(judge(figures)).toMatchObject([{ value: 0.9, pass: false }]);
+    const figure = "requests.32.cpu.client";
+    const figures = new Figures<"relay" | "ambient">();
+    for (const value of [30, 10, 20]) figures.add("relay", figure, value);
+    for (const value of [18, 14]) figures.add("ambient", figure, value);
+    expect(figures.median("relay", figure)).toBe(20);
+    const limit = { figure, label: "CPU", most: 0.8, relative: true, unit: "" };
+    const judged = () => judge(figures, [limit], { own: "ambient", yardstick: "relay" });
+    expect(judged()).toMatchObject([{ yardstick: 20, own: 16, value: 0.8, pass: true }]);
+    figures.add("ambient", figure, 18);
+    expect(judged()).toMatchObject([{ value: 0.9, pass: false }]);
   });
 });
 
