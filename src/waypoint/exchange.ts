@@ -16,10 +16,10 @@ import type { LoadBalancedCluster } from "./cluster/mod.ts";
 import type { CompiledHttpChain } from "./configuration.ts";
 import { GrpcMessageCounter } from "./grpc_messages.ts";
 import { isGrpcContentType, type LocalReply, localReply } from "./local_reply.ts";
-import { MirroredRequest } from "./mirror.ts";
+import { type MirroredRequest, startMirrors } from "./mirror.ts";
 import type { WaypointPlane } from "./plane.ts";
 import { RequestBody } from "./request_body.ts";
-import { mirroredHead, prepareRequest } from "./request_headers.ts";
+import { prepareRequest } from "./request_headers.ts";
 import { finishResponse } from "./response_headers.ts";
 import {
   applyRequestMutations,
@@ -39,8 +39,14 @@ import {
   rewriteRequest,
 } from "./routing/mod.ts";
 import type { ForwardAction, WeightedCluster } from "./snapshot/mod.ts";
-import { type Deadline, deadlineLimits, type DeadlineOwner, StreamDeadlines } from "./stream_deadlines.ts";
-import { type DownstreamInfo, type Flag, StreamInfo } from "./stream_info.ts";
+import {
+  type Deadline,
+  DEADLINE_REPLIES,
+  deadlineLimits,
+  type DeadlineOwner,
+  StreamDeadlines,
+} from "./stream_deadlines.ts";
+import { type DownstreamInfo, StreamInfo } from "./stream_info.ts";
 import { type UpstreamOwner, UpstreamRequest } from "./upstream_request.ts";
 
 type State =
@@ -237,7 +243,7 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     applyRequestMutations(head, route, target, info);
     rewriteRequest(head, action, target, route, envoyHeaders);
     if (head.path !== before) info.originalPath = before;
-    if (action.mirrors.length > 0) this.#mirror(action);
+    if (action.mirrors.length > 0) this.#mirrors = startMirrors(this.#plane, action.mirrors, head, info, this.#body);
     this.#upstream = new UpstreamRequest({
       plane: this.#plane,
       info,
@@ -249,22 +255,6 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
       body: this.#body,
     }, this);
     this.#upstream.start();
-  }
-
-  #mirror(action: ForwardAction): void {
-    for (const mirror of action.mirrors) {
-      if (Math.random() * 1_000_000 >= mirror.fraction) continue;
-      const copy = mirroredHead(this.#head, mirror.shadowHost, this.#plane.ownIp);
-      const bodyless = this.#body === undefined;
-      const request = MirroredRequest.start(this.#plane, mirror.cluster, copy, this.#info, bodyless);
-      if (request !== undefined) (this.#mirrors ??= []).push(request);
-    }
-    const body = this.#body;
-    if (body === undefined || this.#mirrors === undefined) return;
-    for (const request of this.#mirrors) {
-      for (const chunk of body.chunks) request.data(chunk, false);
-      if (body.ended) request.data(EMPTY, true);
-    }
   }
 
   // --- the rest of the request ---
@@ -333,7 +323,7 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
   }
 
   deadlineReached(deadline: Deadline): void {
-    const { body, details, flag } = DEADLINES[deadline];
+    const { body, details, flag } = DEADLINE_REPLIES[deadline];
     if (flag !== undefined) this.#info.flag(flag);
     if (this.#state === "waiting") this.#reply({ status: 408, body, details });
     else this.upstreamBroke(details);
@@ -437,12 +427,5 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     this.#chain.record(info);
   }
 }
-
-/** What a client is told when one of the chain's limits was reached, as Envoy says it. */
-const DEADLINES: Readonly<Record<Deadline, { body: string; details: string; flag: Flag | undefined }>> = {
-  request: { body: "request timeout", details: "request_overall_timeout", flag: undefined },
-  duration: { body: "downstream duration timeout", details: "max_duration_timeout", flag: "UMSDR" },
-  idle: { body: "stream timeout", details: "stream_idle_timeout", flag: "SI" },
-};
 
 const EMPTY = new Uint8Array(0);

@@ -2,6 +2,9 @@
 import type { ClientStream, RequestHead } from "../http/mod.ts";
 import type { HostState } from "./cluster/mod.ts";
 import type { WaypointPlane } from "./plane.ts";
+import type { RequestBody } from "./request_body.ts";
+import { mirroredHead } from "./request_headers.ts";
+import type { Mirror } from "./snapshot/mod.ts";
 import type { StreamInfo } from "./stream_info.ts";
 import { poolLimits } from "./targets.ts";
 import type { UpstreamListener } from "./upstream/mod.ts";
@@ -10,6 +13,33 @@ import type { UpstreamListener } from "./upstream/mod.ts";
 const BACKLOG_LIMIT: number = 1 << 20;
 /** A mirror that has not answered by then is given up, ms. */
 const LIFETIME_MS = 60_000;
+/** Fractions are out of this. */
+const MILLION = 1_000_000;
+const EMPTY = new Uint8Array(0);
+
+/**
+ * Begins the mirrors of a request, as far as their share and their hosts allow.
+ * @param body what of it has come; undefined: it has none
+ */
+export function startMirrors(
+  plane: WaypointPlane,
+  mirrors: readonly Mirror[],
+  head: RequestHead,
+  info: StreamInfo,
+  body: RequestBody | undefined,
+): MirroredRequest[] {
+  const started: MirroredRequest[] = [];
+  for (const mirror of mirrors) {
+    if (Math.random() * MILLION >= mirror.fraction) continue;
+    const copy = mirroredHead(head, mirror.shadowHost, plane.ownIp);
+    const request = MirroredRequest.start(plane, mirror.cluster, copy, info, body === undefined);
+    if (request === undefined) continue;
+    started.push(request);
+    for (const chunk of body?.chunks ?? []) request.data(chunk, false);
+    if (body?.ended === true) request.data(EMPTY, true);
+  }
+  return started;
+}
 
 export class MirroredRequest implements UpstreamListener {
   #stream: ClientStream | undefined = undefined;

@@ -1,9 +1,17 @@
 /** Limits on how long an exchange may last, where a chain or route sets some (Envoy: request_timeout, max_stream_duration, stream_idle_timeout). */
 import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
 import type { HttpOptions } from "./snapshot/mod.ts";
+import type { Flag } from "./stream_info.ts";
 
 /** Which limit was reached. */
 export type Deadline = "request" | "duration" | "idle";
+
+/** What a client is told when a limit was reached, as Envoy says it. */
+export const DEADLINE_REPLIES: Readonly<Record<Deadline, { body: string; details: string; flag: Flag | undefined }>> = {
+  request: { body: "request timeout", details: "request_overall_timeout", flag: undefined },
+  duration: { body: "downstream duration timeout", details: "max_duration_timeout", flag: "UMSDR" },
+  idle: { body: "stream timeout", details: "stream_idle_timeout", flag: "SI" },
+};
 
 /** ms; 0: none. */
 export interface DeadlineLimits {
