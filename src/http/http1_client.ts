@@ -1,4 +1,5 @@
 import {
+  EncodeError,
   encodeRequestHead,
   type Framing,
   type Http1Error,
@@ -109,10 +110,29 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
     const upgrade = head.upgrade !== undefined;
     const body = requestBody(head, endStream);
     const request = new Http1Request(this, listener, head, body, endStream, this.emissions);
-    this.write(encodeRequestHead(upgrade ? withKey(head) : head, body, false));
-    this.#parser.expect(head.method, upgrade);
     this.#request = this.#reader = request;
+    const bytes = this.#encode(upgrade ? withKey(head) : head, request);
+    if (bytes === undefined) return request;
+    this.write(bytes);
+    this.#parser.expect(head.method, upgrade);
     return request;
+  }
+
+  /** undefined: HTTP/1 cannot say this head, e.g. a path with a space; the request is reset and nothing of it is sent. */
+  #encode(head: RequestHead, request: Http1Request): Uint8Array | undefined {
+    try {
+      return encodeRequestHead(head, request.body, false);
+    } catch (error) {
+      if (!(error instanceof EncodeError)) throw error;
+      request.body = "none";
+      request.sent = true; // its content goes nowhere
+      this.#keepAlive = false;
+      const reset: Reset = { reason: "local-reset", detail: error.message, unsent: false };
+      setImmediate(() => {
+        if (this.#request === request) this.#fail(reset);
+      });
+      return undefined;
+    }
   }
 
   sendBody(request: Http1Request, chunk: Uint8Array, endStream: boolean): boolean {

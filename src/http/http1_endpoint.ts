@@ -1,4 +1,4 @@
-import { CHUNK_TAIL, encodeChunkHead, encodeLastChunk, type SentBody } from "../http1/mod.ts";
+import { CHUNK_TAIL, encodeChunkHead, EncodeError, encodeLastChunk, type SentBody } from "../http1/mod.ts";
 import type { HeaderList } from "../http2/mod.ts";
 import { BY_REFERENCE, Gather } from "./gather.ts";
 import { HttpEndpoint } from "./http_endpoint.ts";
@@ -55,7 +55,14 @@ export abstract class Http1Endpoint extends HttpEndpoint {
   }
 
   protected writeLastChunk(trailers: HeaderList | undefined): void {
-    this.write(encodeLastChunk(trailers));
+    let tail: Uint8Array;
+    try {
+      tail = encodeLastChunk(trailers);
+    } catch (error) {
+      if (!(error instanceof EncodeError)) throw error;
+      tail = encodeLastChunk(undefined); // trailers that HTTP/1 cannot say are left out: they may always be
+    }
+    this.write(tail);
   }
 
   protected override flush(): void {

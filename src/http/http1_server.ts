@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import {
   type ConnectionOption,
+  EncodeError,
   encodeResponseHead,
   type Framing,
   type Http1Error,
@@ -246,13 +247,13 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
     if (exchange.body !== undefined) throw new Error("http: respond() after the final head");
     if (status < 200 && status !== 101) {
       if (http10 || (status === 100 && exchange.continued)) return;
-      this.write(encodeResponseHead(head, "none", ""));
+      this.#writeHead(exchange, head, "none", "");
       return;
     }
     const body = responseBody(status, head.fields, request.method, http10, endStream);
     exchange.body = body;
     if (body === "raw") {
-      this.write(encodeResponseHead(head, body, ""));
+      if (!this.#writeHead(exchange, head, body, "")) return;
       if (endStream) this.endResponse(exchange, undefined);
       this.credit(this.#parser.raw());
       return;
@@ -263,9 +264,21 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
     let option: ConnectionOption = "";
     if (exchange.closes) option = "close";
     else if (http10) option = "keep-alive";
-    this.write(encodeResponseHead(head, body, option, http10));
+    if (!this.#writeHead(exchange, head, body, option)) return;
     if (body === "length") exchange.responseLeft = Number(fieldOf(head.fields, "content-length"));
     if (body === "none" || body === "empty") this.#answered(exchange);
+  }
+
+  /** False: HTTP/1 cannot say this head; the client gets no answer rather than a wrong one. */
+  #writeHead(exchange: Http1Exchange, head: ResponseHead, body: SentBody, option: ConnectionOption): boolean {
+    try {
+      this.write(encodeResponseHead(head, body, option, exchange.head.protocol === "HTTP/1.0"));
+      return true;
+    } catch (error) {
+      if (!(error instanceof EncodeError)) throw error;
+      this.breakOff(exchange);
+      return false;
+    }
   }
 
   sendBody(exchange: Http1Exchange, chunk: Uint8Array, endStream: boolean): boolean {

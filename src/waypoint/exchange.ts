@@ -364,6 +364,9 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
 
   upstreamTrailers(fields: HeaderList): void {
     this.#info.responseTrailers = fields;
+    const owed = this.#owedUpstream;
+    this.#owedUpstream = 0;
+    if (owed > 0) this.#upstream?.consume(owed); // nothing more comes that it could hold up
     this.#stream.sendTrailers(fields);
     this.#responseComplete();
   }

@@ -292,4 +292,16 @@ describe("HTTP/1 client", () => {
     expect(seen.head?.fields).toContainEqual(["x-back", "2"]);
     expect(seen.head?.originalNames?.get("x-back")).toBe("X-BaCk");
   });
+
+  test("a head that HTTP/1 cannot say resets its request, and nothing of it is sent", async () => {
+    for (const head of [requestOf("POST", "/a b"), requestOf("POST", "/", [["x-a", "1\r\nx-b: 2"]])]) {
+      const { wire, send, owner } = connect();
+      const seen = send(head, false);
+      seen.stream!.sendData(octets("GET /smuggled HTTP/1.1\r\n\r\n"), true);
+      await settled();
+      expect(wire.take()).toBe("");
+      expect(seen.reset?.reason).toBe("local-reset");
+      expect(owner.closed).toBe(1);
+    }
+  });
 });

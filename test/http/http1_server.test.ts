@@ -461,4 +461,23 @@ describe("HTTP/1 server", () => {
     await settled();
     expect([wire.take(), wire.closed, wire.unread]).toEqual(["", false, 0]);
   });
+
+  test("a response that HTTP/1 cannot say breaks its connection off", async () => {
+    const { wire } = serve((request) => request.respond(200, "hello", [["x-a", "1\nx-b: 2"]]));
+    wire.arrive(GET);
+    await settled();
+    expect(wire.take()).toBe("");
+    expect(wire.closed).toBe(true);
+  });
+
+  test("trailers that HTTP/1 cannot say are left out", async () => {
+    const { wire } = serve(({ stream, head }) => {
+      stream.respond(responseOf(200), false);
+      expect(head.fields).toContainEqual(["te", "trailers"]);
+      stream.sendTrailers([["x-a", "1\nx-b: 2"]]);
+    });
+    wire.arrive("GET / HTTP/1.1\r\nhost: w\r\nte: trailers\r\nconnection: te\r\n\r\n");
+    await settled();
+    expect(wire.take()).toEndWith("0\r\n\r\n");
+  });
 });

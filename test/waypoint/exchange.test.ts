@@ -56,6 +56,18 @@ describe("a request that is forwarded", () => {
     expect(call.consumed).toBe(5);
   });
 
+  test("gives back what the client had not taken before the trailers", async () => {
+    const stage = new Stage();
+    const client = stage.request();
+    const call = await stage.upstreams.call(0);
+    client.room = false;
+    call.listener.onHeaders({ status: 200, fields: [], protocol: "HTTP/2", upgrade: undefined, wireBytes: 0 }, false);
+    call.listener.onData(bytes("12345"), false);
+    call.listener.onTrailers([["x-sum", "1"]]);
+    expect(call.consumed).toBe(5);
+    expect(client.trailers).toEqual([["x-sum", "1"]]);
+  });
+
   test("passes trailers and counts gRPC messages", async () => {
     const stage = new Stage();
     const client = stage.request({ method: "POST", fields: [["content-type", "application/grpc"]] }, false);
