@@ -260,9 +260,10 @@ const refused: [text: string, ...at: string[]][] = [
   // Telemetry
   [telemetry("{tracing: []}"), "4:17 Telemetry n/o: spec.tracing: tracing is not in this version"],
   [
-    telemetry("{accessLogging: [{providers: [{name: otel}], filter: {expression: x}}]}"),
+    telemetry("{accessLogging: [{providers: [{name: otel}], filter: {expression: 1, a: b}}]}"),
     "4:44 Telemetry n/o: spec.accessLogging[0].providers[0].name: the only provider in this version is envoy",
-    "4:60 Telemetry n/o: spec.accessLogging[0].filter: a filter of access logs (CEL) is not in this version",
+    "4:73 Telemetry n/o: spec.accessLogging[0].filter.expression: expected string, got number",
+    "4:76 Telemetry n/o: spec.accessLogging[0].filter.a: no such field here",
   ],
   [
     telemetry("{metrics: [{reportingInterval: 5s, overrides: [{match: {customMetric: x}, tagOverrides: {a: {}}}]}]}"),

@@ -36,7 +36,10 @@ const override = z.object({
   }).strict().optional(),
   disabled: z.boolean().optional(),
   tagOverrides: z.record(
-    z.object({ operation: z.enum(["UPSERT", "REMOVE"]).optional(), value: z.string().optional() }).strict()
+    z.object({
+      operation: z.enum(["UPSERT", "REMOVE"]).optional(),
+      value: z.string().optional().describe("CEL over Envoy's attributes; what has no value is the label `unknown`"),
+    }).strict()
       .superRefine(({ operation, value }, context) => {
         if ((operation ?? "UPSERT") === "UPSERT" && !value) issue(context, ["value"], "required to set a tag");
       }),
@@ -64,7 +67,12 @@ export const telemetry = object(
         match: z.object({ mode }).strict().optional(),
         providers: providers("envoy"),
         disabled: z.boolean().optional(),
-        filter: later("a filter of access logs (CEL)"),
+        filter: z.object({
+          expression: z.string().optional().describe(
+            "CEL over Envoy's attributes: what is logged, e.g. response.code >= 400. A result that is not true, and an " +
+              "error, logs nothing",
+          ),
+        }).strict().optional(),
       }).strict(),
     ).optional(),
   }).strict(),

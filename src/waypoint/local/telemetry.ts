@@ -1,8 +1,14 @@
 /** Telemetry objects as what a chain logs and counts (spec/waypoint.md §1.18, §1.19). */
-import type { LocalObject, LocalObjects, MetricOverrideYaml, TelemetryYaml } from "../../config/objects/mod.ts";
+import type {
+  LocalObject,
+  LocalObjects,
+  MetricOverrideYaml,
+  TelemetryYaml,
+  ValuePath,
+} from "../../config/objects/mod.ts";
 import type { Service } from "../../mesh/service.ts";
 import type { AccessLog, ChainTelemetry, MetricOverride } from "../snapshot/mod.ts";
-import { compileAttribute } from "../telemetry/attribute.ts";
+import { inspectDimension, inspectLogExpression } from "../telemetry/mod.ts";
 import type { OwnGateway } from "./gateway.ts";
 import { byAge, type Report } from "./input.ts";
 import type { WaypointOptions } from "./options.ts";
@@ -31,14 +37,39 @@ function forServer(mode: "CLIENT_AND_SERVER" | "CLIENT" | "SERVER" | undefined):
   return mode !== "CLIENT";
 }
 
-/** Values of tags are expressions, of which not all can be evaluated. */
+/**
+ * An expression that cannot be evaluated, or that names what is no attribute, is an error. Attributes that only Envoy
+ * knows are legitimate, since the same objects configure sidecars too: one is told, and they never have a value.
+ */
+function checkExpression(
+  object: LocalObject<"Telemetry">,
+  path: ValuePath,
+  inspected: ReturnType<typeof inspectDimension>,
+  report: Report,
+): void {
+  if (inspected === undefined) return;
+  if (!inspected.ok) return report.error(object, path, inspected.error);
+  for (const name of inspected.format.unknown) report.error(object, path, `there is no attribute ${name}`);
+  for (const name of inspected.format.absent) {
+    report.warn(object, path, `the attribute ${name} is not known in this version: it never has a value`);
+  }
+}
+
+function checkFilters(object: LocalObject<"Telemetry">, report: Report): void {
+  for (const [i, { filter }] of (object.spec.accessLogging ?? []).entries()) {
+    if (filter?.expression === undefined) continue;
+    const path = ["spec", "accessLogging", i, "filter", "expression"];
+    checkExpression(object, path, inspectLogExpression(filter.expression), report);
+  }
+}
+
 function checkTags(object: LocalObject<"Telemetry">, report: Report): void {
   for (const [i, { overrides }] of (object.spec.metrics ?? []).entries()) {
     for (const [j, { tagOverrides }] of (overrides ?? []).entries()) {
       for (const [name, { value }] of Object.entries(tagOverrides ?? {})) {
-        const compiled = value === undefined ? undefined : compileAttribute(value);
-        if (compiled?.ok !== false) continue;
-        report.error(object, ["spec", "metrics", i, "overrides", j, "tagOverrides", name, "value"], compiled.error);
+        if (value === undefined) continue;
+        const path = ["spec", "metrics", i, "overrides", j, "tagOverrides", name, "value"];
+        checkExpression(object, path, inspectDimension(value), report);
       }
     }
   }
@@ -56,6 +87,7 @@ export class TelemetryTable {
     this.#options = options;
     for (const object of objects) {
       checkTags(object, report);
+      checkFilters(object, report);
       if (object.spec.selector !== undefined) {
         report.warn(object, ["spec", "selector"], "a waypoint is attached by targetRefs: no effect here");
       }
@@ -96,12 +128,19 @@ export class TelemetryTable {
     const mesh = this.#options.accessLog;
     if (spec === undefined) return mesh === undefined ? [] : [mesh];
     const logs: AccessLog[] = [];
-    for (const { match, disabled } of spec.accessLogging ?? []) {
+    for (const { match, disabled, filter } of spec.accessLogging ?? []) {
       if (!forServer(match?.mode) || disabled === true) continue;
-      logs.push(mesh ?? { path: STANDARD_OUTPUT, format: undefined, filter: undefined });
+      const log = mesh ?? { path: STANDARD_OUTPUT, format: undefined, filter: undefined };
+      logs.push(filter?.expression === undefined ? log : withFilter(log, filter.expression));
     }
     return logs;
   }
+}
+
+/** What the mesh's log leaves out stays out. */
+function withFilter(log: AccessLog, expression: string): AccessLog {
+  const cel = { kind: "cel", expression } as const;
+  return { ...log, filter: log.filter === undefined ? cel : { kind: "and", filters: [log.filter, cel] } };
 }
 
 /** Overrides of all levels together, the more specific ones later. */

@@ -36,7 +36,7 @@ function compileLog(log: AccessLog, outputs: LogOutputs): Compiled<CompiledLog> 
 }
 
 /**
- * All logs of a chain as one writer. Refuses an unknown operator, a CEL filter, a file that cannot be opened; the error
+ * All logs of a chain as one writer. Refuses an unknown operator, an expression that is no CEL, a file that cannot be opened; the error
  * names the log and what is wrong with it.
  */
 export function compileAccessLogs(logs: readonly AccessLog[], outputs: LogOutputs): Compiled<AccessLogWriter> {

@@ -1,7 +1,8 @@
 /** Which requests an access log shows: envoy.config.accesslog.v3.AccessLogFilter. */
 import type { AccessLogFilter } from "../snapshot/mod.ts";
 import type { StreamInfo } from "../stream_info.ts";
-import { type Compiled } from "./format.ts";
+import { compileExpression, type Expression } from "./cel/mod.ts";
+import type { Compiled } from "./format.ts";
 
 export type LogPredicate = (info: StreamInfo) => boolean;
 
@@ -23,7 +24,45 @@ function durationOf(info: StreamInfo): number {
   return Math.floor((info.endedAt === 0 ? performance.now() : info.endedAt) - info.startedAt);
 }
 
-/** Refuses CEL, naming the expression. */
+/** The filter that most are, e.g. `response.code >= 400`. Without a code there is no comparison and no line. */
+const CODE = /^response\.code\s*(>=|<=|==|!=|>|<)\s*(\d{1,9})$/;
+
+function directFilter(expression: string): LogPredicate | undefined {
+  const [, operator, digits] = CODE.exec(expression.trim()) ?? [];
+  if (operator === undefined) return undefined;
+  const value = Number(digits);
+  const holds = (test: (code: number) => boolean): LogPredicate => ({ responseCode }) =>
+    responseCode !== 0 && test(responseCode);
+  switch (operator) {
+    case ">=":
+      return holds((code) => code >= value);
+    case "<=":
+      return holds((code) => code <= value);
+    case "==":
+      return holds((code) => code === value);
+    case "!=":
+      return holds((code) => code !== value);
+    case ">":
+      return holds((code) => code > value);
+    default:
+      return holds((code) => code < value);
+  }
+}
+
+/** What is no bool, and what is an error, shows nothing. */
+function compileCel(expression: string): Compiled<LogPredicate> {
+  const direct = directFilter(expression);
+  if (direct !== undefined) return { ok: true, format: direct };
+  const compiled = compileExpression(expression);
+  return compiled.ok ? { ok: true, format: (info) => compiled.format.test(info) } : compiled;
+}
+
+/** What there is to say of a filter's expression beyond its syntax; undefined: it needs no CEL, and is right. */
+export function inspectLogExpression(expression: string): Compiled<Expression> | undefined {
+  return directFilter(expression) === undefined ? compileExpression(expression) : undefined;
+}
+
+/** Refuses expressions that are no CEL, by the filter that has them. */
 export function compileLogFilter(filter: AccessLogFilter): Compiled<LogPredicate> {
   switch (filter.kind) {
     case "status":
@@ -54,6 +93,6 @@ export function compileLogFilter(filter: AccessLogFilter): Compiled<LogPredicate
       };
     }
     case "cel":
-      return { ok: false, error: `CEL filter "${filter.expression}" is not supported` };
+      return compileCel(filter.expression);
   }
 }

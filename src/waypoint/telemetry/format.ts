@@ -92,7 +92,7 @@ function compileJsonValue(format: string | JsonFormat): TextFormat {
     return () => text;
   }
   return (info) => {
-    const value = only.evaluate(info);
+    const value = only.typed === undefined ? only.evaluate(info) : only.typed(info);
     if (typeof value !== "string") return typeof value === "number" ? String(value) : JSON.stringify(value);
     return quoteJson(only.octets ? octetsToText(value) : value);
   };

@@ -1,6 +1,6 @@
 /** What a chain's overrides make of the standard metrics: which are counted, with which labels (stats.PluginConfig). */
 import type { MetricOverride } from "../snapshot/mod.ts";
-import { type Attribute, compileAttribute } from "./attribute.ts";
+import { compileDimension, type Dimension } from "./dimension.ts";
 import type { Compiled } from "./format.ts";
 import { HTTP_LABELS, PEER_LABELS, TCP_LABELS, UNKNOWN } from "./request_labels.ts";
 
@@ -43,12 +43,20 @@ export class LabelPlan {
   }
 }
 
+/** Characters of a dimension's value. Clients can choose values (paths, headers), and every one of them may be kept. */
+const MAX_VALUE_LENGTH = 1024;
+
+function labelValue(value: string | undefined): string {
+  if (value === undefined) return UNKNOWN;
+  return value.length <= MAX_VALUE_LENGTH ? value : value.slice(0, MAX_VALUE_LENGTH);
+}
+
 /** All metrics of a chain. */
 export class MetricPlan {
   readonly #labels: ReadonlyMap<MetricName, LabelPlan>;
-  readonly #dimensions: readonly Attribute[];
+  readonly #dimensions: readonly Dimension[];
 
-  constructor(labels: ReadonlyMap<MetricName, LabelPlan>, dimensions: readonly Attribute[]) {
+  constructor(labels: ReadonlyMap<MetricName, LabelPlan>, dimensions: readonly Dimension[]) {
     this.#labels = labels;
     this.#dimensions = dimensions;
   }
@@ -63,21 +71,21 @@ export class MetricPlan {
   }
 
   /** One text for each dimension. */
-  evaluate(info: Parameters<Attribute>[0]): string[] {
-    return this.#dimensions.map((dimension) => dimension(info) ?? UNKNOWN);
+  evaluate(info: Parameters<Dimension>[0]): string[] {
+    return this.#dimensions.map((dimension) => labelValue(dimension(info)));
   }
 }
 
 const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 
-/** Refuses expressions that are not supported, and names that are none, by override and label. */
+/** Refuses expressions that are no CEL, and names that are none, by override and label. */
 export function compileMetricPlan(overrides: readonly MetricOverride[]): Compiled<MetricPlan> {
   const labels = new Map<MetricName, Map<string, LabelSource>>();
   for (const name of METRIC_NAMES) {
     labels.set(name, new Map(METRIC_LABELS[name].map((label, standard) => [label, { standard }])));
   }
   const dropped = new Set<MetricName>();
-  const dimensions: Attribute[] = [];
+  const dimensions: Dimension[] = [];
   const indexes = new Map<string, number>();
   for (const [index, override] of overrides.entries()) {
     const where = `metric override ${index} (${override.name || "all metrics"})`;
@@ -95,7 +103,7 @@ export function compileMetricPlan(overrides: readonly MetricOverride[]): Compile
       const expression = override.dimensions[label] as string;
       let dimension = indexes.get(expression);
       if (dimension === undefined) {
-        const compiled = compileAttribute(expression);
+        const compiled = compileDimension(expression);
         if (!compiled.ok) return { ok: false, error: `${where}, label ${label}: ${compiled.error}` };
         dimension = dimensions.push(compiled.format) - 1;
         indexes.set(expression, dimension);

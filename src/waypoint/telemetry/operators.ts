@@ -5,6 +5,8 @@ import { fieldOf } from "../../http/mod.ts";
 import type { HeaderList } from "../../http2/mod.ts";
 import { formatAddress, isIpv4, type SocketAddress } from "../../net/address.ts";
 import type { Flag, StreamInfo } from "../stream_info.ts";
+import { compileExpression } from "./cel/mod.ts";
+import { FILTER_STATE, HIDDEN_STATE } from "./filter_state.ts";
 import { FormatError, type OperatorCall } from "./format_syntax.ts";
 import { CAMEL_NAMES, grpcStatusOf, isGrpcRequest, SNAKE_NAMES } from "./grpc_status.ts";
 import { octetsToText } from "./octets.ts";
@@ -16,6 +18,8 @@ export type FormatValue = string | number | boolean | null | readonly unknown[] 
 /** An operator made ready. */
 export interface Operator {
   readonly evaluate: (info: StreamInfo) => FormatValue;
+  /** Instead of `evaluate` where it is all of a JSON value. */
+  readonly typed?: (info: StreamInfo) => FormatValue;
   /** Strings are octets of a header, not text. */
   readonly octets: boolean;
 }
@@ -216,25 +220,6 @@ function traceId(info: StreamInfo): string | null {
 
 // ---- filter state and metadata
 
-/** Filter state that the listener connect_terminate sets (spec/waypoint.md §1.5). */
-const FILTER_STATE: Readonly<Record<string, Evaluate>> = {
-  "io.istio.peer_principal": (info) => textOrNull(info.downstream.peerPrincipal),
-  "io.istio.local_principal": (info) => textOrNull(info.downstream.localPrincipal),
-  "io.istio.connect_authority": (info) => textOrNull(info.downstream.authority),
-  "envoy.filters.listener.original_dst.local_ip": (info) => textOrNull(info.downstream.authority),
-  "envoy.filters.listener.original_dst.remote_ip": (info) => formatAddress(info.downstream.remote),
-};
-
-/** Objects of other filters that a waypoint of the original has and this one does not show. */
-const HIDDEN_STATE = new Set([
-  "downstream_peer",
-  "upstream_peer",
-  "wasm.downstream_peer",
-  "wasm.downstream_peer_id",
-  "wasm.upstream_peer",
-  "wasm.upstream_peer_id",
-]);
-
 function filterState(argument: string, length: number | undefined): Evaluate {
   const [key = "", form = "TYPED", ...rest] = argument.split(":");
   if (key === "") throw new FormatError("the key is missing");
@@ -242,8 +227,8 @@ function filterState(argument: string, length: number | undefined): Evaluate {
   if (rest.length > 0 || (form !== "PLAIN" && form !== "TYPED")) {
     throw new FormatError(`"${argument}" does not end with :PLAIN or :TYPED`);
   }
-  const evaluate = FILTER_STATE[key];
-  return (info) => evaluate === undefined ? null : cut(evaluate(info) as string | null, length);
+  const evaluate = FILTER_STATE.get(key);
+  return (info) => evaluate === undefined ? null : cut(textOrNull(evaluate(info)), length);
 }
 
 function dynamicMetadata(argument: string, length: number | undefined): Evaluate {
@@ -384,13 +369,31 @@ function entryCall(entry: unknown, index: number, position: number): OperatorCal
   return { name: command, argument: param, length, position };
 }
 
+/** CEL gives texts; TYPED_CEL the same, but values with their types in JSON. Where nothing comes out there is no value. */
+function cel(call: OperatorCall): Operator {
+  if (!call.argument) throw new FormatError("it needs an argument");
+  const compiled = compileExpression(call.argument);
+  if (!compiled.ok) throw new FormatError(compiled.error);
+  const expression = compiled.format;
+  const evaluate: Evaluate = (info) => cut(expression.text(info) ?? null, call.length);
+  if (call.name === "CEL") return { octets: false, evaluate };
+  return {
+    octets: false,
+    evaluate,
+    typed: (info) => {
+      const value = expression.json(info);
+      return typeof value === "string" ? cut(value, call.length) : value;
+    },
+  };
+}
+
 /** Makes an operator ready. Throws FormatError that names the operator and its place. */
 export function compileOperator(call: OperatorCall): Operator {
   const { name, position } = call;
   const where = `%${name}${call.argument === undefined ? "" : `(${call.argument})`}% at character ${position}`;
-  if (name === "CEL") throw new FormatError(`${where}: CEL expressions are not supported`);
   try {
     if (name === "COALESCE") return coalesce(call);
+    if (name === "CEL" || name === "TYPED_CEL") return cel(call);
     const definition = TABLE.get(name);
     if (definition === undefined) throw new FormatError("unknown operator");
     const argument = call.argument ?? "";

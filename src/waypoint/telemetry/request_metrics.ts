@@ -326,7 +326,7 @@ export class RequestMetrics {
 
   /**
    * The metrics of a chain; equal overrides give the same object, so that a new snapshot goes on with what is known.
-   * undefined: the chain has none. Refuses CEL that is not supported, by override, label and expression.
+   * undefined: the chain has none. Refuses expressions that are no CEL, by override and label.
    */
   chain(telemetry: ChainTelemetry["metrics"]): Compiled<ChainMetrics> {
     if (telemetry === undefined) return { ok: true, format: NO_METRICS };

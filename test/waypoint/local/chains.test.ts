@@ -361,4 +361,38 @@ describe("Telemetry", () => {
     expect(errors([telemetry("a", "{metrics: [{overrides: [{tagOverrides: {x: {value: has(request.x)}}}]}]}")])[0])
       .toContain("Telemetry shop/a: spec.metrics[0].overrides[0].tagOverrides.x.value: ");
   });
+
+  const filtered = (expression: string) => telemetry("a", `{accessLogging: [{filter: {expression: "${expression}"}}]}`);
+
+  test("a filter of the access log", () => {
+    const cel = { kind: "cel", expression: "response.code >= 400" } as const;
+    expect(of([filtered(cel.expression)]).accessLogs).toEqual([{ ...STDOUT, filter: cel }]);
+    const accessLog = { ...STDOUT, filter: { kind: "response-flag", flags: ["UF"] } } as const;
+    expect(of([filtered(cel.expression)], "web", { accessLog }).accessLogs).toEqual([
+      { ...STDOUT, filter: { kind: "and", filters: [accessLog.filter, cel] } },
+    ]);
+    expect(of([telemetry("a", "{accessLogging: [{filter: {}}]}")]).accessLogs).toEqual([STDOUT]);
+  });
+
+  test("expressions are refused with their place", () => {
+    expect(errors([filtered("response.code >= 400 &&")])).toEqual([
+      "b.yaml:5:46: Telemetry shop/a: spec.accessLogging[0].filter.expression: CEL expression " +
+      '"response.code >= 400 &&": syntax error at character 22: found & but expecting end of input',
+    ]);
+    expect(errors([filtered("respones.code >= 400 || request.pth == 'x'")])).toEqual([
+      "b.yaml:5:46: Telemetry shop/a: spec.accessLogging[0].filter.expression: there is no attribute respones",
+      "b.yaml:5:46: Telemetry shop/a: spec.accessLogging[0].filter.expression: there is no attribute request.pth",
+    ]);
+    const tag = (value: string) =>
+      telemetry("a", `{metrics: [{overrides: [{tagOverrides: {x: {value: "${value}"}}}]}]}`);
+    expect(errors([tag("request.method + ' ' + request.url_path")])).toEqual([]);
+    expect(errors([tag("nope(request.path)")])[0]).toEndWith("there is no function nope");
+  });
+
+  test("attributes that only Envoy has are told and taken", () => {
+    expect(warnings([filtered("xds.node.id == 'x'")])).toEqual([
+      "b.yaml:5:46: Telemetry shop/a: spec.accessLogging[0].filter.expression: the attribute xds.node is not known " +
+      "in this version: it never has a value",
+    ]);
+  });
 });

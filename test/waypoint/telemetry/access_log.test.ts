@@ -122,6 +122,7 @@ describe("filters", () => {
   const all = { ok, failed, slow, none };
   const status = (op: "GE" | "EQ" | "LE", value: number) => ({ kind: "status", op, value }) as const;
   const duration = (op: "GE" | "EQ" | "LE", value: number) => ({ kind: "duration", op, value }) as const;
+  const cel = (expression: string) => ({ kind: "cel", expression }) as const;
   const cases: readonly (readonly [AccessLogFilter, readonly (keyof typeof all)[]])[] = [
     [status("GE", 400), ["failed"]],
     [status("EQ", 200), ["ok", "slow"]],
@@ -137,6 +138,19 @@ describe("filters", () => {
     [{ kind: "or", filters: [status("GE", 400), duration("GE", 2000)] }, ["failed", "slow"]],
     [{ kind: "or", filters: [] }, []],
     [{ kind: "not-health-check" }, ["ok", "failed", "slow", "none"]],
+    // Without a code there is nothing to compare, neither here nor in CEL.
+    [cel("response.code >= 400"), ["failed"]],
+    [cel(" response.code<=503 "), ["ok", "failed", "slow"]],
+    [cel("response.code == 200"), ["ok", "slow"]],
+    [cel("response.code != 200"), ["failed"]],
+    [cel("response.code > 200"), ["failed"]],
+    [cel("response.code < 0503"), ["ok", "slow"]],
+    [cel("(response.code < 503)"), ["ok", "slow"]],
+    [cel("(response.code != 200)"), ["failed"]],
+    [cel("response.code >= 500 || request.duration > duration('2s')"), ["failed", "slow"]],
+    [cel("connection.mtls && request.url_path.startsWith('/api')"), []],
+    [cel("response.code"), []],
+    [cel("request.nope == 1"), []],
   ];
   for (const [filter, expected] of cases) {
     test(JSON.stringify(filter), () => {
@@ -162,9 +176,10 @@ describe("refused, by the log's path and the reason", () => {
         "access log to /x: a: b: %B% at character 1: unknown operator",
       ],
       [
-        "CEL, wherever it is",
-        { path: "/x", format: undefined, filter: { kind: "and", filters: [{ kind: "cel", expression: "a > 1" }] } },
-        'access log to /x: and filters[0]: CEL filter "a > 1" is not supported',
+        "what is no CEL, wherever it is",
+        { path: "/x", format: undefined, filter: { kind: "and", filters: [{ kind: "cel", expression: "a b" }] } },
+        'access log to /x: and filters[0]: CEL expression "a b": ' +
+        "syntax error at character 3: found b but expecting end of input",
       ],
     ] as const
   ) {

@@ -261,9 +261,12 @@ describe("refused, with operator and place", () => {
       ],
       ["%DYNAMIC_METADATA(:a)%", "%DYNAMIC_METADATA(:a)% at character 1: the namespace is missing"],
       [
-        "%CEL(request.host)%",
-        "%CEL(request.host)% at character 1: CEL expressions are not supported",
+        "%CEL(request host)%",
+        '%CEL(request host)% at character 1: CEL expression "request host": ' +
+        "syntax error at character 9: found h but expecting end of input",
       ],
+      ["%CEL()%", "%CEL()% at character 1: it needs an argument"],
+      ["%TYPED_CEL%", "%TYPED_CEL% at character 1: it needs an argument"],
       ["%COALESCE(x)%", "%COALESCE(x)% at character 1: the argument is no JSON"],
       ["%COALESCE({})%", '%COALESCE({})% at character 1: "operators" is no list with entries'],
       ['%COALESCE({"operators":[1]})%', '%COALESCE({"operators":[1]})% at character 1: operators[0] has no "command"'],

@@ -434,16 +434,16 @@ describe("overrides", () => {
       "response.code": "200",
       "response.code_details": "via_upstream",
       "response.size": "22",
-      "response.grpc_status": "unknown",
+      "response.grpc_status": "2",
       "response.headers['Content-Type']": "text/plain",
       "source.address": "10.0.0.1:4242",
       "source.port": "4242",
       "destination.address": "10.96.0.12:80",
       "destination.port": "80",
-      "connection.requested_server_name": "unknown",
+      "connection.requested_server_name": "",
       "connection.termination_details": "unknown",
       "upstream.address": "10.0.0.2:8080",
-      "upstream.transport_failure_reason": "unknown",
+      "upstream.transport_failure_reason": "",
       "upstream.request_attempt_count": "1",
       "xds.cluster_name": "inbound-vip|80|http|ledger.bank.svc.cluster.local",
       "xds.route_name": "default",
@@ -457,13 +457,28 @@ describe("overrides", () => {
     expect(Object.fromEntries(names.map((expression, n) => [expression, labels[`d${n}`]]))).toEqual(expressions);
   });
 
+  test("CEL: what has no value is unknown, what is long is cut, labels stay within their bound", () => {
+    const dimensions = {
+      path: "request.headers['a'] + request.url_path",
+      class: "response.code >= 500 ? 'bad' : 'good'",
+      none: "request.referer + 'x'",
+    };
+    const { chain, samples } = lab([override({ name: "requests_total", dimensions })]);
+    const request = (path: string) => stream({ request: requestHead({ path, fields: [["a", "b"]] }) });
+    chain.record(request(`/${"x".repeat(2000)}`));
+    const labels = only(samples("istio_requests", "istio_requests_total"));
+    expect(labels).toMatchObject({ path: `b/${"x".repeat(1022)}`, class: "good", none: "unknown" });
+    for (let i = 0; i < MAX_LABEL_SETS + 10; i++) chain.record(request(`/${i}`));
+    expect(samples("istio_requests", "istio_requests_total").length).toBeLessThanOrEqual(MAX_LABEL_SETS + 1);
+  });
+
   for (
     const [what, bad, error] of [
       [
         "an expression",
-        override({ name: "request_bytes", dimensions: { a: "request.host + 'x'" } }),
-        "metric override 0 (request_bytes), label a: CEL expression \"request.host + 'x'\" is not supported: " +
-        "only a string literal or an attribute is",
+        override({ name: "request_bytes", dimensions: { a: "request.host + " } }),
+        'metric override 0 (request_bytes), label a: CEL expression "request.host + ": ' +
+        "syntax error at character 14: found + but expecting end of input",
       ],
       ["a metric that is none", override({ name: "no" }), "metric override 0 (no): there is no such metric"],
       [
