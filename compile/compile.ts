@@ -17,4 +17,4 @@ const built = await buildExecutable({
   gitRevision: process.env["AMBIENT_REVISION"] || gitRevision(root),
 });
 console.log(`dist/ambient: ${(built.bytes / 1e6).toFixed(1)} MB, version ${version}`);
-console.log(`workers inside: ${built.workers.length === 0 ? "none" : built.workers.join(", ")}`);
+console.log(`modules apart: ${built.apart.length === 0 ? "none" : built.apart.join(", ")}`);

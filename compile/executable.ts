@@ -1,8 +1,8 @@
 import { chmod, mkdir, mkdtemp, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, relative } from "node:path";
 import process from "node:process";
+import { embeddedApart, findApart } from "./apart.ts";
 import { collectLicenses } from "./licenses.ts";
-import { embeddedWorkers, findWorkers } from "./workers.ts";
 
 export interface ExecutableOptions {
   /** Repository. */
@@ -17,7 +17,8 @@ export interface ExecutableOptions {
 export interface Executable {
   readonly outfile: string;
   readonly bytes: number;
-  readonly workers: readonly string[];
+  /** Modules that are files of their own inside. */
+  readonly apart: readonly string[];
 }
 
 /** Gives src/cli/licenses.ts its text. */
@@ -32,15 +33,15 @@ function embeddedLicenses(text: string): Bun.BunPlugin {
 }
 
 /**
- * Builds one executable with everything inside: code, Workers, licences, version. Throws with the bundler's messages.
+ * Builds one executable with everything inside: code, Workers and other modules apart, licences, version. Throws with the bundler's messages.
  * The file appears under its name only when it is complete.
  */
 export async function buildExecutable(options: ExecutableOptions): Promise<Executable> {
   const { root, outfile } = options;
-  const workers = await findWorkers(root);
+  const apart = await findApart(root);
   const common: Bun.BuildConfig = {
     root,
-    entrypoints: [options.entry, ...workers.map((worker) => join(root, worker))],
+    entrypoints: [options.entry, ...apart.map((module) => join(root, module))],
     target: "bun",
     sourcemap: "inline",
     define: { AMBIENT_BUILD: JSON.stringify({ version: options.version, gitRevision: options.gitRevision }) },
@@ -61,7 +62,7 @@ export async function buildExecutable(options: ExecutableOptions): Promise<Execu
       // Start in 11 ms instead of 15, same memory. Minifying on top gains nothing and takes the names out of profiles.
       bytecode: true,
       format: "esm",
-      plugins: [embeddedLicenses(licenses), embeddedWorkers(root, workers)],
+      plugins: [embeddedLicenses(licenses), embeddedApart(root, apart)],
       compile: {
         outfile: partial,
         // A file in the working directory must not change what a proxy does.
@@ -76,7 +77,7 @@ export async function buildExecutable(options: ExecutableOptions): Promise<Execu
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-  return { outfile, bytes: (await stat(outfile)).size, workers };
+  return { outfile, bytes: (await stat(outfile)).size, apart };
 }
 
 /** The bundler names its inputs relative to the working directory. */

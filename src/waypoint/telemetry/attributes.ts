@@ -2,7 +2,7 @@
  * Envoy's attributes over the facts of a stream (Envoy docs "Attributes"; what is absent and what is empty as Envoy 1.40
  * has it). Maps — headers, trailers, metadata, filter state — are made where CEL is evaluated.
  */
-import { joinedField, type RequestHead } from "../../http/mod.ts";
+import { joinedField, type RequestHead } from "../../http/message.ts";
 import { formatAddress } from "../../net/address.ts";
 import type { Flag, StreamInfo } from "../stream_info.ts";
 import { type AttributeValue, instantOf, maybeText, spanOf } from "./attribute_value.ts";

@@ -1,5 +1,5 @@
 /** gRPC in a request's facts: whether it is gRPC, and how it ended. */
-import { fieldOf, type RequestHead } from "../../http/mod.ts";
+import { fieldOf, type RequestHead } from "../../http/message.ts";
 import type { StreamInfo } from "../stream_info.ts";
 
 /** Names of the codes 0 to 16 as Envoy logs them. */

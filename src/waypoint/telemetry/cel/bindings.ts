@@ -6,7 +6,7 @@ import { type Attribute, ATTRIBUTES, requestField, responseField } from "../attr
 import { maybeText } from "../attribute_value.ts";
 import { FILTER_STATE } from "../filter_state.ts";
 import { octetsToText } from "../octets.ts";
-import { joinedField } from "../../../http/mod.ts";
+import { joinedField } from "../../../http/message.ts";
 
 /**
  * The stream that is evaluated now. Evaluation is synchronous and never nested, so that the maps below can be made once

@@ -2,6 +2,7 @@
 import type { StreamInfo } from "../../stream_info.ts";
 import type { Compiled } from "../format.ts";
 import type { FormatValue } from "../operators.ts";
+import type { PatternCompiler } from "./program.ts";
 
 /**
  * An expression made ready. Whatever goes wrong in an evaluation — an attribute without a value, operands that do not
@@ -23,6 +24,30 @@ export interface Expression {
 /** More than anyone writes; parsing takes some 5 µs for each character. */
 const MAX_LENGTH = 4096;
 
+/** Patterns of constants are few; those that requests bring must not fill the memory. */
+const MAX_PATTERNS = 256;
+const patterns = new Map<string, ReturnType<PatternCompiler>>();
+
+const compilePattern: PatternCompiler = (text) => {
+  let pattern = patterns.get(text);
+  if (pattern === undefined) {
+    const { RE2JS } = require("re2js") as typeof import("re2js");
+    const compiled = RE2JS.compile(text);
+    pattern = { test: (subject) => compiled.matcher(subject).find() };
+    if (patterns.size >= MAX_PATTERNS) patterns.clear();
+    patterns.set(text, pattern);
+  }
+  return pattern;
+};
+
+let compileProgram: ((text: string) => Compiled<Expression>) | undefined;
+
+/** Without an await, so that everything that compiles telemetry stays synchronous. */
+function loadCompiler(): (text: string) => Compiled<Expression> {
+  const program = require(Bun.fileURLToPath(new URL("./program.ts", import.meta.url))) as typeof import("./program.ts");
+  return program.programCompiler(compilePattern);
+}
+
 /**
  * One object for each text while anything uses it: chains repeat expressions, and a new snapshot mostly brings the old
  * ones again.
@@ -40,18 +65,13 @@ export function compileExpression(text: string): Compiled<Expression> {
   if (text.length > MAX_LENGTH) {
     return { ok: false, error: `CEL expression "${text.slice(0, 60)}…": longer than ${MAX_LENGTH} characters` };
   }
-  // Without an await, so that everything that compiles telemetry stays synchronous.
-  const { compileProgram, CelSyntaxError } = require("./program.ts") as typeof import("./program.ts");
-  try {
-    const expression = compileProgram(text);
-    known.set(text, new WeakRef(expression));
-    if (known.size >= sweepAt) {
-      for (const [key, ref] of known) if (ref.deref() === undefined) known.delete(key);
-      sweepAt = Math.max(64, known.size * 2);
-    }
-    return { ok: true, format: expression };
-  } catch (error) {
-    if (error instanceof CelSyntaxError) return { ok: false, error: `CEL expression "${text}": ${error.message}` };
-    throw error;
+  compileProgram ??= loadCompiler();
+  const compiled = compileProgram(text);
+  if (!compiled.ok) return { ok: false, error: `CEL expression "${text}": ${compiled.error}` };
+  known.set(text, new WeakRef(compiled.format));
+  if (known.size >= sweepAt) {
+    for (const [key, ref] of known) if (ref.deref() === undefined) known.delete(key);
+    sweepAt = Math.max(64, known.size * 2);
   }
+  return compiled;
 }

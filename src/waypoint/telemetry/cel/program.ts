@@ -1,52 +1,18 @@
 /**
- * Expressions made ready by the CEL library. This module costs a process 14 MB as soon as it is evaluated: only
- * `expression.ts` loads it, and only for an expression that needs it.
+ * Expressions made ready by the CEL library. Only `expression.ts` loads this module, when an expression needs it: it costs
+ * the process 8 MB. In the executable it is a file of its own, which knows nothing of the modules outside but values.
  */
-import { celEnv, type CelResult, isCelError, parse, plan } from "@bufbuild/cel";
+import { type CelEnv, celEnv, type CelResult, isCelError, parse, plan } from "@bufbuild/cel";
 import type { StreamInfo } from "../../stream_info.ts";
 import type { FormatValue } from "../operators.ts";
 import { BINDINGS, withStream } from "./bindings.ts";
+import type { Compiled } from "../format.ts";
 import { CelSyntaxError, checkExpression } from "./check.ts";
 import type { Expression } from "./expression.ts";
 import { resultJson, resultText } from "./result.ts";
 
-/** What is used of re2js: the library's own engine compiles a pattern for each call. */
-interface Pattern {
-  matcher(text: string): { find(): boolean };
-}
-
-/** Patterns of constants are few; those that a request brings must not fill the memory. */
-const MAX_PATTERNS = 256;
-const patterns = new Map<string, Pattern>();
-
-/** Throws re2js's errors. */
-function patternOf(text: string): Pattern {
-  let pattern = patterns.get(text);
-  if (pattern === undefined) {
-    const { RE2JS } = require("re2js") as typeof import("re2js");
-    pattern = RE2JS.compile(text) as Pattern;
-    if (patterns.size >= MAX_PATTERNS) patterns.clear();
-    patterns.set(text, pattern);
-  }
-  return pattern;
-}
-
-function checkPattern(text: string): void {
-  try {
-    patternOf(text);
-  } catch (error) {
-    throw new CelSyntaxError(`matches("${text}"): ${(error as Error).message}`);
-  }
-}
-
-const env = celEnv({
-  re2: {
-    compile: (text) => {
-      const pattern = patternOf(text);
-      return { test: (subject) => pattern.matcher(subject).find() };
-    },
-  },
-});
+/** Makes a pattern of RE2 ready. Throws errors whose message says what is wrong with it. */
+export type PatternCompiler = (pattern: string) => { test(text: string): boolean };
 
 /** The parser's message begins with a name of the input that says nothing. */
 function syntaxError(error: unknown): CelSyntaxError {
@@ -73,7 +39,8 @@ class Program implements Expression {
   readonly unknown: readonly string[];
   readonly #plan: (bindings: typeof BINDINGS) => CelResult;
 
-  constructor(text: string) {
+  /** Throws CelSyntaxError. */
+  constructor(text: string, env: CelEnv, checkPattern: (pattern: string) => void) {
     const expr = parsed(text);
     const names = checkExpression(env, expr, checkPattern);
     this.absent = [...names.absent];
@@ -100,9 +67,25 @@ class Program implements Expression {
   }
 }
 
-/** Throws CelSyntaxError. */
-export function compileProgram(text: string): Expression {
-  return new Program(text);
+/**
+ * What compiles expressions; the error is the reason alone.
+ * @param compilePattern for `matches`; the library's own engine would compile a pattern again for each call.
+ */
+export function programCompiler(compilePattern: PatternCompiler): (text: string) => Compiled<Expression> {
+  const env = celEnv({ re2: { compile: compilePattern } });
+  const checkPattern = (pattern: string) => {
+    try {
+      compilePattern(pattern);
+    } catch (error) {
+      throw new CelSyntaxError(`matches("${pattern}"): ${(error as Error).message}`);
+    }
+  };
+  return (text) => {
+    try {
+      return { ok: true, format: new Program(text, env, checkPattern) };
+    } catch (error) {
+      if (error instanceof CelSyntaxError) return { ok: false, error: error.message };
+      throw error;
+    }
+  };
 }
-
-export { CelSyntaxError };
