@@ -71,7 +71,7 @@ export class MirroredRequest implements UpstreamListener {
     if (balanced === undefined || host === undefined) return undefined;
     const { cluster } = balanced;
     const target = plane.targets.of(cluster, host, {
-      serverName: undefined,
+      authority: undefined,
       source: info.downstream.remote,
       destination: info.downstream.local,
     });

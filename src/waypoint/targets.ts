@@ -19,8 +19,8 @@ export interface TargetOptions {
 
 /** What of one flow has a part in how the host is reached. */
 export interface TargetFlow {
-  /** For TLS with automatic SNI: the authority of the request, without its port; undefined for TCP. */
-  readonly serverName: string | undefined;
+  /** For TLS with automatic SNI: the authority of the request; undefined for TCP. */
+  readonly authority: string | undefined;
   /** For the PROXY protocol. */
   readonly source: SocketAddress;
   readonly destination: SocketAddress;
@@ -53,7 +53,7 @@ export class Targets {
     if (address === undefined) return undefined;
     const { ownAddresses } = this.#options;
     if (endpoint.kind !== "tcp" && ownAddresses.has(address.ip)) return undefined;
-    const tls = cluster.tls === undefined ? undefined : resolvedTls(cluster.tls, flow.serverName);
+    const tls = cluster.tls === undefined ? undefined : resolvedTls(cluster.tls, flow.authority);
     const { proxyProtocol } = cluster;
     const tunnel = endpoint.tunnel === undefined ? undefined : parseAddress(endpoint.tunnel);
     if (tunnel !== undefined && ownAddresses.has(tunnel.ip)) return undefined;
@@ -82,9 +82,15 @@ export class Targets {
   }
 }
 
-function resolvedTls(tls: UpstreamTls, serverName: string | undefined): NonNullable<StreamTarget["tls"]> {
+function resolvedTls(tls: UpstreamTls, authority: string | undefined): NonNullable<StreamTarget["tls"]> {
   const { autoSni, sni, ...rest } = tls;
-  return { ...rest, sni: autoSni ? serverName ?? sni : sni };
+  return { ...rest, sni: autoSni && authority !== undefined ? hostName(authority) : sni };
+}
+
+/** A host without its port. */
+function hostName(authority: string): string {
+  const colon = authority.lastIndexOf(":");
+  return colon > 0 && authority.indexOf("]") < colon ? authority.slice(0, colon) : authority;
 }
 
 /** What a cluster allows each of its pools. */

@@ -108,7 +108,7 @@ export class TcpConnection implements Ticking {
     const { info } = this;
     const balanced = this.#plane.clusters.get(this.#cluster);
     const target = host && balanced && this.#plane.targets.of(balanced.cluster, host, {
-      serverName: undefined,
+      authority: undefined,
       source: info.downstream.remote,
       destination: info.downstream.local,
     });

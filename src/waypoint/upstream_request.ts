@@ -159,7 +159,7 @@ export class UpstreamRequest implements AttemptOwner {
     const info = this.#info;
     const { cluster } = this.#cluster;
     const target = host && this.#plane.targets.of(cluster, host, {
-      serverName: hostName(this.#head.authority),
+      authority: this.#head.authority,
       source: info.downstream.remote,
       destination: info.downstream.local,
     });
@@ -310,12 +310,6 @@ export class UpstreamRequest implements AttemptOwner {
     this.cancel();
     this.#owner.upstreamBroke(details);
   }
-}
-
-/** A host without its port, for SNI. */
-function hostName(authority: string): string {
-  const colon = authority.lastIndexOf(":");
-  return colon > 0 && authority.indexOf("]") < colon ? authority.slice(0, colon) : authority;
 }
 
 const EMPTY = new Uint8Array(0);
