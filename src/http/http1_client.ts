@@ -320,7 +320,10 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
 
 /** HTTP/2 asks for a WebSocket without a key, HTTP/1 needs one (RFC 6455 §4.1). */
 function withKey(head: RequestHead): RequestHead {
-  if (head.upgrade !== "websocket" || fieldOf(head.fields, "sec-websocket-key") !== undefined) return head;
+  if (
+    head.protocol !== "HTTP/2" || head.upgrade !== "websocket" ||
+    fieldOf(head.fields, "sec-websocket-key") !== undefined
+  ) return head;
   return { ...head, fields: [...head.fields, ["sec-websocket-key", websocketKey()]] };
 }
 

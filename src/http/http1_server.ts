@@ -215,7 +215,8 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
         return;
       }
     }
-    this.#refuse(error.status, error.text, error.head?.protocol === "HTTP/1.0");
+    // Who is told of another version is told so in ours.
+    this.#refuse(error.status, error.text, error.status !== 426 && error.head?.protocol === "HTTP/1.0");
     if (exchange === undefined) this.#handler.onRefused(error.status, error.details, error.head);
   }
 
@@ -258,15 +259,16 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
       this.credit(this.#parser.raw());
       return;
     }
-    if (request.upgrade !== undefined || request.method === "CONNECT") exchange.requestEnded = true; // it is refused
     const last = this.#draining || (this.readEnded && this.#parser.held === 0);
-    if (last || body === "close" || !exchange.keepAlive) exchange.closes = true;
+    // The rest of a request that is answered already is not waited for, nor are the octets of a tunnel that is refused.
+    if (last || body === "close" || !exchange.keepAlive || !exchange.requestEnded) exchange.closes = true;
+    if (request.upgrade !== undefined || request.method === "CONNECT") exchange.requestEnded = true;
     let option: ConnectionOption = "";
     if (exchange.closes) option = "close";
     else if (http10) option = "keep-alive";
     if (!this.#writeHead(exchange, head, body, option)) return;
     if (body === "length") exchange.responseLeft = Number(fieldOf(head.fields, "content-length"));
-    if (body === "none" || body === "empty") this.#answered(exchange);
+    if (body === "none" || body === "unsaid" || body === "empty") this.#answered(exchange);
   }
 
   /** False: HTTP/1 cannot say this head; the client gets no answer rather than a wrong one. */
@@ -370,7 +372,7 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
       status,
       fields: [
         ["content-length", String(text.length)],
-        ["content-type", "text/plain"],
+        ...(text === "" ? [] : [["content-type", "text/plain"]] as HeaderList),
         dateField(),
         ["server", this.#options.serverName ?? DEFAULT_SERVER_NAME],
       ],

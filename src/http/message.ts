@@ -20,6 +20,8 @@ export interface RequestHead {
   fields: HeaderList;
   /** Protocol that the client asks to upgrade to, lower case: `websocket`. HTTP/2: `:protocol` of an extended CONNECT. */
   upgrade: string | undefined;
+  /** Of an HTTP/1 request that asks for an upgrade: the two fields as sent, which the server is to see as they are. */
+  readonly upgradeFields?: { readonly connection: string; readonly upgrade: string } | undefined;
   /** `Expect: 100-continue` was sent; the field stays in `fields`. */
   readonly expectContinue: boolean;
   /** Lower case → as sent, for a connection that keeps the case of names (HTTP/1 only). */

@@ -29,14 +29,17 @@ VALUE[TAB] = 1;
 VALUE[0x7f] = 0;
 
 /**
- * Octets of a request target: visible ASCII but `#`, since a target has no fragment (RFC 9112 §3.2). Those that a URI
- * should have percent-encoded (`"<>\^{|}` and the backtick) pass, as in Envoy: clients send them.
+ * Octets of a request target: visible ASCII. Those that a URI should have percent-encoded (`"<>\^{|}` and the backtick)
+ * pass, as in Envoy: clients send them. `#`, which no target has (RFC 9112 §3.2), is refused with the path.
  */
 export const TARGET: Uint8Array = new Uint8Array(256).fill(1, 0x21, 0x7f);
-TARGET[0x23] = 0;
 
-/** Octets of host and port (RFC 3986 §3.2.2, §3.2.3); `@` is none of them, so there is no userinfo (RFC 9110 §4.2.4). */
+/** Octets of host and port in a target (RFC 3986 §3.2.2, §3.2.3); `@` is none of them (RFC 9110 §4.2.4). */
 export const AUTHORITY: Uint8Array = table("-._~%!$&'()*+,;=:[]" + DIGITS + LETTERS);
+
+/** Octets of a Host field that Envoy passes on; what they mean is for who compares them. */
+export const HOST: Uint8Array = AUTHORITY.slice();
+HOST[0x40] = 1;
 
 /** Values of hexadecimal digits plus one; 0 for an octet that is none. */
 export const HEX: Uint8Array = new Uint8Array(256);

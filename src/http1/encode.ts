@@ -15,9 +15,8 @@ const NUL = 0x00;
 const LF = 0x0a;
 const CR = 0x0d;
 
-/** Lines of the text being built, and whether TE is among them; one head is built at a time. */
+/** Lines of the text being built; one head is built at a time. */
 let lines = 0;
-let te = false;
 
 /** One field, its name in the case it once came in. */
 function line(name: string, value: string, names: Names): string {
@@ -35,9 +34,6 @@ function fieldLines(fields: HeaderList, names: Names, keepLength: boolean): stri
     const field = fields[i]!;
     const name = field[0];
     switch (name.length) {
-      case 2:
-        if (name === "te") te = true;
-        break;
       case 4:
         if (name === "host") continue;
         break;
@@ -66,7 +62,7 @@ function fieldLines(fields: HeaderList, names: Names, keepLength: boolean): stri
 }
 
 function framingLine(body: SentBody, names: Names): string {
-  if (body === "chunked") return line("transfer-encoding", "chunked", names);
+  if (body === "chunked" || body === "unsaid") return line("transfer-encoding", "chunked", names);
   if (body === "empty") return line("content-length", "0", names);
   return "";
 }
@@ -90,7 +86,7 @@ function octets(text: string, what: string): Buffer {
 
 /**
  * The head of an HTTP/1.1 request (RFC 9112 §3): its authority as target of CONNECT, else its path in origin-form or `*`.
- * Host comes first (RFC 9110 §7.2). Connection is made of `close`, the upgrade and TE (§10.1.4).
+ * Host comes first (RFC 9110 §7.2). Connection is made of `close` and the upgrade; TE is not named there, as Envoy sends it.
  *
  * `body` comes from `requestBody`. Throws EncodeError for parts that would break the message.
  */
@@ -102,17 +98,16 @@ export function encodeRequestHead(head: RequestHead, body: SentBody, close: bool
     throw new EncodeError(`request line with an empty part or a space: ${JSON.stringify([head.method, target])}`);
   }
   lines = 2;
-  te = false;
   let text = head.method + " " + target + " HTTP/1.1\r\n" + line("host", head.authority, names);
-  text += fieldLines(head.fields, names, body === "length" || body === "none");
+  // What asks for an upgrade has no content: a Content-Length there is 0.
+  text += fieldLines(head.fields, names, body === "length" || body === "none" || upgrade !== undefined);
   text += framingLine(body, names);
-  let options = close ? "close" : "";
   if (upgrade !== undefined) {
-    text += line("upgrade", upgrade, names);
-    options = options === "" ? "upgrade" : `${options}, upgrade`;
-  }
-  if (te) options = options === "" ? "te" : `${options}, te`;
-  if (options !== "") text += line("connection", options, names);
+    const sent = head.upgradeFields;
+    text += line("upgrade", sent?.upgrade ?? upgrade, names);
+    const option = sent?.connection ?? "upgrade";
+    text += line("connection", close ? `close, ${option}` : option, names);
+  } else if (close) text += line("connection", "close", names);
   return octets(text + "\r\n", "a request head");
 }
 

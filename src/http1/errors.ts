@@ -32,7 +32,8 @@ export function problem(status: number, details: string, text: string): Problem 
 }
 
 export function requestError(found: Problem, head?: RequestHead): Http1Error {
-  return { ...found, text: reasonPhrase(found.status), head };
+  // What Envoy's connection manager finds, not its codec, is answered without a body.
+  return { ...found, text: found.details === Details.MISSING_HOST ? "" : reasonPhrase(found.status), head };
 }
 
 export function responseError(found: Problem): Http1Error {

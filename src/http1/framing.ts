@@ -3,14 +3,18 @@ import type { HeaderList } from "../http2/mod.ts";
 
 /**
  * How an encoder marks the content of a message it sends:
- * - `none`: no content, and nothing is added that says so (HEAD, 1xx, 204, 304; requests such as GET);
+ * - `none`: no content, and nothing is added that says so (1xx, 204, 304, HEAD with a length; requests such as GET);
+ * - `unsaid`: a response to HEAD that does not know the length: Transfer-Encoding says that GET would bring chunks;
  * - `empty`: no content; `content-length: 0` says it;
  * - `length`: the fields hold the Content-Length;
  * - `chunked`: Transfer-Encoding is added, a Content-Length left out;
  * - `close`: a response whose end is the end of the connection;
  * - `raw`: 101, or 2xx to CONNECT: octets follow.
  */
-export type SentBody = "none" | "empty" | "length" | "chunked" | "close" | "raw";
+export type SentBody = "none" | "unsaid" | "empty" | "length" | "chunked" | "close" | "raw";
+
+/** Methods whose requests say nothing where they have no content, as Envoy sends them; others say `content-length: 0`. */
+const BODYLESS: ReadonlySet<string> = new Set(["GET", "HEAD", "DELETE", "TRACE", "CONNECT"]);
 
 /**
  * Framing of a request to be sent over HTTP/1.1 (RFC 9112 §6.3, RFC 9110 §8.6). `endStream`: it has no content. An
@@ -23,7 +27,7 @@ export function requestBody(head: RequestHead, endStream: boolean): SentBody {
   if (!endStream) return declared === undefined ? "chunked" : "length";
   // A server would wait for the content that a stray Content-Length promises: `empty` replaces it.
   if (declared !== undefined) return "empty";
-  return method === "POST" || method === "PUT" || method === "PATCH" ? "empty" : "none";
+  return BODYLESS.has(method) ? "none" : "empty";
 }
 
 /**
@@ -38,7 +42,8 @@ export function responseBody(
   endStream: boolean,
 ): SentBody {
   if (status === 101 || (method === "CONNECT" && status >= 200 && status < 300)) return "raw";
-  if (status < 200 || status === 204 || status === 304 || method === "HEAD") return "none";
+  if (status < 200 || status === 204 || status === 304) return "none";
+  if (method === "HEAD") return http10 || fieldOf(fields, "content-length") !== undefined ? "none" : "unsaid";
   if (endStream) return "empty";
   if (fieldOf(fields, "content-length") !== undefined) return "length";
   return http10 ? "close" : "chunked";

@@ -6,7 +6,7 @@ const NAMES = [
   ...["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"],
   ...["ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE"],
   ...["MSEARCH", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE"],
-  ...["UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE"],
+  ...["UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE", "QUERY"],
 ];
 
 /** Each name by itself: what comes out is not a part of the head that it was found in. */

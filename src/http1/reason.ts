@@ -1,4 +1,4 @@
-/** Reason phrases (RFC 9110 §15 and the IANA registry). Nobody reads them but people. */
+/** Reason phrases (RFC 9110 §15 and the IANA registry), those that Envoy has. Nobody reads them but people. */
 const PHRASES: Readonly<Record<number, string>> = {
   100: "Continue",
   101: "Switching Protocols",
@@ -49,7 +49,6 @@ const PHRASES: Readonly<Record<number, string>> = {
   428: "Precondition Required",
   429: "Too Many Requests",
   431: "Request Header Fields Too Large",
-  451: "Unavailable For Legal Reasons",
   500: "Internal Server Error",
   501: "Not Implemented",
   502: "Bad Gateway",
@@ -61,6 +60,7 @@ const PHRASES: Readonly<Record<number, string>> = {
   508: "Loop Detected",
   510: "Not Extended",
   511: "Network Authentication Required",
+  599: "Last Unassigned Server Error Code",
 };
 
 /** The phrase of a status; "Unknown" when it has none, as Envoy writes it. */

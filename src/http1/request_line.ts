@@ -14,6 +14,12 @@ function bad(text: string): Problem {
   return problem(400, Details.CODEC_ERROR, text);
 }
 
+const SLASH = 0x2f;
+
+function isDigit(octet: number): boolean {
+  return octet >= 0x30 && octet <= 0x39;
+}
+
 /**
  * Reads `method SP request-target SP HTTP-version CRLF` (RFC 9112 §3) at `start` into `requestLine`; `end` is where the
  * fields begin. Exactly one space each: lenient readings of this line are how requests are smuggled. `text` holds the
@@ -30,15 +36,20 @@ export function readRequestLine(bytes: Uint8Array, start: number, text: string):
   while (TARGET[bytes[at]!] === 1) at++;
   if (at === targetStart) return bad("request line without a target");
   const octet = bytes[at];
-  if (octet === CR || octet === LF) return bad("request line without a version");
+  if (octet === LF || octet === CR && bytes[targetStart] !== SLASH) return bad("request line without a version");
+  if (octet === CR) return problem(426, Details.LOW_VERSION, "request line without a version");
   if (octet !== SPACE) return problem(400, Details.INVALID_URL, "octet that no request target has");
   requestLine.target = text.slice(targetStart - start, at - start);
   at++;
   // HTTP-version, byte by byte: "HTTP/1." and one digit
-  const minor = bytes[at + 7];
-  const known = bytes[at] === 0x48 && bytes[at + 1] === 0x54 && bytes[at + 2] === 0x54 && bytes[at + 3] === 0x50 &&
-    bytes[at + 4] === 0x2f && bytes[at + 5] === 0x31 && bytes[at + 6] === 0x2e && (minor === 0x31 || minor === 0x30);
-  if (!known) return bad("version is neither HTTP/1.1 nor HTTP/1.0");
+  const major = bytes[at + 5]!;
+  const minor = bytes[at + 7]!;
+  const form = bytes[at] === 0x48 && bytes[at + 1] === 0x54 && bytes[at + 2] === 0x54 && bytes[at + 3] === 0x50 &&
+    bytes[at + 4] === 0x2f && isDigit(major) && bytes[at + 6] === 0x2e && isDigit(minor);
+  if (!form) return bad("no HTTP version");
+  if (major !== 0x31 || minor > 0x31) {
+    return problem(426, Details.LOW_VERSION, "version is neither HTTP/1.1 nor HTTP/1.0");
+  }
   if (bytes[at + 8] !== CR || bytes[at + 9] !== LF) {
     return bad("request line does not end with CRLF behind the version");
   }

@@ -11,7 +11,7 @@ import { latin1, ownText } from "./latin1.ts";
 import { type Http1Limits, REQUEST_LIMITS } from "./limits.ts";
 import { readRequestLine, requestLine } from "./request_line.ts";
 import { SectionReader } from "./section_reader.ts";
-import { authorityProblem, requestTarget, type Target } from "./target.ts";
+import { hostFieldProblem, requestTarget, type Target } from "./target.ts";
 import type { BodyKind, EofState, Http1RequestParser, RequestParserOptions, RequestSink } from "./types.ts";
 
 /**
@@ -238,6 +238,7 @@ export class RequestReader implements Http1RequestParser, ContentOwner {
       return;
     }
     const options = connectionOptions(facts.connection);
+    const upgrade = this.#upgrade(options, http10, facts.encodings > 0 || facts.contentLength > 0);
     const contentLength = facts.contentLength;
     const chunked = facts.encodings > 0;
     const head: RequestHead = {
@@ -247,13 +248,17 @@ export class RequestReader implements Http1RequestParser, ContentOwner {
       path: target.path,
       protocol: http10 ? "HTTP/1.0" : "HTTP/1.1",
       fields,
-      upgrade: this.#upgrade(options, http10, chunked || contentLength > 0),
+      upgrade,
+      upgradeFields: upgrade === undefined ? undefined : {
+        connection: options.close || options.nominated.length > 0 ? "upgrade" : facts.connection,
+        upgrade: facts.upgrade,
+      },
       // A client of HTTP/1.0 does not know 100 (RFC 9110 §10.1.1).
       expectContinue: facts.expectContinue && !http10,
       originalNames: facts.names,
       wireBytes,
     };
-    const wrong = this.#versionProblem(http10) ?? framingProblem(method, http10) ?? this.#hostProblem(http10, target) ??
+    const wrong = this.#versionProblem(http10) ?? framingProblem(method, http10) ?? this.#hostProblem(target) ??
       (options.problem === "" ? undefined : problem(400, Details.CONNECTION_REJECTED, options.problem));
     if (wrong !== undefined) {
       this.#fail(wrong, head);
@@ -277,32 +282,28 @@ export class RequestReader implements Http1RequestParser, ContentOwner {
 
   /**
    * The protocol to upgrade to (RFC 9110 §7.8): only with the connection option, from HTTP/1.1, for a request without
-   * content: what comes behind it is in the new protocol. `h2c` is not offered, which a server may choose.
+   * content: what comes behind it is in the new protocol. `h2c` alone is not heard, which a server may choose.
    */
   #upgrade(options: ConnectionOptions, http10: boolean, hasContent: boolean): string | undefined {
     const upgrade = facts.upgrade;
     if (upgrade === "" || !options.upgrade || http10 || hasContent) return undefined;
     const lower = upgrade.toLowerCase();
-    if (!lower.includes("h2c")) return lower;
-    const kept = lower.split(",").map((name) => name.trim()).filter((name) => name !== "h2c" && name !== "");
-    return kept.length === 0 ? undefined : kept.join(", ");
+    return lower === "h2c" ? undefined : lower;
   }
 
   #versionProblem(http10: boolean): Problem | undefined {
     return http10 && !this.#acceptHttp10 ? problem(426, Details.LOW_VERSION, "HTTP/1.0 is not taken") : undefined;
   }
 
-  /** Host (RFC 9112 §3.2): exactly one in HTTP/1.1, and valid even where the target replaces it. */
-  #hostProblem(http10: boolean, target: Target): Problem | undefined {
+  /** Host (RFC 9112 §3.2): exactly one, unless the target names it; valid even where the target replaces it. */
+  #hostProblem(target: Target): Problem | undefined {
     const host = facts.host;
-    if (host === undefined) return http10 ? undefined : problem(400, Details.MISSING_HOST, "no Host");
-    if (facts.hosts > 1) return problem(400, Details.INVALID_AUTHORITY, "Host more than once");
-    if (host === "") {
-      // An http URI has a host (RFC 9110 §4.2.1).
-      return http10 || target.authority !== undefined ? undefined : problem(400, Details.MISSING_HOST, "Host is empty");
+    if (host === undefined) {
+      return target.authority === undefined ? problem(400, Details.MISSING_HOST, "no Host") : undefined;
     }
+    if (facts.hosts > 1) return problem(400, Details.INVALID_AUTHORITY, "Host more than once");
     if (host === this.#goodAuthority) return undefined;
-    const wrong = authorityProblem(host);
+    const wrong = hostFieldProblem(host);
     if (wrong !== "") return problem(400, Details.INVALID_AUTHORITY, `Host: ${wrong}`);
     this.#goodAuthority = ownText(host);
     return undefined;

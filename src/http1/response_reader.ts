@@ -1,7 +1,7 @@
 import type { ResponseHead } from "../http/message.ts";
 import { removeField } from "../http/message.ts";
 import type { HeaderList } from "../http2/mod.ts";
-import { connectionOptions, removeNominated } from "./connection_options.ts";
+import { connectionOptions } from "./connection_options.ts";
 import { type ContentOwner, ContentReader } from "./content_reader.ts";
 import { Details, type Problem, problem, responseError } from "./errors.ts";
 import { facts, readFields } from "./fields.ts";
@@ -89,6 +89,10 @@ export class ResponseReader implements Http1ResponseParser, ContentOwner {
 
   eof(): EofState {
     const state = this.#state;
+    if (state === "head" && this.#head.started) {
+      this.#fail(bad("the connection ended inside a header section"));
+      return "truncated";
+    }
     this.close();
     if (state === "endless") {
       this.#sink.onMessageEnd();
@@ -144,7 +148,6 @@ export class ResponseReader implements Http1ResponseParser, ContentOwner {
     if (switched && (!this.#upgradeAsked || facts.upgrade === "" || !options.upgrade)) {
       return this.#fail(bad("101 that was not asked for, or without a protocol"));
     }
-    removeNominated(fields, options);
     // They frame nothing here, and may not be there at all (RFC 9110 §8.6).
     const tunnel = switched || (this.#method === "CONNECT" && status >= 200 && status < 300);
     if (contentLength >= 0 && (tunnel || status < 200 || status === 204)) removeField(fields, "content-length");

@@ -1,5 +1,5 @@
 /** Request targets and authorities (RFC 9112 §3.2, RFC 9110 §4.2). */
-import { AUTHORITY } from "./characters.ts";
+import { AUTHORITY, HOST } from "./characters.ts";
 
 export interface Target {
   readonly scheme: "http" | "https" | undefined;
@@ -7,6 +7,15 @@ export interface Target {
   readonly authority: string | undefined;
   /** "" for CONNECT. */
   readonly path: string;
+}
+
+/** Why a Host field is refused, or "". Its form beyond its octets is not looked at: Envoy passes it on as it is. */
+export function hostFieldProblem(text: string): string {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0xff || HOST[code] === 0) return "octet that no authority has";
+  }
+  return "";
 }
 
 /** Why a text is not `host` or `host:port`, or "". */
@@ -53,11 +62,12 @@ export function requestTarget(method: string, text: string): Target | string {
   if (scheme !== "http" && scheme !== "https") return "neither a path nor an http or https URI";
   let end = start + 3;
   while (end < text.length && text[end] !== "/" && text[end] !== "?") end++;
-  const authority = text.slice(start + 3, end);
+  const written = text.slice(start + 3, end);
+  const authority = written.slice(written.lastIndexOf("@") + 1); // user information goes no further (RFC 9110 §4.2.4)
   if (authority === "") return "URI without a host";
   const wrong = authorityProblem(authority);
   if (wrong !== "") return wrong;
   const rest = text.slice(end);
-  if (rest === "") return { scheme, authority, path: method === "OPTIONS" ? "*" : "/" }; // RFC 9112 §3.2.4
+  if (rest === "") return { scheme, authority, path: "/" }; // of OPTIONS too, as Envoy has it
   return { scheme, authority, path: rest.charCodeAt(0) === 0x3f ? `/${rest}` : rest };
 }

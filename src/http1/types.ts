@@ -26,7 +26,7 @@ export interface Http1Error {
   readonly status: number;
   /** Envoy's response code details: `http1.codec_error`, `http1.headers_too_large`, `low_version` … */
   readonly details: string;
-  /** Body of the answer, as Envoy's: the reason phrase, "Bad Request". */
+  /** Body of the answer, as Envoy's: the reason phrase, "Bad Request", or nothing. */
   readonly text: string;
   /** What is wrong, for the log. Holds octets of the message only as JSON strings. */
   readonly problem: string;

@@ -50,7 +50,9 @@ export function fieldReader(name: string): (head: MatchedHead) => string | undef
 export function compileHeaderMatch(match: HeaderMatch): HeadPredicate {
   const { invert } = match;
   const read = fieldReader(match.name);
-  if (match.match.kind === "present") return (head) => (read(head) !== undefined) !== invert;
+  if (match.match.kind === "present") {
+    return (head) => (match.treatMissingAsEmpty || read(head) !== undefined) !== invert;
+  }
   const test = compileValueMatch(match.match);
   const missing = match.treatMissingAsEmpty && test("") !== invert;
   return (head) => {

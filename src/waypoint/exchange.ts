@@ -15,6 +15,7 @@ import { ErrorCode, type HeaderList } from "../http2/mod.ts";
 import type { LoadBalancedCluster } from "./cluster/mod.ts";
 import type { CompiledHttpChain } from "./configuration.ts";
 import { GrpcMessageCounter } from "./grpc_messages.ts";
+import { joinResponseFields } from "./inline_fields.ts";
 import { isGrpcContentType, type LocalReply, localReply } from "./local_reply.ts";
 import { type MirroredRequest, startMirrors } from "./mirror.ts";
 import type { WaypointPlane } from "./plane.ts";
@@ -28,6 +29,7 @@ import {
   corsPreflight,
   corsResponseFields,
   decideFault,
+  directResponseFields,
   expectedTimeout,
   type FaultDecision,
   formatGrpcTimeout,
@@ -122,10 +124,19 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
       return;
     }
     head.path = normalized;
-    this.#chooseRoute();
+    if (head.method === "QUERY" && marks.contentType === undefined) {
+      this.#reply({ status: 400, body: "", details: "query_missing_content_type" });
+      return;
+    }
+    if (head.path.charCodeAt(0) !== SLASH && head.method !== "CONNECT") {
+      this.#reply({ status: 404, body: "", details: "absolute_path_rejected" });
+      return;
+    }
+    // No route is for CONNECT: those that match paths do not match it.
+    if (!marks.routeless && head.method !== "CONNECT") this.#chooseRoute();
     const limits = deadlineLimits(options, this.#action);
     if (limits !== undefined) this.#deadlines = new StreamDeadlines(limits, this);
-    if (head.method === "CONNECT" || head.upgrade !== undefined && !options.upgrades.includes(head.upgrade)) {
+    if (head.upgrade !== undefined && !options.upgrades.includes(head.upgrade) && this.#route !== undefined) {
       this.#reply({ status: 403, body: "", details: "upgrade_failed" });
       return;
     }
@@ -143,8 +154,8 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     this.#action = action;
     const target = pickCluster(action, Math.random);
     this.#target = target;
-    info.clusterName = target.cluster;
     this.#cluster = this.#plane.clusters.get(target.cluster);
+    if (this.#cluster !== undefined) info.clusterName = target.cluster;
     info.service = this.#cluster?.cluster.service;
   }
 
@@ -184,15 +195,16 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     this.#info.flag("FI");
     const { status, grpcStatus } = abort;
     const reply = { status, body: "fault filter abort", details: "fault_filter_abort", grpcStatus };
-    this.#reply(reply, grpcStatus !== undefined || this.#grpc);
+    this.#reply(reply);
   }
 
   #filterCors(): void {
     const route = this.#route;
-    if (route?.cors !== undefined) {
+    // Envoy's filter acts for routes that forward only.
+    if (route?.cors !== undefined && this.#action !== undefined) {
       const preflight = corsPreflight(route, this.#head);
       if (preflight !== undefined) {
-        this.#reply({ status: 200, body: "", details: "cors_response", fields: preflight });
+        this.#reply({ status: 200, body: "", details: "cors_response", fields: preflight }, false, null);
         return;
       }
       this.#corsFields = corsResponseFields(route, this.#head);
@@ -212,10 +224,11 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     const { action } = route.route;
     if (action.kind === "redirect") {
       const { status, fields } = redirectResponse(this.#head, action, route);
-      this.#reply({ status, body: "", details: "direct_response", fields }, false, route);
+      this.#reply({ status, body: "", details: "direct_response", fields }, this.#grpc, route);
     } else if (action.kind === "direct-response") {
       const { status, body } = action;
-      this.#reply({ status, body, details: "direct_response" }, this.#grpc, route);
+      const fields = directResponseFields(this.#head, status);
+      this.#reply({ status, body, details: "direct_response", fields }, this.#grpc, route);
     } else if (this.#cluster === undefined) {
       info.flag("NC");
       this.#reply({ status: action.clusterNotFoundStatus, body: "", details: "cluster_not_found" });
@@ -304,10 +317,19 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     this.#stream.consume(owed);
   }
 
-  onReset(_reset: Reset): void {
+  onReset(reset: Reset): void {
     if (this.#state === "ended") return;
-    this.#info.flag("DC");
-    this.#info.responseCodeDetails ||= "downstream_remote_disconnect";
+    const info = this.#info;
+    if (reset.reason === "protocol-error" && this.#state === "waiting" && this.#head.protocol !== "HTTP/2") {
+      // The connection answers by itself.
+      info.flag("DPE");
+      info.responseCode = 400;
+      info.responseCodeDetails = "http1.codec_error";
+      info.bytesSent = BAD_REQUEST_BYTES;
+    } else {
+      info.flag("DC");
+      info.responseCodeDetails ||= "downstream_remote_disconnect";
+    }
     this.#end();
   }
 
@@ -340,10 +362,17 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     const info = this.#info;
     const now = performance.now();
     info.responseFirstByteAt = now;
+    if (this.#head.upgrade === "websocket" && head.status === 200) {
+      // The server took it for an ordinary request.
+      this.#upstream?.cancel();
+      this.#reply({ status: 200, body: "", details: "websocket_handshake_unsuccessful" });
+      return;
+    }
     info.responseCodeDetails = "via_upstream";
+    joinResponseFields(head.fields);
     this.#keepsBody = false;
     if (info.requestReceivedAt > 0 && !this.#chain.chain.options.suppressEnvoyHeaders) {
-      head.fields.push(["x-envoy-upstream-service-time", String(Math.trunc(now - info.requestReceivedAt))]);
+      setField(head.fields, "x-envoy-upstream-service-time", String(Math.trunc(now - info.requestReceivedAt)));
     }
     if (this.#setCookie !== undefined) head.fields.push(["set-cookie", this.#setCookie]);
     this.#respond(head, endStream, this.#route);
@@ -391,21 +420,27 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     this.#state = "responding";
     info.response = head;
     info.responseCode = head.status;
+    if (route !== undefined) applyResponseMutations(head, route, this.#target, info);
     if (this.#corsFields !== undefined) {
       for (const [name, value] of this.#corsFields) setField(head.fields, name, value);
     }
-    if (route !== undefined) applyResponseMutations(head, route, this.#target, info);
     finishResponse(head, this.#chain.chain.options);
     this.#stream.respond(head, endStream);
   }
 
-  /** Answers by itself. */
-  #reply(reply: LocalReply, grpc = this.#grpc, route?: CompiledRoute): void {
+  get #forwarding(): CompiledRoute | undefined {
+    return this.#action === undefined ? undefined : this.#route;
+  }
+
+  /** Answers by itself. What a route that forwards does to responses it does to these too. */
+  #reply(reply: LocalReply, grpc = this.#grpc, route: CompiledRoute | null = this.#forwarding ?? null): void {
     const info = this.#info;
     info.responseCodeDetails = reply.details;
+    // Envoy takes 400 for a broken message, whoever says it.
+    if (reply.status === 400 && this.#head.protocol !== "HTTP/2") this.#stream.closeAfter();
     const [head, body] = localReply(reply, this.#head, grpc);
     info.bytesSent += body.length;
-    this.#respond(head, body.length === 0, route);
+    this.#respond(head, body.length === 0, route ?? undefined);
     if (body.length > 0) this.#stream.sendData(body, true);
     this.#responseComplete();
   }
@@ -432,3 +467,6 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
 }
 
 const EMPTY = new Uint8Array(0);
+const SLASH = 0x2f;
+/** Of the answer to what cannot be read: "Bad Request". */
+const BAD_REQUEST_BYTES = 11;

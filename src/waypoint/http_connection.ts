@@ -72,7 +72,7 @@ export class HttpConnection implements ServerConnectionHandler {
     info.request = head;
     info.responseCode = status;
     info.responseCodeDetails = details;
-    info.flag("DPE");
+    if (details !== "missing_host_header") info.flag("DPE"); // the connection manager's finding, not the codec's
     info.endedAt = performance.now();
     this.#chain.record(info);
   }

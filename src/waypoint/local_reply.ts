@@ -26,11 +26,11 @@ const GRPC_STATUS: Readonly<Record<number, number>> = {
 };
 const GRPC_UNKNOWN = 2;
 
-/** Whether a content type is gRPC's: `application/grpc` alone or with `+proto` and the like. */
+/** Whether a content type is gRPC's as Envoy sees it: `application/grpc` alone or with `+proto` and the like. */
 export function isGrpcContentType(contentType: string | undefined): boolean {
   if (contentType === undefined || !contentType.startsWith("application/grpc")) return false;
   const next = contentType.charCodeAt(16);
-  return Number.isNaN(next) || next === 0x2b /* + */ || next === 0x3b /* ; */;
+  return Number.isNaN(next) || next === 0x2b /* + */;
 }
 
 export function isGrpc(head: RequestHead): boolean {
@@ -54,7 +54,6 @@ export function localReply(reply: LocalReply, request: RequestHead, grpc: boolea
   const body = encoder.encode(reply.body);
   const fields: HeaderList = [];
   if (body.length > 0) fields.push(["content-length", String(body.length)], ["content-type", "text/plain"]);
-  else if (reply.status !== 204 && reply.status !== 304) fields.push(["content-length", "0"]);
   fields.push(...extra);
   const sent = request.method === "HEAD" ? EMPTY : body;
   return [{ status: reply.status, fields, protocol, upgrade: undefined, wireBytes: 0 }, sent];

@@ -26,15 +26,15 @@ export function resetFlag(reset: Reset): Flag {
   return WORDS[reset.reason].flag;
 }
 
-export function resetReply(reset: Reset): LocalReply {
+/** @param retried a retry of the policy went before */
+export function resetReply(reset: Reset, retried: boolean): LocalReply {
   const { status, text } = WORDS[reset.reason];
-  const failure = reset.reason === "connection-failure" && reset.detail !== ""
-    ? `, transport failure reason: ${reset.detail}`
-    : "";
+  const which = retried ? "retried and the latest reset reason" : "reset reason";
+  const failure = reset.reason === "connection-failure" && reset.detail !== "" ? `|${reset.detail}` : "";
   return {
     status,
-    body: `upstream connect error or disconnect/reset before headers. reset reason: ${text}${failure}`,
-    details: `upstream_reset_before_response_started{${text.replaceAll(" ", "_")}}`,
+    body: `upstream connect error or disconnect/reset before headers. ${which}: ${text}`,
+    details: `upstream_reset_before_response_started{${text}${failure}}`.replaceAll(" ", "_"),
     ...(reset.reason === "overflow" ? { fields: [["x-envoy-overloaded", "true"]] } : {}),
   };
 }

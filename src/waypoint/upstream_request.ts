@@ -203,7 +203,7 @@ export class UpstreamRequest implements AttemptOwner {
     const { retries } = this.#cluster;
     if (retry === undefined || this.#state !== "waiting") return false;
     if (!retry.take()) {
-      if ((this.#action.retry?.count ?? 0) > 0) this.#info.flag("URX");
+      if (retry.asked) this.#info.flag("URX");
       return false;
     }
     if (!retries.tryRetry()) {
@@ -265,10 +265,10 @@ export class UpstreamRequest implements AttemptOwner {
       this.#broke(`upstream_reset_after_response_started{${reset.reason.replaceAll("-", "_")}}`);
       return;
     }
-    info.upstreamFailure = reset.detail;
+    if (reset.reason === "connection-failure") info.upstreamFailure = reset.detail;
     if (this.#retry?.wantsReset(reset) === true && this.#retryLater(attempt)) return;
     info.flag(resetFlag(reset));
-    this.#fail(resetReply(reset));
+    this.#fail(resetReply(reset, this.#retry?.retried === true));
   }
 
   attemptTimedOut(attempt: Attempt): void {
@@ -285,7 +285,7 @@ export class UpstreamRequest implements AttemptOwner {
   #startTimer(): void {
     const { totalMs } = this.#timeouts;
     if (totalMs > 0 && this.#timer === undefined && this.#state !== "ended") {
-      this.#timer = setTimeout(() => this.#timedOut("upstream_response_timeout"), totalMs);
+      this.#timer = setTimeout(() => this.#timedOut("response_timeout"), totalMs);
     }
   }
 

@@ -68,7 +68,13 @@ describe("request heads", () => {
       "upgrade and TE",
       { upgrade: "websocket", fields: [["te", "trailers"]] },
       "raw",
-      "GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nupgrade: websocket\r\nconnection: upgrade, te\r\n\r\n",
+      "GET / HTTP/1.1\r\nhost: a\r\nte: trailers\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+    ],
+    [
+      "an upgrade in the words of the client",
+      { upgrade: "websocket", upgradeFields: { connection: "keep-alive, Upgrade", upgrade: "WebSocket" } },
+      "raw",
+      "GET / HTTP/1.1\r\nhost: a\r\nupgrade: WebSocket\r\nconnection: keep-alive, Upgrade\r\n\r\n",
     ],
     [
       "what is this hop's own is not taken from the fields",

@@ -59,7 +59,8 @@ describe("responses that are taken", () => {
     expect(heads).toEqual([
       [100, []],
       [103, [["link", "</a>"]]],
-      [200, [["x-a", "1"], ["set-cookie", "a"], ["set-cookie", "b"], ["content-length", "1"]]],
+      // What Connection names goes on, as in Envoy, which takes it from requests only.
+      [200, [["x-a", "1"], ["x-b", "2"], ["set-cookie", "a"], ["set-cookie", "b"], ["content-length", "1"]]],
       "data",
       "end",
     ]);

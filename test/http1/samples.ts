@@ -12,7 +12,7 @@ export const REQUESTS: readonly string[] = [
   `PATCH /t HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n` +
   `3;ext=1;q="a;b"\r\nabc\r\n0B\r\nhello world\r\n0\r\nX-Sum: 7\r\nHost: late\r\n\r\n`,
   `GET /1 HTTP/1.1\r\n${HOST}\r\nDELETE /2 HTTP/1.1\r\n${HOST}\r\nPOST /3 HTTP/1.1\r\n${HOST}Content-Length: 2\r\n\r\nab`,
-  `GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /older HTTP/1.0\r\n\r\n`,
+  `GET /old HTTP/1.0\r\nHost: example.com\r\nConnection: keep-alive\r\n\r\nGET /older HTTP/1.0\r\nHost: example.com\r\n\r\n`,
   `GET /ws HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
   `GET /close HTTP/1.1\r\n${HOST}Connection: close, X-Hop\r\nX-Hop: 1\r\nX-Stay: 2\r\n\r\n`,
   `POST /z HTTP/1.1\r\n${HOST}Content-Length: 0\r\nContent-Type: text/plain\r\n\r\nGET /after HTTP/1.1\r\n${HOST}\r\n`,

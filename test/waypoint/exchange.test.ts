@@ -169,7 +169,7 @@ describe("a request that is answered here", () => {
   test("400 for a path that cannot be normalised, 403 for an upgrade that is not allowed", () => {
     expect(new Stage().request({ path: "/%00" }).head?.status).toBe(400);
     expect(new Stage().request({ upgrade: "foo" }).head?.status).toBe(403);
-    expect(new Stage().request({ method: "CONNECT", path: "" }).head?.status).toBe(403);
+    expect(new Stage().request({ method: "CONNECT", path: "" }).head?.status).toBe(404);
   });
 
   test("redirects and direct responses", () => {

@@ -38,13 +38,15 @@ export function corsPreflight(route: CompiledRoute, head: RequestHead): HeaderLi
   const headers = fieldOf(head.fields, "access-control-request-headers");
   pushOrEcho(fields, "access-control-allow-headers", policy.allowHeaders, headers ?? "");
   if (policy.maxAge !== "") fields.push(["access-control-max-age", octetsOf(policy.maxAge)]);
+  if (allowed && policy.exposeHeaders !== "") {
+    fields.push(["access-control-expose-headers", octetsOf(policy.exposeHeaders)]);
+  }
   return fields;
 }
 
-/** `*` allows what was asked for. */
+/** `*` allows what was asked for, be it nothing. */
 function pushOrEcho(fields: HeaderList, name: string, allowed: string, asked: string): void {
-  const value = allowed === "*" ? asked : octetsOf(allowed);
-  if (value !== "") fields.push([name, value]);
+  if (allowed !== "") fields.push([name, allowed === "*" ? asked : octetsOf(allowed)]);
 }
 
 /**

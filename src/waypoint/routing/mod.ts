@@ -11,7 +11,7 @@ export { corsPreflight, corsResponseFields } from "./cors.ts";
 export { decideFault, type FaultDecision } from "./fault.ts";
 export { hashOf, type RequestHash } from "./hash_policy.ts";
 export { normalizePath, type PathOptions } from "./path_normalization.ts";
-export { redirectResponse } from "./redirect.ts";
+export { directResponseFields, redirectResponse } from "./redirect.ts";
 export { RetryState } from "./retry.ts";
 export { rewriteRequest } from "./rewrite.ts";
 export {

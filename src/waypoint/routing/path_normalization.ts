@@ -11,7 +11,6 @@ const BACKSLASH = 0x5c;
 const PERCENT = 0x25;
 const DOT = 0x2e;
 const QUERY = 0x3f;
-const FRAGMENT = 0x23;
 /** Characters that RFC 3986 does not have in paths: they are percent-encoded. */
 const ENCODED: ReadonlyMap<number, string> = new Map(
   [...'"<>^`{|}'].map((character) => {
@@ -24,10 +23,12 @@ const CHANGES = new Uint8Array(256);
 for (const code of [PERCENT, BACKSLASH, ...ENCODED.keys()]) CHANGES[code] = 1;
 
 /**
- * @param path with its query
- * @returns undefined for paths that are refused with 400: a fragment, an encoded NUL
+ * @param sent with its query; a fragment, which is no part of a request target, is left out as Istio has Envoy do it
+ * @returns undefined for paths that are refused with 400: an encoded NUL
  */
-export function normalizePath(path: string, options: PathOptions): string | undefined {
+export function normalizePath(sent: string, options: PathOptions): string | undefined {
+  const fragment = sent.indexOf("#");
+  const path = fragment < 0 ? sent : sent.slice(0, fragment);
   if (path.charCodeAt(0) !== SLASH) return path; // `*`
   let end = path.length;
   let work = false;
@@ -35,13 +36,10 @@ export function normalizePath(path: string, options: PathOptions): string | unde
   for (let i = 0; i < end; i++) {
     const code = path.charCodeAt(i);
     if (code === QUERY) end = i;
-    else if (code === FRAGMENT) return undefined;
     else if (CHANGES[code] === 1) work = true;
     else if (previous === SLASH && (code === DOT || code === SLASH)) work = true;
     previous = code;
   }
-  // What follows `#` is no part of a request target, wherever it begins.
-  if (end < path.length && path.includes("#", end)) return undefined;
   if (!work) return path;
   let pathname = end === path.length ? path : path.slice(0, end);
   const decoded = decode(pathname, options);

@@ -21,7 +21,10 @@ export function compilePathChange(rewrite: PathRewrite, match: RouteMatch): Path
     const regex: Regex = regexOf(rewrite.regex.regex);
     checked(rewrite.regex.substitution);
     const substitution: Substitution = regex.substitution(rewrite.regex.substitution);
-    return (pathname) => withSlash(regex.replaceAll(pathname, substitution));
+    return (pathname) => {
+      const changed = regex.replaceAll(pathname, substitution);
+      return changed === "" ? undefined : withSlash(changed); // nothing is no path
+    };
   }
   return rewrite.prefix === undefined ? undefined : prefixChange(checked(rewrite.prefix), match);
 }
@@ -37,8 +40,11 @@ function prefixChange(replacement: string, { path }: RouteMatch): PathChange {
   return (pathname) => {
     if (pathname.length < length) return undefined; // a header change put another path there
     const rest = pathname.slice(length);
-    // No `//` where both sides bring a slash, and none missing where the slash was all that matched.
-    if (replacement.endsWith("/") && rest.startsWith("/")) return withSlash(replacement + rest.slice(1));
+    // No `//` where what matched is taken away, and no slash missing where it was all that matched.
+    if (
+      (replacement === "/" || path.kind === "path-separated-prefix" && replacement.endsWith("/")) &&
+      rest.startsWith("/")
+    ) return withSlash(replacement + rest.slice(1));
     if (root && rest !== "" && !replacement.endsWith("/")) return withSlash(`${replacement}/${rest}`);
     return withSlash(replacement + rest);
   };
@@ -62,5 +68,10 @@ export function changedPath(path: string, change: PathChange, keepQuery: boolean
   const pathname = pathOnly(path);
   const changed = change(pathname);
   if (changed === undefined) return path;
-  return keepQuery && !changed.includes("?") ? changed + path.slice(pathname.length) : changed;
+  return keepQuery ? withQueryOf(path, changed) : changed;
+}
+
+/** A new path with the query of the old one, unless it brings one. */
+export function withQueryOf(path: string, changed: string): string {
+  return changed.includes("?") ? changed : changed + path.slice(pathOnly(path).length);
 }

@@ -1,5 +1,6 @@
 /** Redirects (envoy.config.route.v3.RedirectAction; spec/waypoint.md §7, redirects). */
 import { fieldOf, type RequestHead, type ResponseHead } from "../../http/message.ts";
+import type { HeaderList } from "../../http2/mod.ts";
 import { pathOnly } from "../../matching/mod.ts";
 import type { RedirectAction } from "../snapshot/mod.ts";
 import type { CompiledRoute } from "./compiled_route.ts";
@@ -17,6 +18,12 @@ export function redirectResponse(head: RequestHead, action: RedirectAction, rout
     upgrade: undefined,
     wireBytes: 0,
   };
+}
+
+/** Envoy names the place of what was made, and of what was not modified: where the request went to. */
+export function directResponseFields(head: RequestHead, status: number): HeaderList {
+  if (status !== 201 && (status < 300 || status > 399)) return [];
+  return [["location", `${head.scheme}://${head.authority}${head.path}`]];
 }
 
 function location(head: RequestHead, action: RedirectAction, route: CompiledRoute): string {

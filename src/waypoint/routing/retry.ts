@@ -57,6 +57,10 @@ export class RetryState {
   #remaining: number;
   #unsentRemaining: number;
   #unsent = false;
+  /** A retry was taken because the policy asks for it. */
+  retried = false;
+  /** What was asked last is of the policy, not only of what was never sent. */
+  asked = false;
 
   /** @param policy undefined: only what was never sent is sent again */
   constructor(policy: RetryPolicy | undefined, head: RequestHead) {
@@ -73,10 +77,14 @@ export class RetryState {
   /** The response is one of those that the policy repeats. For gRPC the status counts only in the headers. */
   wantsResponse(head: ResponseHead): boolean {
     this.#unsent = false;
+    this.asked = this.#policyWantsResponse(head);
+    return this.asked;
+  }
+
+  #policyWantsResponse(head: ResponseHead): boolean {
     const on = this.#on;
     if (on.size === 0) return false;
     const { status, fields } = head;
-    if (fieldOf(fields, "x-envoy-overloaded") !== undefined) return false;
     if (fieldOf(fields, "x-envoy-ratelimited") !== undefined) return on.has("envoy-ratelimited");
     if (status >= 500 && status <= 599 && on.has("5xx")) return true;
     if (status >= 502 && status <= 504 && on.has("gateway-error")) return true;
@@ -89,24 +97,30 @@ export class RetryState {
   /** The try ended without a response. */
   wantsReset(reset: Reset): boolean {
     this.#unsent = reset.unsent;
-    if (reset.unsent) return true;
+    this.asked = this.#policyWants(reset);
+    return this.asked || reset.unsent;
+  }
+
+  #policyWants({ reason }: Reset): boolean {
     const on = this.#on;
     if (on.has("reset") || on.has("5xx") || on.has("gateway-error")) return true;
-    if (reset.reason === "remote-refused-stream") return on.has("refused-stream");
-    return reset.reason === "connection-failure" && on.has("connect-failure");
+    if (reason === "remote-refused-stream") return on.has("refused-stream");
+    return reason === "connection-failure" && on.has("connect-failure");
   }
 
   /** The time for one try is over: a 5xx that was not waited for. */
   wantsTimeout(): boolean {
     this.#unsent = false;
     const on = this.#on;
-    return on.has("reset") || on.has("5xx") || on.has("gateway-error");
+    this.asked = on.has("reset") || on.has("5xx") || on.has("gateway-error");
+    return this.asked;
   }
 
   /** Uses up one retry; false: there is none left (flag URX). */
   take(): boolean {
     if (this.#remaining > 0) {
       this.#remaining--;
+      this.retried ||= this.asked;
       return true;
     }
     if (!this.#unsent || this.#unsentRemaining === 0) return false;

@@ -2,7 +2,8 @@
 import { joinedField, type RequestHead, setField } from "../../http/message.ts";
 import type { ForwardAction, WeightedCluster } from "../snapshot/mod.ts";
 import type { CompiledRoute } from "./compiled_route.ts";
-import { changedPath } from "./path_rewrite.ts";
+import { pathOnly } from "../../matching/mod.ts";
+import { withQueryOf } from "./path_rewrite.ts";
 
 /**
  * Rewrites authority and path as the action says; the query stays. To be called after applyRequestMutations.
@@ -18,23 +19,25 @@ export function rewriteRequest(
   const host = cluster.hostRewrite ?? action.hostRewrite;
   if (host !== undefined && host !== "") {
     if (action.appendForwardedHost) appendForwardedHost(head);
-    if (originals) setField(head.fields, "x-envoy-original-host", head.authority);
+    if (originals && cluster.hostRewrite === undefined) setField(head.fields, "x-envoy-original-host", head.authority);
     head.authority = host;
   }
   const { pathChange } = route;
   if (pathChange !== undefined) {
+    const changed = pathChange(pathOnly(head.path));
+    if (changed === undefined) return;
     if (originals) setField(head.fields, "x-envoy-original-path", head.path);
-    head.path = changedPath(head.path, pathChange, true);
+    head.path = withQueryOf(head.path, changed);
   }
 }
 
-/** As the last entry, unless it is that already. */
+/** As the last entry, unless it is that already, to the octet. */
 function appendForwardedHost(head: RequestHead): void {
   const { fields, authority } = head;
   if (authority === "") return;
   const before = joinedField(fields, "x-forwarded-host");
   if (before === undefined || before === "") setField(fields, "x-forwarded-host", authority);
-  else if (before.slice(before.lastIndexOf(",") + 1).trim() !== authority) {
+  else if (before.slice(before.lastIndexOf(",") + 1) !== authority) {
     setField(fields, "x-forwarded-host", `${before},${authority}`);
   }
 }

@@ -98,7 +98,8 @@ class Connecting implements PendingConnection, DialOwner, TlsOwner {
   }
 
   #tunnelFailed(failure: ConnectFailure): void {
-    this.#fail(failure.text, failure.text.includes("deadline has elapsed") || failure.text.includes("timed out"));
+    const timedOut = failure.text.includes("deadline has elapsed") || failure.text.includes("timed out");
+    this.#fail(failure.text, timedOut, failure.text.startsWith("http status:"));
   }
 
   // --- TCP ---
@@ -190,11 +191,11 @@ class Connecting implements PendingConnection, DialOwner, TlsOwner {
     this.#fail("connection timeout", true);
   }
 
-  #fail(detail: string, timedOut: boolean): void {
+  #fail(detail: string, timedOut: boolean, refused = false): void {
     const owner = this.#owner;
     this.#owner = undefined;
     clearTimeout(this.#timer);
-    owner?.connectFailed({ detail, timedOut });
+    owner?.connectFailed(refused ? { detail, timedOut, refused } : { detail, timedOut });
   }
 
   #stop(): void {

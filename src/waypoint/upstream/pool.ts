@@ -111,8 +111,9 @@ export class HttpPool implements UpstreamPool, ConnectionPool, WaitingRoom {
     this.#remove(connection);
     // Those that no other attempt is for share its fate: Envoy fails them all, too.
     const failed = this.#connecting === 0 ? this.#waiting.length : Math.min(1, this.#waiting.length);
+    const reason = failure.refused === true ? "connection-termination" : "connection-failure";
     for (const request of this.#takeWaiting(failed)) {
-      request.failed({ reason: "connection-failure", detail: failure.detail, unsent: true });
+      request.failed({ reason, detail: failure.detail, unsent: true });
     }
     this.#forgetIfEmpty();
   }

@@ -41,4 +41,6 @@ export interface UpstreamConnectFailure {
   /** For access logs and bodies of local replies. */
   readonly detail: string;
   readonly timedOut: boolean;
+  /** The tunnel is there, but its peer refused this stream. To HTTP that is a connection that ended, as in Envoy. */
+  readonly refused?: true;
 }

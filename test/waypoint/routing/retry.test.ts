@@ -32,7 +32,7 @@ describe("responses", () => {
     [["resource-exhausted"], 200, [["grpc-status", "8"]], true],
     [["internal"], 200, [["grpc-status", "13"]], true],
     [["internal"], 200, [["grpc-status", "0"]], false],
-    [["5xx"], 503, [["x-envoy-overloaded", "true"]], false],
+    [["5xx"], 503, [["x-envoy-overloaded", "true"]], true],
     [["5xx"], 503, [["x-envoy-ratelimited", "true"]], false],
     [["envoy-ratelimited"], 429, [["x-envoy-ratelimited", "true"]], true],
     [["no-such-condition"], 503, [], false],

@@ -94,7 +94,8 @@ describe("host rewrites", () => {
     [[], "a:80"],
     [[["x-forwarded-host", "first"]], "first,a:80"],
     [[["x-forwarded-host", "first"], ["x-forwarded-host", "second"]], "first,second,a:80"],
-    [[["x-forwarded-host", "first, a:80"]], "first, a:80"],
+    [[["x-forwarded-host", "first,a:80"]], "first,a:80"],
+    [[["x-forwarded-host", "first, a:80"]], "first, a:80,a:80"],
   ];
   for (const [before, value] of forwarded) {
     test(`X-Forwarded-Host ${JSON.stringify(before)} becomes ${value}`, () => {
