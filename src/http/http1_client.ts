@@ -34,6 +34,8 @@ class Http1Request implements ClientStream {
   /** Asks for a tunnel that the server has not granted. */
   asksTunnel: boolean;
   responseLeft = -1;
+  /** The head of the response has come; all of it has. */
+  answered = false;
   responded = false;
   /** Output handed over before this request was written. */
   readonly mark: number;
@@ -194,6 +196,7 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
     const request = this.#request;
     if (request === undefined) return;
     if (!framing.keepAlive) this.#keepAlive = false;
+    request.answered = true;
     if (framing.body === "raw") {
       request.asksTunnel = false;
       request.sent = false;
@@ -265,8 +268,12 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
 
   protected override onReadEnded(): void {
     this.#keepAlive = false;
-    this.#parser.eof();
+    const cut = this.#parser.eof() === "truncated";
     const request = this.#request;
+    if (cut && request?.answered === true && !request.responded) {
+      this.#fail({ reason: "protocol-error", detail: "the connection ended inside a response", unsent: false });
+      return;
+    }
     // A tunnel may be open in the other direction.
     if (request !== undefined && request.body === "raw" && request.responded) return;
     this.end(false);

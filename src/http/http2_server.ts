@@ -1,3 +1,4 @@
+import { hostFieldProblem } from "../http1/mod.ts";
 import { ErrorCode, type HeaderList, type Http2Handler, type Http2Stream } from "../http2/mod.ts";
 import {
   DEFAULT_IDLE_TIMEOUT_MS,
@@ -9,7 +10,6 @@ import {
 } from "./connection.ts";
 import type { RequestListener, ServerConnectionHandler, ServerStream } from "./exchange.ts";
 import { requestHead, responseList, trailerList } from "./fields.ts";
-import { dateField } from "./http_date.ts";
 import { Http2Endpoint } from "./http2_endpoint.ts";
 import type { RequestHead, ResponseHead } from "./message.ts";
 import { resetOf } from "./resets.ts";
@@ -17,7 +17,6 @@ import { resetOf } from "./resets.ts";
 const DEFAULT_MAX_STREAMS = 1024; // Envoy: max_concurrent_streams
 /** Between the two GOAWAYs of a drain, so that requests on their way are served; ms (RFC 9113 §6.8). */
 const GOAWAY_GRACE_MS = 1_000;
-const DEFAULT_SERVER_NAME = "istio-envoy";
 const CONTINUE: HeaderList = [[":status", "100"]];
 
 /** A request that a client sent, and the way to answer it. */
@@ -113,7 +112,7 @@ class Http2ServerConnection extends Http2Endpoint<Http2Exchange> {
       "server",
       { ...options, sendBuffer: options.sendBuffer ?? DEFAULT_SEND_BUFFER },
       {
-        // The codec's limit is a wider one: it resets without a word where we can answer 431.
+        // The codec's limit is a wider one, which counts each field with what it costs to keep.
         maxHeaderListSize: maxBytes * 4,
         maxConcurrentStreams: options.maxConcurrentStreams ?? DEFAULT_MAX_STREAMS,
         enableConnectProtocol: true,
@@ -137,13 +136,16 @@ class Http2ServerConnection extends Http2Endpoint<Http2Exchange> {
     this.idleSince = 0;
     const count = list.length;
     const head = requestHead(list);
-    if (head.wireBytes > this.#maxBytes) {
-      this.#refuse(stream, 431, "http2.header_list_too_large", head);
+    // As Envoy's codec: reset without an answer.
+    const large = head.wireBytes > this.#maxBytes;
+    if (large || count > this.#maxCount) {
+      stream.reset(ErrorCode.INTERNAL_ERROR);
+      this.#handler.onRefused(0, large ? "http2.header_list_too_large" : "http2.too_many_headers", head);
       return;
     }
-    if (count > this.#maxCount) {
-      stream.reset(ErrorCode.INTERNAL_ERROR);
-      this.#handler.onRefused(0, "http2.too_many_headers", head);
+    if (head.authority === "" || hostFieldProblem(head.authority) !== "") {
+      stream.reset(ErrorCode.PROTOCOL_ERROR);
+      this.#handler.onRefused(0, "http.invalid_authority", head);
       return;
     }
     const exchange = new Http2Exchange(this, stream, head, endStream);
@@ -204,17 +206,6 @@ class Http2ServerConnection extends Http2Endpoint<Http2Exchange> {
     ) {
       this.endWithLastStream();
     }
-  }
-
-  #refuse(stream: Http2Stream<Http2Exchange>, status: number, details: string, head: RequestHead): void {
-    const fields: HeaderList = [
-      ["content-length", "0"],
-      dateField(),
-      ["server", this.#options.serverName ?? DEFAULT_SERVER_NAME],
-    ];
-    stream.respond(responseList(status, fields), true);
-    if (stream.state !== "closed") stream.reset(ErrorCode.NO_ERROR);
-    this.#handler.onRefused(status, details, head);
   }
 }
 

@@ -44,3 +44,4 @@ export type {
   ResponseParserOptions,
   ResponseSink,
 } from "./types.ts";
+export { hostFieldProblem } from "./target.ts";

@@ -135,7 +135,7 @@ describe("HTTP/1 client", () => {
     const part = truncated.send();
     truncated.wire.arrive("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab");
     truncated.wire.arriveEnd();
-    expect([part.ended, part.reset?.reason]).toEqual([false, "connection-termination"]);
+    expect([part.ended, part.reset?.reason]).toEqual([false, "protocol-error"]);
   });
 
   test("what is no HTTP resets the request as a protocol error", async () => {

@@ -21,6 +21,7 @@ const ENCODED: ReadonlyMap<number, string> = new Map(
 /** 1 for characters that may have to be replaced. */
 const CHANGES = new Uint8Array(256);
 for (const code of [PERCENT, BACKSLASH, ...ENCODED.keys()]) CHANGES[code] = 1;
+CHANGES.fill(1, 0x80);
 
 /**
  * @param sent with its query; a fragment, which is no part of a request target, is left out as Istio has Envoy do it
@@ -61,6 +62,7 @@ function decode(pathname: string, options: PathOptions): string | undefined {
     let replacement = "";
     if (code === BACKSLASH && normalizePath) replacement = "/";
     else if (normalizePath && ENCODED.has(code)) replacement = ENCODED.get(code) as string;
+    else if (normalizePath && code > 0x7f) replacement = `%${code.toString(16).toUpperCase()}`; // HTTP/2 has them
     else if (code === PERCENT) {
       const octet = octetAt(pathname, i + 1);
       if (octet < 0) continue; // a percent sign that encodes nothing stays

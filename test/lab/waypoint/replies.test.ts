@@ -150,7 +150,7 @@ labSuite("answers of the waypoint itself", () => {
         const { answer, record } = await logged(shared(), { path });
         expect(performance.now() - started).toBeLessThan(5000);
         expectLocal(answer, 504, "upstream request timeout");
-        expect([record.flags, record.details]).toEqual(["UT", "upstream_response_timeout"]);
+        expect([record.flags, record.details]).toEqual(["UT", "response_timeout"]);
         await applications.v1.process.line((line) => line === `cancelled ${path}`);
         const seen = jsonOf<EchoedRequest>(await ask(shared()));
         expect(fieldOf(seen.headers, "x-envoy-expected-rq-timeout-ms")).toBe("300");

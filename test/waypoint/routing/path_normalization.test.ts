@@ -44,6 +44,7 @@ const CASES: [options: PathOptions, path: string, normal: string | undefined][] 
   [ISTIO, "/a/x..;/b;y/c", "/a/x..;/b;y/c"],
   [ISTIO, "/a?b%zz", "/a?b%zz"],
   [ISTIO, "/a#b", "/a"],
+  [ISTIO, "/\xc3\xa9", "/%C3%A9"],
   [ISTIO, "/a?b#c", "/a?b"],
   [MERGE, "//a///b//", "/a/b/"],
   [MERGE, "/a/.//b", "/a/b"],
