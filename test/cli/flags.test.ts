@@ -53,7 +53,19 @@ describe("errors name what is wrong", () => {
 });
 
 test("the help names every flag and command", () => {
-  for (const word of ["--mode", "--config", "--ca-dir", "version", "--licenses", "schema", "proxy ztunnel", "proxy waypoint", "--gateway"]) {
+  for (
+    const word of [
+      "--mode",
+      "--config",
+      "--ca-dir",
+      "version",
+      "--licenses",
+      "schema",
+      "proxy ztunnel",
+      "proxy waypoint",
+      "--gateway",
+    ]
+  ) {
     expect(HELP).toContain(word);
   }
 });

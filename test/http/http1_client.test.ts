@@ -83,7 +83,7 @@ describe("HTTP/1 client", () => {
     expect(wire.take()).toBe("POST / HTTP/1.1\r\nhost: web.shop\r\ncontent-length: 0\r\n\r\n");
   });
 
-  test("HEAD and 304 have a length and no body; 1xx come before", async () => {
+  test("HEAD and 304 have a length and no body; 1xx come before", () => {
     const { wire, send, client } = connect();
     const head = send(requestOf("HEAD", "/"));
     wire.arrive("HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n");
@@ -93,7 +93,7 @@ describe("HTTP/1 client", () => {
     expect([unchanged.ended, client.available]).toEqual([true, true]);
   });
 
-  test("a body that the end of the connection ends", async () => {
+  test("a body that the end of the connection ends", () => {
     const { wire, send, owner } = connect();
     const seen = send();
     wire.arrive("HTTP/1.0 200 OK\r\n\r\nab");
@@ -233,14 +233,14 @@ describe("HTTP/1 client", () => {
     expect([seen.body, seen.ended, wire.closed, seen.reset]).toEqual(["late", true, true, undefined]);
   });
 
-  test("an upgrade that is refused is an ordinary response", async () => {
+  test("an upgrade that is refused is an ordinary response", () => {
     const { wire, send, client } = connect();
     const seen = send(requestOf("GET", "/chat", [], { upgrade: "websocket" }), false);
     wire.arrive("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno");
     expect([seen.head?.status, seen.body, seen.ended, client.available]).toEqual([403, "no", true, true]);
   });
 
-  test("credit comes back by consume, and the connection is not used again before", async () => {
+  test("credit comes back by consume, and the connection is not used again before", () => {
     const { wire, send, client, owner } = connect();
     const seen = send();
     seen.consumes = false;
