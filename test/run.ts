@@ -164,7 +164,7 @@ const inLab = (file: string) => LAB_FOLDERS.some((folder) => file.startsWith(`te
 await suites("unit suites", all.filter((file) => !inLab(file)));
 const lab = all.filter(inLab);
 // Here and not in the suites: the user namespace that they may get has no network.
-if (lab.some((file) => file.startsWith("test/interop/envoy"))) installEnvoy();
+if (lab.some((file) => file.startsWith("test/interop/"))) installEnvoy();
 if (!compiled) console.log("the lab suites need the executable: not run");
 else await suites("lab suites", lab, host.kind === "wants user namespace" ? host.command : []);
 

@@ -22,7 +22,7 @@ export interface MessageFacts {
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 // Of the control characters only NUL, CR and LF are forbidden by RFC 9113 §8.2.1; RFC 9110 §5.5 has none but the tab.
-const FORBIDDEN_IN_VALUE = /[\0-\x08\x0a-\x1f\x7f]|^[ \t]|[ \t]$/;
+const FORBIDDEN_IN_VALUE = /[^\t -~\x80-\xff]|^[ \t]|[ \t]$/;
 const FORBIDDEN_IN_TARGET = /[\0-\x20\x7f]/;
 const CONTENT_LENGTH = /^[0-9]{1,15}$/;
 const STATUS = /^[1-9][0-9][0-9]$/;

@@ -1,0 +1,147 @@
+/** Header changes and matches of routes. */
+import type { Case } from "../rig.ts";
+import { answered, ask, ok, preflight } from "./ask.ts";
+
+export const ROUTES: readonly Case[] = [
+  // header changes
+  ...["append", "overwrite", "absent", "remove", "both"].flatMap((action) => [
+    ask(`edit ${action}`, `GET /edit/${action}`, ["x-there: one"], "", answered(ok("x-there: one\r\n"))),
+    ask(
+      `edit ${action} twice`,
+      `GET /edit/${action}`,
+      ["x-there: one", "x-there: three", "user-agent: u"],
+      "",
+      answered(ok("x-there: one\r\nx-there: three\r\n")),
+    ),
+    ask(`edit ${action} none`, `GET /edit/${action}`),
+    ask(`edit ${action} empty`, `GET /edit/${action}`, ["x-there:"], "", answered(ok("x-there:\r\n"))),
+  ]),
+  ask("edit formats", "GET /edit/formats?q=1", ["x-one: 1"], "", answered(ok("x-back: back\r\n"))),
+  ask("edit cookie", "GET /edit/cookie", ["cookie: a=1"], "", answered(ok("set-cookie: a=1\r\n"))),
+  ask("edit server", "GET /edit/server"),
+  ask("edit date", "GET /edit/date"),
+  ask("edit cluster", "GET /edit/cluster", ["x-gone: 1", "x-over: 0"], "", answered(ok("x-gone: 1\r\nx-over: 0\r\n"))),
+  ask("edit direct", "GET /edit/direct"),
+  ask("edit redirect", "GET /edit/redirect"),
+  ask("edit refused", "GET /edit/refused"),
+  ask("edit missing", "GET /edit/missing"),
+  ask("edit abort", "GET /edit/abort"),
+  ask(
+    "edit cors",
+    "GET /edit/cors",
+    ["origin: http://a.test"],
+    "",
+    answered(ok("access-control-allow-origin: backend\r\n")),
+  ),
+  ask("edit cors preflight", "OPTIONS /edit/cors", preflight("http://a.test")),
+
+  // matches
+  ...[
+    "/match/exact",
+    "/match/exact/",
+    "/match/exact?x",
+    "/match/Exact",
+    "/match/nocase",
+    "/match/NOCASE",
+    "/match/prenocasex",
+    "/match/PRENOCASE/x",
+    "/match/sep",
+    "/match/sep/",
+    "/match/sep/x",
+    "/match/sepx",
+    "/match/sep?x",
+    "/match/SEPNOCASE",
+    "/match/sepnocase/x",
+    "/match/re/abc",
+    "/match/re/abc1",
+    "/match/re/abc12",
+    "/match/re/",
+    "/match/re/abc?x=1",
+    "/match/re/ABC",
+    "/x/match/re/abc",
+  ]
+    .map((path) => ask(`match ${path}`, `GET ${path}`)),
+  ...["exact", "prefix", "suffix", "contains", "regex", "present", "exact-nocase", "empty"].flatMap((kind) =>
+    ["header", "inverted", "missing", "missing-inverted"].flatMap((family) =>
+      ([["none", []], ["v", ["x-one: v"]], ["V", ["x-one: V"]], ["xv", ["x-one: xv"]], ["vx", ["x-one: vx"]], ["two", [
+        "x-one: v",
+        "x-one: w",
+      ]], ["empty", ["x-one:"]]] as [string, string[]][])
+        .map(([name, fields]) => ask(`match ${family} ${kind} ${name}`, `GET /match/${family}/${kind}/`, fields))
+    )
+  ),
+  ...["exact", "prefix", "suffix", "contains", "regex", "present", "exact-nocase", "empty"].flatMap((kind) =>
+    [
+      "",
+      "?",
+      "?q",
+      "?q=",
+      "?q=v",
+      "?q=V",
+      "?q=xv",
+      "?q=vx",
+      "?q=v&q=w",
+      "?q=w&q=v",
+      "?Q=v",
+      "?a=b&q=v",
+      "?q=%76",
+      "?q=v#x",
+      "?qq=v",
+      "?q=v;x=1",
+      "?%71=v",
+      "?q=v=w",
+      "?&q=v",
+      "?q+=v",
+    ]
+      .map((query) => ask(`match query ${kind} ${query}`, `GET /match/query/${kind}/${query}`))
+  ),
+  ask("match authority", "GET /match/authority"),
+  ask("match authority port", "GET /match/authority", [], "", { host: "web:80" }),
+  ask("match authority other port", "GET /match/authority", [], "", { host: "web:81" }),
+  ask("match authority case", "GET /match/authority", [], "", { host: "WEB" }),
+  ask("match host", "GET /match/host"),
+  ask("match host port", "GET /match/host", [], "", { host: "web:80" }),
+  ask("match method put", "PUT /match/method", ["content-length: 0"]),
+  ask("match method get", "GET /match/method"),
+  ask("match scheme", "GET /match/scheme"),
+  ask("match scheme proto", "GET /match/scheme", ["x-forwarded-proto: https"]),
+  ask("match scheme absolute", "GET https://web/match/scheme"),
+  ask("match path query", "GET /match/path?a=b"),
+  ask("match path", "GET /match/path"),
+  ask("match cookie one", "GET /match/cookie", ["cookie: a=1; b=2"]),
+  ask("match cookie two", "GET /match/cookie", ["cookie: a=1", "cookie: b=2"]),
+  ...[
+    "application/grpc",
+    "application/grpc+proto",
+    "application/grpc;x",
+    "application/grpc-web",
+    "application/grpcx",
+    "Application/gRPC",
+    "text/plain",
+  ].map((type) => ask(`match grpc ${type}`, "POST /match/grpc", [`content-type: ${type}`, "content-length: 0"])),
+  ask("match request id none", "GET /match/request-id"),
+  ask("match request id", "GET /match/request-id", ["x-request-id: a"]),
+  ask("match proto none", "GET /match/forwarded-proto"),
+  ask("no route", "GET /none", [], "", { chain: "narrow" }),
+  ask("no route post", "POST /none", ["content-length: 3"], "abc", { chain: "narrow" }),
+  ask("no route head", "HEAD /none", [], "", { chain: "narrow" }),
+  ask("no route method", "POST /get", ["content-length: 0"], "", { chain: "narrow" }),
+  ask("no route grpc", "POST /none", ["content-type: application/grpc", "te: trailers", "content-length: 0"], "", {
+    chain: "narrow",
+  }),
+  ask(
+    "no route upgrade",
+    "GET /none",
+    [
+      "connection: upgrade",
+      "upgrade: websocket",
+      "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+      "sec-websocket-version: 13",
+    ],
+    "",
+    { chain: "narrow" },
+  ),
+  ask("no route upgrade refused", "GET /none", ["connection: upgrade", "upgrade: foo"], "", { chain: "narrow" }),
+  ask("no route connect", "CONNECT web:80", [], "", { chain: "narrow" }),
+  ask("route only", "GET /only", [], "", { chain: "narrow" }),
+];
