@@ -85,6 +85,11 @@ export class Listener {
     if (this.#draining) connection.drain();
   }
 
+  /** A new configuration serves. Requests see it by themselves; TCP connections are judged again. */
+  reconfigured(configuration: Configuration): void {
+    for (const connection of this.#connections) connection.reconfigured(configuration);
+  }
+
   /** Lets requests that run end; clients are told not to send more on these connections. */
   drain(): void {
     this.#draining = true;
@@ -176,6 +181,10 @@ class TunnelledConnection implements RelayOwner {
 
   drain(): void {
     this.#http?.drain();
+  }
+
+  reconfigured(configuration: Configuration): void {
+    this.#tcp?.reconfigured(configuration);
   }
 
   relayFinished(relay: Relay): void {

@@ -4,7 +4,7 @@ import { PendingEndpoint } from "../net/pending_endpoint.ts";
 import { Relay } from "../net/relay.ts";
 import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
 import type { Choice, HostState } from "./cluster/mod.ts";
-import type { CompiledTcpChain } from "./configuration.ts";
+import type { CompiledTcpChain, Configuration } from "./configuration.ts";
 import type { WaypointPlane } from "./plane.ts";
 import { type DownstreamInfo, StreamInfo } from "./stream_info.ts";
 import type { TcpMetrics } from "./telemetry/mod.ts";
@@ -21,7 +21,7 @@ export class TcpConnection implements Ticking {
   readonly endpoint: PendingEndpoint;
   readonly info: StreamInfo;
   readonly #plane: WaypointPlane;
-  readonly #chain: CompiledTcpChain;
+  #chain: CompiledTcpChain;
   #cluster = "";
   #hash: bigint | undefined = undefined;
   #host: HostState | undefined = undefined;
@@ -52,7 +52,37 @@ export class TcpConnection implements Ticking {
       this.#fail(this.#chain.refusal);
       return;
     }
-    const verdict = this.#chain.rbac?.check({
+    if (!this.#authorized()) {
+      this.#fail("");
+      return;
+    }
+    this.#cluster = this.#pickCluster();
+    if (this.#chain.chain.hashSourceIp) this.#hash = Bun.hash.xxHash64(info.downstream.remote.ip);
+    info.clusterName = this.#cluster;
+    info.service = this.#plane.clusters.get(this.#cluster)?.cluster.service ?? info.service;
+    this.#try();
+  }
+
+  /** A new configuration serves: a connection whose chain is gone, or that its policies now deny, ends. */
+  reconfigured(configuration: Configuration): void {
+    if (this.#state === "ended") return;
+    const chain = configuration.chain(this.#chain.chain.name);
+    if (chain === this.#chain) return;
+    if (chain?.kind !== "tcp") {
+      this.info.connectionTerminationDetails = "filter_chain_is_being_removed";
+      this.cut("its service is not served here any more");
+      return;
+    }
+    this.#chain = chain;
+    if (chain.refusal !== undefined) this.cut(chain.refusal);
+    else if (!this.#authorized()) this.cut("denied by policy");
+  }
+
+  #authorized(): boolean {
+    const { rbac } = this.#chain;
+    if (rbac === undefined) return true;
+    const { info } = this;
+    const verdict = rbac.check({
       peerPrincipal: info.downstream.peerPrincipal,
       directRemoteIp: info.downstream.remote.ip,
       remoteIp: info.downstream.remote.ip,
@@ -62,17 +92,9 @@ export class TcpConnection implements Ticking {
       path: "",
       metadata: undefined,
     });
-    if (verdict !== undefined) this.#plane.policyHeard(this.#chain.chain.name, info, verdict);
-    if (verdict?.allowed === false) {
-      info.connectionTerminationDetails = verdict.responseCodeDetails;
-      this.#fail("");
-      return;
-    }
-    this.#cluster = this.#pickCluster();
-    if (this.#chain.chain.hashSourceIp) this.#hash = Bun.hash.xxHash64(info.downstream.remote.ip);
-    info.clusterName = this.#cluster;
-    info.service = this.#plane.clusters.get(this.#cluster)?.cluster.service ?? info.service;
-    this.#try();
+    this.#plane.policyHeard(this.#chain.chain.name, info, verdict);
+    if (!verdict.allowed) info.connectionTerminationDetails = verdict.responseCodeDetails;
+    return verdict.allowed;
   }
 
   /** Ends it now. */

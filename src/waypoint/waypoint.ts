@@ -131,12 +131,13 @@ class Waypoint {
     });
     if (!result.ok) return result.errors;
     for (const problem of result.configuration.problems) log.scope("waypoint::state").warn(problem);
-    const { plane } = this.#serving ??= this.#serve(snapshot);
+    const { plane, listener } = this.#serving ??= this.#serve(snapshot);
     // Clusters are there before the routes that lead to them, and go after them.
     this.#mesh = MeshState.fromDocument(document, undefined);
     plane.clusters.update({ ...plane.configuration?.snapshot.clusters, ...snapshot.clusters });
     plane.configuration = result.configuration;
     plane.clusters.update(snapshot.clusters);
+    listener.reconfigured(result.configuration);
     return [];
   }
 
