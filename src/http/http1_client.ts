@@ -83,6 +83,8 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
   #reader: Http1Request | undefined = undefined;
   #keepAlive = true;
   #told = false; // the owner knows that we take no more
+  /** The parser is reading: what it has yet to read would be taken for the answer to a request that began now. */
+  #receiving = false;
 
   constructor(options: Http1ClientOptions, owner: ClientConnectionOwner) {
     super(options.sendBuffer ?? DEFAULT_SEND_BUFFER);
@@ -102,7 +104,7 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
 
   get available(): boolean {
     return this.#request === undefined && this.#keepAlive && this.owed === 0 && this.state === "open" &&
-      !this.readEnded;
+      !this.readEnded && !this.#receiving;
   }
 
   // --- from the router ---
@@ -185,7 +187,16 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
   // --- from the server ---
 
   protected override received(chunk: Uint8Array): void {
-    this.credit(this.#parser.receive(chunk));
+    const running = this.#request;
+    this.#receiving = true;
+    let used: number;
+    try {
+      used = this.#parser.receive(chunk);
+    } finally {
+      this.#receiving = false;
+    }
+    this.credit(used);
+    if (running !== undefined && this.available) this.#owner.onAvailable();
   }
 
   onInformational(head: ResponseHead): void {
@@ -291,7 +302,8 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
       this.flush();
       if (this.readEnded) this.finishSending();
       else this.end(false);
-    } else if (this.owed === 0) this.#owner.onAvailable();
+    }
+    // Otherwise it is available as soon as all that has come is read.
   }
 
   /** Ends the connection because of its request. */

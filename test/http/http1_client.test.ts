@@ -44,6 +44,21 @@ describe("HTTP/1 client", () => {
     expect(send().reset).toBeUndefined();
   });
 
+  test("octets behind a response never answer a request that begins while they are read", () => {
+    const { client, wire, send, owner } = connect();
+    const seen = send();
+    let early: unknown = "not asked";
+    seen.onEnd = () => {
+      early = client.request(requestOf("GET", "/next"), true, new SeenResponse());
+    };
+    owner.onAvailable = () => {
+      throw new Error("available with octets of nobody behind the response");
+    };
+    wire.arrive("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\naHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil");
+    expect([seen.body, seen.ended, early]).toEqual(["a", true, undefined]);
+    expect([client.available, owner.closed]).toEqual([false, 1]);
+  });
+
   test("bytes cut anywhere", async () => {
     for (let size = 1; size < 30; size++) {
       const { wire, send, client } = connect();
