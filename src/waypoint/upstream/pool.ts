@@ -1,4 +1,5 @@
-import type { ClientStream, RequestHead } from "../../http/mod.ts";
+import type { ClientStream, RequestHead, Reset } from "../../http/mod.ts";
+import { surfaceBug } from "../../net/surface.ts";
 import { PendingRequest, type WaitingRoom } from "./pending_request.ts";
 import { type ConnectionPool, PooledConnection } from "./pooled_connection.ts";
 import type { StreamTarget, UpstreamConnectFailure } from "./target.ts";
@@ -119,11 +120,7 @@ export class HttpPool implements UpstreamPool, ConnectionPool, WaitingRoom {
   }
 
   connectionAvailable(connection: PooledConnection): void {
-    if (this.protocol === "http1" && !connection.idle && connection.available) {
-      connection.idle = true;
-      connection.idleSince = 0;
-      this.#idle.push(connection);
-    }
+    if (this.protocol === "http1" && !connection.idle && connection.available) this.#makeIdle(connection);
     if (this.#waiting.length > 0) this.#serve();
     else if (this.closed) connection.drain();
   }
@@ -135,6 +132,13 @@ export class HttpPool implements UpstreamPool, ConnectionPool, WaitingRoom {
   connectionClosed(connection: PooledConnection): void {
     if (connection.info === undefined) this.#connecting--;
     this.#remove(connection);
+    // One that ended before it could be used was no better than none: without this, a peer that accepts and closes at
+    // once would be dialled again and again for the same request.
+    if (connection.info !== undefined && connection.served === 0) {
+      for (const request of this.#takeWaiting(Math.min(1, this.#waiting.length))) {
+        request.failed({ reason: "connection-failure", detail: "closed before a request", unsent: true });
+      }
+    }
     if (this.#waiting.length > 0) this.#dial();
     this.#forgetIfEmpty();
   }
@@ -145,31 +149,58 @@ export class HttpPool implements UpstreamPool, ConnectionPool, WaitingRoom {
     if (this.protocol === "http1") {
       for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
         connection.idle = false;
-        const stream = connection.request(head, endStream, listener);
+        const stream = this.#begin(connection, head, endStream, listener);
         if (stream !== undefined) return stream;
       }
       return undefined;
     }
     for (const connection of this.#connections) {
       if (!connection.available) continue;
-      const stream = connection.request(head, endStream, listener);
+      const stream = this.#begin(connection, head, endStream, listener);
       if (stream !== undefined) return stream;
     }
     return undefined;
+  }
+
+  /** A head that the codec refuses to write is a bug of whoever made it. It ends its request, and nobody else's. */
+  #begin(
+    connection: PooledConnection,
+    head: RequestHead,
+    endStream: boolean,
+    listener: UpstreamListener,
+  ): ClientStream | undefined {
+    try {
+      return connection.request(head, endStream, listener);
+    } catch (error) {
+      surfaceBug(error as Error);
+      if (this.protocol === "http1" && connection.available) this.#makeIdle(connection); // nothing of it was written
+      const request = new PendingRequest(this, head, endStream, listener);
+      this.#failSoon(request, "local-reset", "the request cannot be written");
+      return request;
+    }
+  }
+
+  #makeIdle(connection: PooledConnection): void {
+    connection.idle = true;
+    connection.idleSince = 0;
+    this.#idle.push(connection);
   }
 
   /** Gives connections to those who wait. */
   #serve(): void {
     if (this.#serving) return; // a call from inside: the loop below goes on
     this.#serving = true;
-    while (this.#waiting.length > 0) {
-      const request = this.#waiting[0]!;
-      const stream = this.#tryRequest(request.head, request.endStream, request.listener);
-      if (stream === undefined) break;
-      this.withdrawn(request);
-      request.bound(stream);
+    try {
+      while (this.#waiting.length > 0) {
+        const request = this.#waiting[0]!;
+        const stream = this.#tryRequest(request.head, request.endStream, request.listener);
+        if (stream === undefined) break;
+        this.withdrawn(request);
+        request.bound(stream);
+      }
+    } finally {
+      this.#serving = false; // whatever happened to one request: the others are to be served
     }
-    this.#serving = false;
     if (this.#waiting.length > 0) this.#dial();
   }
 
@@ -190,7 +221,7 @@ export class HttpPool implements UpstreamPool, ConnectionPool, WaitingRoom {
   }
 
   /** The listener is never called from inside `request`. */
-  #failSoon(request: PendingRequest, reason: "connection-failure" | "overflow", detail: string): void {
+  #failSoon(request: PendingRequest, reason: Reset["reason"], detail: string): void {
     queueMicrotask(() => request.failed({ reason, detail, unsent: true }));
   }
 

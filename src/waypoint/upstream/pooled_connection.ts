@@ -34,11 +34,12 @@ export class PooledConnection implements ConnectionOwner, RelayOwner, ClientConn
   /** Since when no request runs on it; ms of performance.now(). */
   idleSince = 0;
   info: UpstreamConnectionInfo | undefined = undefined;
+  /** Requests that were begun on it. */
+  served = 0;
   readonly #pool: ConnectionPool;
   readonly #pending: PendingConnection;
   #client: HttpClientEndpoint | undefined = undefined;
   #openedAt = 0;
-  #served = 0;
 
   constructor(pool: ConnectionPool, connector: UpstreamConnector) {
     this.#pool = pool;
@@ -61,9 +62,9 @@ export class PooledConnection implements ConnectionOwner, RelayOwner, ClientConn
   ): ClientStream | undefined {
     const stream = this.#client?.request(head, endStream, listener);
     if (stream === undefined) return undefined;
-    this.#served++;
+    this.served++;
     const { maxRequestsPerConnection } = this.#pool.limits;
-    if (maxRequestsPerConnection > 0 && this.#served >= maxRequestsPerConnection) this.#client?.drain();
+    if (maxRequestsPerConnection > 0 && this.served >= maxRequestsPerConnection) this.#client?.drain();
     if (this.info !== undefined) listener.onConnected?.(this.info);
     return stream;
   }

@@ -92,6 +92,29 @@ describe.each(["http1", "http2"] as const)("a pool of %s", (protocol) => {
     expect(whole.body).toBe("all");
   });
 
+  test("a head that cannot be written fails its request alone, waiting or not", async () => {
+    const app = application(protocol, (request) => request.respond(200));
+    const { pools: set } = pools();
+    const pool = set.pool("c", targetOf(app.address), protocol, LIMITS);
+    // With a code it counts as an error of the connection: a real bug would go on to the process' handler.
+    const unfit: RequestHead = Object.defineProperty({ ...requestOf("GET", "/") }, "path", {
+      get() {
+        throw Object.assign(new Error("bug"), { code: "EXPECTED" });
+      },
+    });
+    for (const state of ["waiting", "with a connection"]) {
+      const seen = [send(pool), send(pool, unfit), send(pool)];
+      await until(state, () => seen.every(({ over }) => over));
+      expect(seen.map(({ head, reset }) => head?.status ?? reset?.reason)).toEqual([200, "local-reset", 200]);
+    }
+    await settled();
+    expect(set.stats("c")).toMatchObject({ pending: 0, active: 0 });
+    const { connections } = set.stats("c");
+    const last = send(pool);
+    await until("another response", () => last.over);
+    expect(set.stats("c").connections).toBe(connections); // none was lost
+  });
+
   test("nobody there: every request that waits hears of it, unsent", async () => {
     const app = application(protocol);
     const { address } = app;
@@ -215,6 +238,23 @@ describe.each(["http1", "http2"] as const)("a pool of %s", (protocol) => {
     const second = request();
     await until("response", () => second.over);
     expect([second.body, app.connections.length]).toEqual(["x", 2]);
+  });
+
+  test("connections that end before they can be used fail requests, and are not made for ever", async () => {
+    let connects = 0;
+    const server = new PlainServer((stream) => {
+      connects++;
+      stream.respond([[":status", "200"]], true);
+    });
+    opened.push(server);
+    const { pools: set } = pools();
+    const address = { ip: "10.0.0.1", port: 8080 };
+    const target = targetOf(address, { kind: "hbone", tunnel: { ip: "127.0.0.1", port: server.port } });
+    const pool = set.pool("c", target, protocol, LIMITS);
+    const seen = [send(pool), send(pool), send(pool)];
+    await until("their ends", () => seen.every(({ over }) => over));
+    expect(connects).toBeLessThanOrEqual(seen.length);
+    expect([set.stats("c").connections, set.stats("c").pending]).toEqual([0, 0]);
   });
 
   test("through a tunnel: one tunnel connection, streams inside it", async () => {
