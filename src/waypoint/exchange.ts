@@ -375,8 +375,10 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
       setField(head.fields, "x-envoy-upstream-service-time", String(Math.trunc(now - info.requestReceivedAt)));
     }
     if (this.#setCookie !== undefined) head.fields.push(["set-cookie", this.#setCookie]);
-    this.#respond(head, endStream, this.#route);
-    if (endStream) this.#responseComplete();
+    // An HTTP/2 server may leave its stream open behind a response without content; the client's is over with the head.
+    const ends = endStream || this.#head.method === "HEAD" || head.status === 204 || head.status === 304;
+    this.#respond(head, ends, this.#route);
+    if (ends) this.#responseComplete();
   }
 
   upstreamData(chunk: Uint8Array, endStream: boolean): void {

@@ -45,6 +45,12 @@ export interface UpstreamRequestOptions {
   readonly body: RequestBody | undefined;
 }
 
+/**
+ * Octets of 1xx responses to one request, all tries together. No flow control holds them back, so this bounds what a
+ * client that does not read makes us hold.
+ */
+const INFORMATIONAL_LIMIT: number = 128 << 10;
+
 type State =
   /** No response yet. */
   | "waiting"
@@ -77,6 +83,7 @@ export class UpstreamRequest implements AttemptOwner {
   #attempt: Attempt | undefined = undefined;
   #timer: Timer | undefined = undefined;
   #backOff: Timer | undefined = undefined;
+  #informationalBytes = 0;
 
   constructor(options: UpstreamRequestOptions, owner: UpstreamOwner) {
     this.#plane = options.plane;
@@ -229,7 +236,17 @@ export class UpstreamRequest implements AttemptOwner {
     this.#info.upstreamSentAt = performance.now();
   }
 
-  attemptInformational(_attempt: Attempt, head: ResponseHead): void {
+  attemptInformational(attempt: Attempt, head: ResponseHead): void {
+    this.#informationalBytes += head.wireBytes;
+    if (this.#informationalBytes > INFORMATIONAL_LIMIT) {
+      attempt.cancel();
+      this.attemptReset(attempt, {
+        reason: "protocol-error",
+        detail: "endless informational responses",
+        unsent: false,
+      });
+      return;
+    }
     this.#owner.upstreamInformational(head);
   }
 

@@ -81,6 +81,30 @@ describe("a request that is forwarded", () => {
     expect(stage.ended[0]?.responseMessages).toBe(2);
   });
 
+  test("endless 1xx are the upstream's error, not the client's memory", async () => {
+    const stage = new Stage();
+    const client = stage.request();
+    const call = await stage.upstreams.call(0);
+    const hint = { status: 103, fields: [], protocol: "HTTP/1.1", upgrade: undefined, wireBytes: 1024 } as const;
+    for (let i = 0; i < 1000; i++) call.listener.onInformational({ ...hint, fields: [["link", "x"]] });
+    expect(client.informational.length).toBe(128);
+    expect([client.head?.status, client.ended, call.wasReset]).toEqual([502, true, true]);
+    expect(stage.ended.map(({ flagText }) => flagText)).toEqual(["UPE"]);
+  });
+
+  test.each([["GET", 304], ["GET", 204], ["HEAD", 200]] as const)(
+    "%s answered with %d is over with the head, though the upstream goes on",
+    async (method, status) => {
+      const stage = new Stage();
+      const client = stage.request({ method });
+      const call = await stage.upstreams.call(0);
+      call.listener.onHeaders({ status, fields: [], protocol: "HTTP/2", upgrade: undefined, wireBytes: 0 }, false);
+      expect([client.head?.status, client.ended, client.body]).toEqual([status, true, ""]);
+      call.listener.onData(bytes("what nobody reads"), false);
+      expect([client.body, call.wasReset, stage.ended.length]).toEqual(["", true, 1]);
+    },
+  );
+
   test("103 goes on, 100 stays", async () => {
     const stage = new Stage();
     const client = stage.request();
