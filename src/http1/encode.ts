@@ -2,6 +2,7 @@ import { Buffer } from "node:buffer";
 import type { RequestHead, ResponseHead } from "../http/message.ts";
 import type { HeaderList } from "../http2/mod.ts";
 import type { SentBody } from "./framing.ts";
+import { keepTrailers } from "./fields.ts";
 import { reasonPhrase } from "./reason.ts";
 
 /** A head that would not be read as it was meant. Whoever filled it did not check its parts: nothing may be sent. */
@@ -156,9 +157,14 @@ export const CHUNK_TAIL: Uint8Array = Buffer.from("\r\n", "latin1");
 
 const LAST_CHUNK: Uint8Array = Buffer.from("0\r\n\r\n", "latin1");
 
-/** The end of a chunked message (RFC 9112 §7.1.2), with trailers when there are some. Throws EncodeError. */
+/**
+ * The end of a chunked message (RFC 9112 §7.1.2), with trailers when there are some. Those that may not come late are
+ * left out, as a reader of HTTP/1 here does: HTTP/2 lets them through. Throws EncodeError.
+ */
 export function encodeLastChunk(trailers?: HeaderList, names?: Names): Uint8Array {
   if (trailers === undefined || trailers.length === 0) return LAST_CHUNK;
+  const kept = [...trailers];
+  keepTrailers(kept);
   lines = 2;
-  return octets("0\r\n" + fieldLines(trailers, names, false) + "\r\n", "trailers");
+  return octets("0\r\n" + fieldLines(kept, names, false) + "\r\n", "trailers");
 }

@@ -177,6 +177,10 @@ describe("chunks", () => {
     expect(text(encodeLastChunk([["grpc-status", "0"], ["x", "y"]]))).toBe("0\r\ngrpc-status: 0\r\nx: y\r\n\r\n");
     expect(text(encodeLastChunk([["x-a", "y"]], new Map([["x-a", "X-A"]])))).toBe("0\r\nX-A: y\r\n\r\n");
     expect(text(encodeLastChunk([["content-length", "1"], ["transfer-encoding", "x"]]))).toBe("0\r\n\r\n");
+    // HTTP/2 lets these come late; a reader of HTTP/1 might merge them into the head.
+    const late: HeaderList = [["x-forwarded-for", "1.1.1.1"], ["authorization", "x"], ["cookie", "y"], ["x-sum", "1"]];
+    expect(text(encodeLastChunk(late))).toBe("0\r\nx-sum: 1\r\n\r\n");
+    expect(late.length).toBe(4);
   });
 
   test("an empty chunk is refused", () => {
