@@ -29,6 +29,12 @@ const DEFAULT_SERVER_NAME = "istio-envoy";
 /** A header section that takes longer is not meant well. Envoy has no limit unless `request_headers_timeout` is set. */
 const DEFAULT_HEADERS_TIMEOUT_MS = 60_000;
 
+/**
+ * How long a connection that is drained waits for a request, ms: clients that are busy hear of the end by
+ * `Connection: close` in an answer, and lose nothing.
+ */
+const DRAIN_IDLE_MS = 1_000;
+
 const CONTINUE_HEAD: ResponseHead = {
   status: 100,
   fields: [],
@@ -100,6 +106,7 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
   readonly #headersTimeout: number;
   #exchange: Http1Exchange | undefined = undefined;
   #draining = false;
+  #drainedAt = 0;
   /** When a header section was first seen to be incomplete. */
   #headSince = 0;
 
@@ -125,8 +132,10 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
   }
 
   drain(): void {
+    if (this.#draining) return;
     this.#draining = true;
-    if (this.#exchange === undefined && this.#parser.idle) this.#finish();
+    this.#drainedAt = performance.now();
+    // Not at once: a request may be on its way, and is to be answered. Without one, the end comes with the ticks.
   }
 
   isCurrent(exchange: Http1Exchange): boolean {
@@ -356,8 +365,7 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
     }
     this.idleSince = performance.now();
     this.credit(this.#parser.next());
-    const last = this.#draining || this.readEnded;
-    if (last && this.#exchange === undefined && this.state === "open") this.#finish();
+    if (this.readEnded && this.#exchange === undefined && this.state === "open") this.#finish();
   }
 
   #finish(): void {
@@ -396,7 +404,8 @@ class Http1ServerConnection extends Http1Endpoint implements RequestSink {
       return;
     }
     this.#headSince = 0;
-    if (this.#idleTimeout > 0 && this.idleSince !== 0 && now - this.idleSince >= this.#idleTimeout) this.#finish();
+    if (this.#draining && now - Math.max(this.idleSince, this.#drainedAt) >= DRAIN_IDLE_MS) this.#finish();
+    else if (this.#idleTimeout > 0 && this.idleSince !== 0 && now - this.idleSince >= this.#idleTimeout) this.#finish();
   }
 
   protected override onEnd(): void {

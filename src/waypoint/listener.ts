@@ -148,6 +148,7 @@ class TunnelledConnection implements RelayOwner {
   #http: HttpConnection | undefined = undefined;
   #tcp: TcpConnection | undefined = undefined;
   #relay: Relay | undefined = undefined;
+  #draining = false;
 
   constructor(
     plane: WaypointPlane,
@@ -180,6 +181,7 @@ class TunnelledConnection implements RelayOwner {
   }
 
   drain(): void {
+    this.#draining = true;
     this.#http?.drain();
   }
 
@@ -207,6 +209,7 @@ class TunnelledConnection implements RelayOwner {
   #serveHttp(chain: CompiledHttpChain, protocol: SniffedProtocol): Endpoint {
     const version = protocol === "h2c" ? "http2" : "http1";
     this.#http = new HttpConnection(this.#plane, chain, this.#info, version);
+    if (this.#draining) this.#http.drain();
     return this.#http.endpoint;
   }
 

@@ -218,9 +218,24 @@ describe("HTTP/1 server", () => {
     }
   });
 
-  test("an idle connection that is drained ends at once; a client that does not end its side is left after a while", async () => {
+  test("a request on its way to a drained connection is answered, and told of the end", async () => {
+    const { server, wire, handler } = serve((request) => request.respond(200, "x"));
+    server.drain();
+    await settled();
+    expect(wire.ended).toBe(false);
+    wire.arrive(GET);
+    await settled();
+    expect(wire.take()).toBe("HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: close\r\n\r\nx");
+    expect([handler.requests.length, wire.ended]).toEqual([1, true]);
+  });
+
+  test("an idle connection that is drained ends soon; a client that does not end its side is left after a while", async () => {
     const { server, wire, handler, tick } = serve();
     server.drain();
+    tick(performance.now() + 900);
+    await settled();
+    expect([wire.ended, wire.closed]).toEqual([false, false]);
+    tick(performance.now() + 1_100);
     await settled();
     expect([wire.ended, wire.closed]).toEqual([true, false]);
     wire.arrive("GET /late HTTP/1.1\r\n\r\n");
