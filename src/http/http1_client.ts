@@ -127,7 +127,10 @@ class Http1ClientConnection extends Http1Endpoint implements ResponseSink {
     try {
       return encodeRequestHead(head, request.body, false);
     } catch (error) {
-      if (!(error instanceof EncodeError)) throw error;
+      if (!(error instanceof EncodeError)) {
+        this.#request = this.#reader = undefined; // nothing was written: the connection is as it was
+        throw error;
+      }
       request.body = "none";
       request.sent = true; // its content goes nowhere
       this.#keepAlive = false;
