@@ -191,6 +191,26 @@ labSuite("what a waypoint refuses", () => {
       expect(await talk("other")).toBe("closed");
     }), TEST_MS);
 
+  test("TCP: a connection that a new policy denies is cut, another one goes on", async () => {
+    const open = async (from: string) => {
+      const conversation = await Conversation.open(shared().lab.pod(from).namespace, { ip: VIP, port: TCP });
+      conversation.write("abc");
+      expect(await conversation.read(6)).toBe("xxxxxx");
+      return conversation;
+    };
+    const denied = await open("other");
+    const allowed = await open("client");
+    const to = [{ operation: { ports: [`${TCP}`] } }];
+    const policy = authorization("cut", "DENY", [{ from: [{ source: { principals: [principal("other")] } }], to }]);
+    await withPolicies([policy], async () => {
+      expect(await denied.readToEnd()).toBe("");
+      denied.close();
+      allowed.write("abc");
+      expect(await allowed.read(6)).toBe("xxxxxx");
+    });
+    allowed.close();
+  }, TEST_MS);
+
   test("an ALLOW without rules denies everything", async () => {
     const policy = authorization("nothing", "ALLOW", []);
     await shared().apply(policy);
