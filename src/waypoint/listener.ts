@@ -18,6 +18,8 @@ import type { ChainChoice } from "./snapshot/mod.ts";
 import type { DownstreamInfo } from "./stream_info.ts";
 import { TcpConnection } from "./tcp_connection.ts";
 
+/** How long the first line of a client may take on a port declared HTTP; then HTTP/1, with its own limits, has it. */
+const FIRST_LINE_TIMEOUT_MS = 60_000;
 /** Bytes in tunnels are counted by each connection itself. */
 const UNCOUNTED: ByteCounter = { value: 0 };
 
@@ -176,7 +178,9 @@ class TunnelledConnection implements RelayOwner {
     if (chain.kind === "tcp") this.#join(this.#serveTcp(chain));
     else {
       // HTTP/1 or HTTP/2 by prior knowledge; what is neither, the HTTP/1 codec refuses.
-      this.#join(new ProtocolSniffer((protocol) => this.#serveHttp(chain, protocol), { timeoutMs: 0 }));
+      this.#join(
+        new ProtocolSniffer((protocol) => this.#serveHttp(chain, protocol), { timeoutMs: FIRST_LINE_TIMEOUT_MS }),
+      );
     }
   }
 
