@@ -2,7 +2,7 @@
 import { type CompiledRbac, compileRbac } from "../policy/mod.ts";
 import { ChainIndex } from "./chain_index.ts";
 import { CompiledRoutes } from "./routing/mod.ts";
-import type { Chain, HttpChain, TcpChain, WaypointSnapshot } from "./snapshot/mod.ts";
+import type { AccessLog, Chain, ConnectOptions, HttpChain, TcpChain, WaypointSnapshot } from "./snapshot/mod.ts";
 import type { StreamInfo } from "./stream_info.ts";
 import { type AccessLogWriter, type ChainMetrics, compileAccessLogs, type LogOutputs } from "./telemetry/mod.ts";
 import type { RequestMetrics } from "./telemetry/mod.ts";
@@ -44,18 +44,32 @@ export type ConfigurationResult =
   | { readonly ok: true; readonly configuration: Configuration }
   | { readonly ok: false; readonly errors: readonly string[] };
 
+/** What is done with a CONNECT. */
+export interface CompiledConnect {
+  /** undefined: nothing to check. */
+  readonly rbac: CompiledRbac | undefined;
+  readonly log: AccessLogWriter;
+  readonly problems: readonly string[];
+}
+
 export class Configuration {
   readonly snapshot: WaypointSnapshot;
+  readonly connect: CompiledConnect;
   readonly index: ChainIndex;
   /** Routes that cannot be done as asked; one line each. The others serve. */
   readonly problems: readonly string[];
   readonly #chains: ReadonlyMap<string, CompiledChain>;
 
-  private constructor(snapshot: WaypointSnapshot, chains: ReadonlyMap<string, CompiledChain>) {
+  private constructor(
+    snapshot: WaypointSnapshot,
+    connect: CompiledConnect,
+    chains: ReadonlyMap<string, CompiledChain>,
+  ) {
     this.snapshot = snapshot;
+    this.connect = connect;
     this.index = new ChainIndex(snapshot.matcher);
     this.#chains = chains;
-    this.problems = [...chains.values()].flatMap(problemsOf);
+    this.problems = [...connect.problems, ...[...chains.values()].flatMap(problemsOf)];
   }
 
   chain(name: string): CompiledChain | undefined {
@@ -80,8 +94,24 @@ export class Configuration {
       if (typeof compiled === "string") errors.push(`chain ${name}: ${compiled}`);
       else chains.set(name, compiled);
     }
-    return errors.length > 0 ? { ok: false, errors } : { ok: true, configuration: new Configuration(snapshot, chains) };
+    const connect = compileConnect(snapshot.connect, options);
+    if (typeof connect === "string") errors.push(`CONNECT: ${connect}`);
+    if (errors.length > 0 || typeof connect === "string") return { ok: false, errors };
+    return { ok: true, configuration: new Configuration(snapshot, connect, chains) };
   }
+}
+
+/** The text is an error. */
+function compileConnect(connect: ConnectOptions | undefined, options: CompileOptions): CompiledConnect | string {
+  const { authorization = [], accessLogs = [] } = connect ?? {};
+  const rbac = compileRbac(authorization);
+  if (!rbac.ok) return rbac.error;
+  const { log, problems } = compileLogs(accessLogs, options);
+  return {
+    rbac: authorization.length === 0 ? undefined : rbac.rbac,
+    log,
+    problems: problems.map((problem) => `CONNECT: ${problem}`),
+  };
 }
 
 function problemsOf(chain: CompiledChain): string[] {
@@ -96,14 +126,19 @@ function problemsOf(chain: CompiledChain): string[] {
 
 /** Telemetry that cannot be done is left out and told: it is no reason to refuse traffic or a configuration. */
 function compileTelemetry(chain: Chain, options: CompileOptions) {
-  const problems: string[] = [];
+  const { log, problems } = compileLogs(chain.telemetry.accessLogs, options);
   let metrics = options.metrics.chain(chain.telemetry.metrics);
   if (!metrics.ok) {
     problems.push(`the changes of its metrics are left out: ${metrics.error}`);
     metrics = options.metrics.chain({ overrides: [] });
   }
+  return { metrics: metrics.ok ? metrics.format : undefined, problems, log };
+}
+
+function compileLogs(accessLogs: readonly AccessLog[], options: CompileOptions) {
+  const problems: string[] = [];
   const logs: AccessLogWriter[] = [];
-  for (const accessLog of chain.telemetry.accessLogs) {
+  for (const accessLog of accessLogs) {
     const compiled = compileAccessLogs([accessLog], options.outputs);
     if (compiled.ok) logs.push(compiled.format);
     else problems.push(`left out: ${compiled.error}`);
@@ -111,7 +146,7 @@ function compileTelemetry(chain: Chain, options: CompileOptions) {
   const log: AccessLogWriter = (info) => {
     for (const write of logs) write(info);
   };
-  return { metrics: metrics.ok ? metrics.format : undefined, problems, log };
+  return { log, problems };
 }
 
 /** The text is an error. */

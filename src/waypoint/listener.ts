@@ -7,7 +7,7 @@ import {
   type StreamUser,
 } from "../hbone/mod.ts";
 import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
-import { ProtocolSniffer, type SniffedProtocol } from "../http/mod.ts";
+import { ProtocolSniffer, type RequestHead, type SniffedProtocol } from "../http/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
 import type { ByteCounter, Endpoint } from "../net/endpoint.ts";
 import { Relay, type RelayOwner } from "../net/relay.ts";
@@ -15,7 +15,7 @@ import type { CompiledHttpChain, CompiledTcpChain, Configuration } from "./confi
 import { HttpConnection } from "./http_connection.ts";
 import type { WaypointPlane } from "./plane.ts";
 import type { ChainChoice } from "./snapshot/mod.ts";
-import type { DownstreamInfo } from "./stream_info.ts";
+import { type DownstreamInfo, StreamInfo } from "./stream_info.ts";
 import { TcpConnection } from "./tcp_connection.ts";
 
 /** How long the first line of a client may take on a port declared HTTP; then HTTP/1, with its own limits, has it. */
@@ -24,8 +24,10 @@ const FIRST_LINE_TIMEOUT_MS = 60_000;
 const UNCOUNTED: ByteCounter = { value: 0 };
 
 interface Refused {
-  readonly status: "400" | "404" | "503";
+  readonly status: 400 | 403 | 404 | 503;
   readonly reason: string;
+  /** RESPONSE_CODE_DETAILS; undefined: no chain is there for it. */
+  readonly details?: string;
 }
 
 interface Found {
@@ -61,27 +63,34 @@ export class Listener {
     stream.data = endpoint;
     endpoint.bind(stream, undefined);
     if (endStream) endpoint.onData(NOTHING, true);
+    const method = valueOf(headers, ":method") ?? "";
     const authority = valueOf(headers, ":authority") ?? "";
     const { configuration } = this.#plane;
     const found = configuration === undefined
-      ? { status: "503", reason: "no configuration yet" } as const
-      : this.#choose(configuration, valueOf(headers, ":method") ?? "", authority);
-    if ("reason" in found) {
-      this.#refuse(stream, peer, authority, found);
-      return;
-    }
-    if (transport.state === "closed") return;
-    stream.respond([[":status", "200"]], false);
-    const connection = new TunnelledConnection(this.#plane, endpoint, {
+      ? { status: 503, reason: "no configuration yet" } as const
+      : this.#choose(configuration, method, authority);
+    const downstream: DownstreamInfo = {
       remote: peer.address,
-      local: found.destination ?? { ip: peer.local.ip, port: found.port },
-      originalDestination: found.destination,
+      local: "reason" in found ? peer.local : found.destination ?? { ip: peer.local.ip, port: found.port },
+      originalDestination: "reason" in found ? undefined : found.destination,
       authority,
       peerPrincipal: peer.identityText,
       sourceNamespace: peer.identity.namespace,
       localPrincipal: this.#plane.identity,
       requestedServerName: undefined,
-    }, (closed) => this.#closed(closed));
+    };
+    if ("reason" in found) {
+      this.#refuse(stream, downstream, method, found);
+      return;
+    }
+    const denied = this.#denied(configuration as Configuration, downstream, method);
+    if (denied !== undefined) {
+      this.#refuse(stream, downstream, method, denied);
+      return;
+    }
+    if (transport.state === "closed") return;
+    stream.respond([[":status", "200"]], false);
+    const connection = new TunnelledConnection(this.#plane, endpoint, downstream, (closed) => this.#closed(closed));
     this.#connections.add(connection);
     connection.start(configuration as Configuration, found.choice);
     if (this.#draining) connection.drain();
@@ -110,29 +119,63 @@ export class Listener {
     method: string,
     authority: string,
   ): Refused | Found {
-    if (method !== "CONNECT") return { status: "400", reason: `expected method CONNECT, got ${method}` };
+    if (method !== "CONNECT") return { status: 400, reason: `expected method CONNECT, got ${method}` };
     const parsed = parseAuthority(authority);
-    if (parsed.kind === "invalid") return { status: "400", reason: "the authority is no address with a port" };
+    if (parsed.kind === "invalid") return { status: 400, reason: "the authority is no address with a port" };
     const destination = parsed.kind === "address" ? { ip: parsed.ip, port: parsed.port } : undefined;
     if (destination !== undefined && this.#plane.ownAddresses.has(destination.ip)) {
-      return { status: "404", reason: "the destination is this waypoint itself" };
+      return { status: 404, reason: "the destination is this waypoint itself" };
     }
     const choice = configuration.index.choose(authority, destination);
     return choice === undefined
-      ? { status: "404", reason: "no service of this waypoint has this address and port" }
+      ? { status: 404, reason: "no service of this waypoint has this address and port" }
       : { choice, destination, port: parsed.port };
   }
 
-  #refuse(stream: Http2Stream<StreamUser>, peer: AcceptedPeer, authority: string, refused: Refused): void {
+  /** Policies for the waypoint itself, judged by the tunnel's peer. */
+  #denied(configuration: Configuration, downstream: DownstreamInfo, method: string): Refused | undefined {
+    const { rbac } = configuration.connect;
+    if (rbac === undefined) return undefined;
+    const info = new StreamInfo(downstream);
+    info.request = connectHead(method, downstream.authority);
+    const verdict = rbac.check({
+      peerPrincipal: downstream.peerPrincipal,
+      directRemoteIp: downstream.remote.ip,
+      remoteIp: downstream.remote.ip,
+      destination: downstream.local,
+      serverName: undefined,
+      head: undefined,
+      path: "",
+      metadata: undefined,
+    });
+    this.#plane.policyHeard("CONNECT", info, verdict);
+    if (verdict.allowed) return undefined;
+    return { status: 403, reason: "denied by policy", details: verdict.responseCodeDetails };
+  }
+
+  #refuse(
+    stream: Http2Stream<StreamUser>,
+    downstream: DownstreamInfo,
+    method: string,
+    { status, reason, details }: Refused,
+  ): void {
+    const { authority } = downstream;
     this.#plane.logs.listener.warn("connection refused", [
-      ["src.addr", { display: formatAddress(peer.address) }],
-      ["src.identity", peer.identityText],
+      ["src.addr", { display: formatAddress(downstream.remote) }],
+      ["src.identity", downstream.peerPrincipal ?? ""],
       ["dst.hbone_addr", { display: authority }],
-      ["response_flags", "NR"],
-      ["error", refused.reason],
+      ["response_flags", details === undefined ? "NR" : "-"],
+      ["error", reason],
     ]);
-    stream.respond([[":status", refused.status]], true);
+    stream.respond([[":status", String(status)]], true);
     stream.reset(ErrorCode.NO_ERROR);
+    const info = new StreamInfo(downstream);
+    info.request = connectHead(method, authority);
+    info.responseCode = status;
+    info.responseCodeDetails = details ?? "route_not_found";
+    if (details === undefined) info.flag("NR");
+    info.endedAt = performance.now();
+    this.#plane.configuration?.connect.log(info);
   }
 
   #closed(connection: TunnelledConnection): void {
@@ -228,6 +271,21 @@ class TunnelledConnection implements RelayOwner {
   #join(endpoint: Endpoint): void {
     this.#relay = new Relay(this.#downstream, endpoint, this, UNCOUNTED, UNCOUNTED);
   }
+}
+
+/** A CONNECT as logs and policies see it. */
+function connectHead(method: string, authority: string): RequestHead {
+  return {
+    method,
+    scheme: "",
+    authority,
+    path: "",
+    protocol: "HTTP/2",
+    fields: [],
+    upgrade: undefined,
+    expectContinue: false,
+    wireBytes: 0,
+  };
 }
 
 function valueOf(headers: HeaderList, name: string): string | undefined {

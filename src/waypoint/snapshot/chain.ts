@@ -2,7 +2,7 @@
 import type { Rbac } from "../../policy/rbac.ts";
 import type { ClusterService } from "./cluster.ts";
 import type { RouteConfiguration } from "./route.ts";
-import type { ChainTelemetry } from "./telemetry.ts";
+import type { AccessLog, ChainTelemetry } from "./telemetry.ts";
 
 /** A filter that this version does not have; what it would have done decides what happens instead. */
 export interface UnsupportedFilter {
@@ -69,6 +69,14 @@ export interface TcpChain extends ChainBase {
 }
 
 export type Chain = HttpChain | TcpChain;
+
+/** What is done with a CONNECT before a chain is chosen: Envoy's listener connect_terminate (spec/waypoint.md §1.5). */
+export interface ConnectOptions {
+  /** Policies that select the waypoint's own pod (layered authorization), judged by the tunnel's peer: 403. */
+  readonly authorization: readonly Rbac[];
+  /** For CONNECTs that are refused. */
+  readonly accessLogs: readonly AccessLog[];
+}
 
 /** Which chain: one, or by what the client says first (HTTP/1, HTTP/2 preface, anything else). */
 export type ChainChoice =
