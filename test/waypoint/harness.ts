@@ -9,7 +9,7 @@ import type {
 } from "../../src/http/mod.ts";
 import type { HeaderList } from "../../src/http2/mod.ts";
 import { ClusterSet } from "../../src/waypoint/cluster/mod.ts";
-import { Configuration } from "../../src/waypoint/configuration.ts";
+import { type CompileOptions, Configuration } from "../../src/waypoint/configuration.ts";
 import { Exchange } from "../../src/waypoint/exchange.ts";
 import { WaypointPlane } from "../../src/waypoint/plane.ts";
 import type {
@@ -26,7 +26,7 @@ import type { StreamInfo } from "../../src/waypoint/stream_info.ts";
 import { Targets } from "../../src/waypoint/targets.ts";
 import { registerDryRunMetrics, RequestMetrics } from "../../src/waypoint/telemetry/mod.ts";
 import type { PoolStats, UpstreamListener, UpstreamPool, UpstreamPoolSet } from "../../src/waypoint/upstream/mod.ts";
-import { log, MetricRegistry } from "../../src/telemetry/mod.ts";
+import { log, type LogSink, MetricRegistry } from "../../src/telemetry/mod.ts";
 
 const NO_CHANGE = { add: [], remove: [] } as const;
 export const WEB = "inbound-vip|80|http|web.shop.svc.cluster.local";
@@ -233,6 +233,7 @@ class FakePools implements UpstreamPoolSet {
   stats(): PoolStats {
     return NOTHING;
   }
+  review(): void {}
   drain(): void {}
   close(): void {}
 }
@@ -306,6 +307,15 @@ export interface Scene {
   readonly peerPrincipal?: string;
 }
 
+/** @param output where every access log goes */
+export function compileOptions(output: LogSink, registry = new MetricRegistry()): CompileOptions {
+  return {
+    outputs: () => output,
+    metrics: new RequestMetrics(registry, () => undefined),
+    unsupportedFilter: "fail",
+  };
+}
+
 /** A waypoint with one chain. */
 export class Stage {
   readonly upstreams = new FakePools();
@@ -364,11 +374,7 @@ export class Stage {
       chains: { [WEB]: chain },
       clusters: byName,
     };
-    const result = Configuration.compile(snapshot, undefined, {
-      outputs: () => ({ write() {}, flush() {} }),
-      metrics: new RequestMetrics(registry, () => undefined),
-      unsupportedFilter: "fail",
-    });
+    const result = Configuration.compile(snapshot, undefined, compileOptions({ write() {}, flush() {} }, registry));
     if (!result.ok) throw new Error(result.errors.join("\n"));
     this.#configuration = result.configuration;
     this.plane.configuration = result.configuration;
