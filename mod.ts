@@ -31,6 +31,12 @@ function refuse(errors: readonly string[]): number {
   return 1;
 }
 
+// Whoever reads the output may have enough of it: `ambient schema | head`.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
 if (process.argv[2] === PARSE_COMMAND) {
   await runParseCommand();
   process.exit(0);
@@ -53,7 +59,7 @@ switch (command.kind) {
     break;
   }
   case "error":
-    process.stderr.write(`${command.message}\n\n${HELP}`);
+    process.stderr.write(`${command.message}\nsee \`ambient help\`\n`);
     process.exitCode = 1;
     break;
   case "run":

@@ -1,4 +1,5 @@
 import { formatAddress, type SocketAddress } from "../net/address.ts";
+import { portTaken } from "../net/os_error.ts";
 import type { AdminOptions, AdminServers } from "./options.ts";
 import { readinessPage } from "./readiness_page.ts";
 import { textResponse } from "./text_response.ts";
@@ -33,6 +34,9 @@ function listen(component: Component, wanted: readonly SocketAddress[], handler:
       addresses.push({ ip: address.ip, port: server.port ?? address.port });
     } catch (error) {
       for (const server of servers) server.stop(true);
+      if ((error as { code?: unknown }).code === "EADDRINUSE") {
+        throw new Error(`${component}: ${portTaken(address.port)}`);
+      }
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`${component}: failed to bind to address ${formatAddress(address)}: ${reason}`);
     }

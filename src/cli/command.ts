@@ -15,5 +15,5 @@ export type Command =
   | { readonly kind: "version"; readonly licenses: boolean }
   | { readonly kind: "help" }
   | { readonly kind: "schema" }
-  /** Print the message and the help on standard error, exit 1. */
+  /** Print the message and where help is on standard error, exit 1. */
   | { readonly kind: "error"; readonly message: string };

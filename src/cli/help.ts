@@ -31,4 +31,16 @@ The ones wanted most often:
   NETWORK, NODE_NAME, CLUSTER_ID, CLUSTER_DOMAIN
   RUST_LOG               log levels, e.g. info or info,ztunnel::proxy=debug
   LOG_FORMAT             plain (default) or json
+
+Of waypoint mode only:
+  TRUST_DOMAIN, POD_NAMESPACE, SERVICE_ACCOUNT
+                         its own identity (default: cluster.local, the Gateway's namespace, the Gateway's name)
+  INSTANCE_IP            its own address (default: the first one of an interface)
+  AMBIENT_DETECTION_TIMEOUT
+                         how long a silent client is waited for on a port without appProtocols (default 5s)
+  AMBIENT_UNSUPPORTED_FILTER
+                         a filter that changes behaviour and is not in this version: fail (default) or ignore
+  MINIMUM_DRAIN_DURATION how long to serve on after the stop signal (default 5s)
+  EXIT_ON_ZERO_ACTIVE_CONNECTIONS
+                         true: serve on until no connection is left, up to TERMINATION_GRACE_PERIOD_SECONDS
 `;

@@ -60,7 +60,14 @@ export function readConfig(env: Environment, flags: Flags = {}, context: Context
     errors.push("XDS_ON_DEMAND=true does not work with the DNS proxy: set ISTIO_META_DNS_CAPTURE=false");
   }
   // What to set instead of a control plane helps only when the rest can be read.
-  if (errors.length === 0) errors.push(...refuseControlPlane(config));
+  if (errors.length === 0) {
+    const refusals = refuseControlPlane(config);
+    const asked = ["KUBERNETES_SERVICE_HOST", "XDS_ADDRESS"].some((name) => variables.has(name));
+    if (config.xdsAddress !== undefined && !asked && proxyConfig.discoveryAddress === undefined) {
+      errors.push("give the mesh with --config PATH: a file or a folder, see `ambient help`");
+    }
+    errors.push(...refusals);
+  }
   return errors.length === 0 ? { ok: true, config } : { ok: false, errors };
 }
 

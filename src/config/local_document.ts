@@ -20,13 +20,25 @@ export interface LocalDocument {
   readonly policies: readonly Policy[];
 }
 
-/** What is wrong with a document, and where. Lines and columns count from 1. */
+/** What is wrong with a document, and where. */
 export interface DocumentError {
-  /** File, or `LOCAL_XDS` for text given in the environment. */
+  /** File, `LOCAL_XDS` for text given in the environment, or a flag; empty: the local state as a whole. */
   readonly path: string;
-  readonly line: number;
-  readonly column: number;
+  /** Counted from 1; absent: no line of it in particular. */
+  readonly line?: number | undefined;
+  readonly column?: number | undefined;
   readonly message: string;
+}
+
+/** `mesh.yaml:3:7`, or as much of it as there is. */
+export function formatPlace({ path, line, column }: Omit<DocumentError, "message">): string {
+  return line === undefined || column === undefined ? path : `${path}:${line}:${column}`;
+}
+
+/** `mesh.yaml:3:7: services[0].ports: required` */
+export function formatDocumentError(error: DocumentError): string {
+  const place = formatPlace(error);
+  return place === "" ? error.message : `${place}: ${error.message}`;
 }
 
 /** What is suspicious but not wrong, e.g. a reference to a policy that is not in the document. */

@@ -40,7 +40,9 @@ export async function readLocalFiles(path: string): Promise<FilesResult> {
     }
     return await readFolder(path, names);
   } catch (error) {
-    return { ok: false, folder: false, errors: [unreadable(path, error)] };
+    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const failure = missing ? { path, message: "no such file or folder (--config)" } : unreadable(path, error);
+    return { ok: false, folder: false, errors: [failure] };
   }
 }
 

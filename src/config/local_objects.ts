@@ -2,6 +2,7 @@
 import type { DocumentError } from "./local_document.ts";
 import { Place } from "./local_place.ts";
 import type { YamlText } from "./local_yaml.ts";
+import { forWaypointsOnly, isForWaypointsOnly } from "./object_part.ts";
 import { kindOf, SCHEMAS } from "./objects/kinds.ts";
 import type { Kind, LocalObject, LocalObjects, ValuePath } from "./objects/mod.ts";
 
@@ -19,6 +20,9 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 /** Collects the objects of all documents. */
 export class ObjectReader {
   readonly errors: DocumentError[] = [];
+  /** What is wrong with objects that are left out, since only waypoints need them. */
+  readonly warnings: DocumentError[] = [];
+  readonly #waypoint: boolean;
   readonly #objects: { [K in Kind]: LocalObject<K>[] } = {
     Gateway: [],
     HTTPRoute: [],
@@ -31,6 +35,11 @@ export class ObjectReader {
     Telemetry: [],
   };
   readonly #places = new Map<string, Place>();
+
+  /** @param waypoint whether a waypoint reads: for a ztunnel what concerns only waypoints is no error */
+  constructor(waypoint: boolean) {
+    this.#waypoint = waypoint;
+  }
 
   get objects(): LocalObjects {
     return this.#objects;
@@ -89,12 +98,12 @@ export class ObjectReader {
     const known = kindOf(apiVersion, kind);
     const place = new Place(file, yaml, base, subjectOf(kind, value["metadata"]));
     if ("refused" in known) {
-      this.errors.push(place.error(["kind"], known.refused));
+      this.#refuse(value, { ...place.locate(["kind"]), message: known.refused(subjectOf(kind, value["metadata"])) });
       return;
     }
     const result = SCHEMAS[known.kind].safeParse(value);
     if (!result.success) {
-      this.errors.push(...result.error.issues.flatMap((issue) => place.issue(issue)));
+      this.#refuse(value, ...result.error.issues.flatMap((issue) => place.issue(issue, SCHEMAS[known.kind])));
       return;
     }
     const { metadata, spec } = result.data;
@@ -103,13 +112,14 @@ export class ObjectReader {
     const before = this.#places.get(key);
     if (before !== undefined) {
       const message = `${key} is already at ${before.seenFrom(place, [])}`;
-      this.errors.push(new Place(file, yaml, base).error(["metadata", "name"], message));
+      this.#refuse(value, new Place(file, yaml, base).error(["metadata", "name"], message));
       return;
     }
     this.#places.set(key, place);
     const object: LocalObject = {
       kind: known.kind,
       namespace,
+      namespaceAssumed: metadata.namespace === undefined,
       name: metadata.name,
       labels: metadata.labels ?? {},
       annotations: metadata.annotations ?? {},
@@ -118,6 +128,11 @@ export class ObjectReader {
       origin: place,
     };
     (this.#objects[known.kind] as LocalObject[]).push(object);
+  }
+
+  #refuse(value: Readonly<Record<string, unknown>>, ...errors: readonly DocumentError[]): void {
+    if (this.#waypoint || !isForWaypointsOnly(value)) this.errors.push(...errors);
+    else this.warnings.push(...errors.map(forWaypointsOnly));
   }
 }
 

@@ -11,6 +11,9 @@ import { convertPolicies, placeProblems, withPolicies } from "./local_policies.t
 import { localSchema, type WorkloadYaml } from "./local_schema.ts";
 import { parseYaml, type YamlText } from "./local_yaml.ts";
 import { findConflicts, findDoubts, mergeMesh, type MeshDocument } from "./mesh_document.ts";
+import { forWaypointsOnly } from "./object_part.ts";
+import { checkReach } from "./policy_reach.ts";
+import { checkWaypointReferences } from "./waypoint_references.ts";
 
 /** Istio's default. */
 const ROOT_NAMESPACE = "istio-system";
@@ -20,10 +23,13 @@ export function parseLocalDocument(text: string, path: string, options: LoadOpti
   return parseLocalState([{ path, text }], options);
 }
 
-/** Reads the files of local state: what is wrong anywhere in them refuses all of them. */
+/**
+ * Reads the files of local state: what is wrong anywhere in them refuses all of them. For a ztunnel (`options.waypoint`
+ * undefined) objects that only waypoints need are left out instead, with a warning.
+ */
 export function parseLocalState(files: readonly LocalFile[], options: LoadOptions = {}): DocumentResult {
   const errors: DocumentError[] = [];
-  const reader = new ObjectReader();
+  const reader = new ObjectReader(options.waypoint !== undefined);
   const documents: MeshDocument[] = [];
   for (const { path, text } of files) {
     const parsed = parseYaml(text, path);
@@ -31,7 +37,7 @@ export function parseLocalState(files: readonly LocalFile[], options: LoadOption
     // A file that is being written in place is empty for a moment: that must not mean an empty mesh.
     else if (parsed.documents.length === 0) {
       const message = 'the document is empty; an empty mesh is written as "workloads: []"';
-      errors.push({ path, line: 1, column: 1, message });
+      errors.push({ path, message });
     } else {
       for (const yaml of parsed.documents) {
         if (isObject(yaml.value)) reader.read(path, yaml);
@@ -48,25 +54,32 @@ function readMesh(path: string, yaml: YamlText, documents: MeshDocument[], error
   const place = new Place(path, yaml);
   const result = localSchema.safeParse(yaml.value);
   if (result.success) documents.push({ yaml: result.data, place });
-  else errors.push(...result.error.issues.flatMap((issue) => place.issue(issue)));
+  else errors.push(...result.error.issues.flatMap((issue) => place.issue(issue, localSchema)));
 }
 
 /** What the valid parts are together. */
 function combine(documents: readonly MeshDocument[], reader: ObjectReader, options: LoadOptions): DocumentResult {
   const { objects } = reader;
-  const converted = convertPolicies(objects, options.waypoint?.rootNamespace ?? ROOT_NAMESPACE);
+  const rootNamespace = options.waypoint?.rootNamespace ?? ROOT_NAMESPACE;
+  const converted = convertPolicies(objects, rootNamespace);
   const problems = placeProblems(
     converted.flatMap((result) => result.problems),
     (subject) => reader.placeOf(subject),
   );
   const conflicts = findConflicts(documents, new Set(converted.flatMap((result) => result.policies.map(policyKey))));
-  const errors = [...conflicts, ...problems.errors];
-  if (errors.length > 0) return { ok: false, errors };
-
   const labels = labelsOf(documents);
   const plain = mergeMesh(documents);
+  const reach = checkReach(objects, plain, labels, rootNamespace);
+  const references = checkWaypointReferences(documents, plain, objects.Gateway);
+  const isWaypoint = options.waypoint !== undefined;
+  // What policies without targets reach is never an error.
+  const errors = [...conflicts, ...problems.errors, ...(isWaypoint ? reach.errors : []), ...references.errors];
+  if (errors.length > 0) return { ok: false, errors };
+
   const document = withPolicies(plain, converted, labels);
-  const warnings = [...findDoubts(documents, plain), ...problems.warnings];
+  const doubts = [...findDoubts(documents, plain), ...references.warnings];
+  const leftOut = isWaypoint ? [] : [...reader.warnings, ...reach.errors.map(forWaypointsOnly)];
+  const warnings = [...leftOut, ...doubts, ...problems.warnings, ...reach.warnings];
   if (options.waypoint === undefined) return { ok: true, document, waypoint: undefined, warnings };
 
   const appProtocols = new Map(

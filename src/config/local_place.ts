@@ -1,5 +1,6 @@
-/** Naming places of documents in messages. Loads zod's types only. */
-import type { ZodIssue } from "zod/v3";
+/** Naming places of documents in messages. Loads zod. */
+import type { ZodIssue, ZodTypeAny } from "zod/v3";
+import { nearestField } from "./known_fields.ts";
 import type { DocumentError } from "./local_document.ts";
 import type { YamlText } from "./local_yaml.ts";
 import type { Origin, ValuePath } from "./objects/mod.ts";
@@ -39,14 +40,18 @@ export class Place implements Origin {
     return { ...this.locate(path), message: this.#prefix + (where === "" ? message : `${where}: ${message}`) };
   }
 
-  /** One error for each unknown field, one for anything else. */
-  issue(issue: ZodIssue): DocumentError[] {
+  /** One error for each unknown field, one for anything else. `schema` is what the whole value was held against. */
+  issue(issue: ZodIssue, schema: ZodTypeAny): DocumentError[] {
     if (issue.code !== "unrecognized_keys") return [this.error(issue.path, issueText(issue))];
-    return issue.keys.map((key) => ({
-      path: this.file,
-      ...this.#yaml.locateKey([...this.#base, ...issue.path], key),
-      message: `${this.#prefix}${formatPath([...issue.path, key])}: no such field here`,
-    }));
+    return issue.keys.map((key) => {
+      const meant = nearestField(schema, issue.path, key);
+      const hint = meant === undefined ? "" : `: did you mean ${meant}?`;
+      return {
+        path: this.file,
+        ...this.#yaml.locateKey([...this.#base, ...issue.path], key),
+        message: `${this.#prefix}${formatPath([...issue.path, key])}: no such field here${hint}`,
+      };
+    });
   }
 
   /** How another place speaks of this one: by path inside the same document, else by file and line. */

@@ -46,11 +46,12 @@ const port = z.number().int().min(1).max(U16);
 const targetPort = z.number().int().min(0).max(U16);
 const ip = text("an IP address", (value) => canonicalIp(value) !== undefined, "IPv4 or IPv6 address");
 const cidr = text("a CIDR", isCidr, "Range such as 10.0.0.0/8; a bare address is a range of one");
-const networkAddress = text(
-  'an address in a network ("network/ip")',
-  isNetworkAddress,
-  "network/ip; the network may be empty: /10.96.0.10",
-);
+const networkAddress = z.string().superRefine((value, context) => {
+  if (isNetworkAddress(value)) return;
+  const bare = canonicalIp(value) === undefined ? "" : `: write ${quoted(`/${value}`)}`;
+  const message = `not an address in a network ("network/ip") ${quoted(value)}${bare}`;
+  context.addIssue({ code: z.ZodIssueCode.custom, message });
+}).describe("network/ip; the network may be empty: /10.96.0.10");
 const networkCidr = text(
   'a range in a network ("network/ip/length")',
   isNetworkCidr,

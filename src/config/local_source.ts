@@ -59,12 +59,18 @@ export class LocalSource {
   /** `reading` with `changed`: something happened meanwhile, so read once more. */
   #state: "idle" | "reading" | "closed" = "idle";
   #changed = false;
+  /** The Gateway that serves. */
+  #gateway: WaypointSnapshot["gateway"] | undefined;
 
   constructor(path: string, consumer: LocalConsumer, options: LocalSourceOptions = {}) {
     this.#path = path;
     this.#consumer = consumer;
     const { waypoint, parse = parseLocalFiles } = options;
-    this.#parse = (files) => parse(files, { waypoint });
+    this.#parse = (files) => {
+      // Who we are is settled by the first state that is good: certificates and listeners hang on it.
+      const gateway = this.#gateway;
+      return parse(files, { waypoint: waypoint && gateway ? { ...waypoint, gateway, running: true } : waypoint });
+    };
     this.#quietTime = options.quietTime ?? QUIET_TIME;
   }
 
@@ -178,12 +184,13 @@ export class LocalSource {
     const result = await this.#parse(read.files);
     if (this.#isClosed()) return;
     this.#files = read.files;
+    if (result.ok) this.#gateway ??= result.waypoint?.gateway;
     if (result.ok) this.#consumer.onDocument(result.document, result.warnings, result.waypoint);
     else this.#consumer.onError(result.errors);
   }
 
   #fail(errors: readonly UnreadableFile[]): void {
-    if (!this.#isClosed()) this.#consumer.onError(errors.map((error) => ({ ...error, line: 1, column: 1 })));
+    if (!this.#isClosed()) this.#consumer.onError(errors);
   }
 }
 

@@ -83,7 +83,7 @@ export function findConflicts(documents: readonly MeshDocument[], objects: Reado
     for (const [i, item] of (yaml.workloads ?? []).entries()) {
       for (const [j, key] of (item.authorizationPolicies ?? []).entries()) {
         if (known.has(key)) continue;
-        errors.push(place.error(["workloads", i, "authorizationPolicies", j], `no policy ${key} in this file`));
+        errors.push(place.error(["workloads", i, "authorizationPolicies", j], `no policy ${key} in the local state`));
       }
     }
   }
@@ -106,7 +106,7 @@ export function findDoubts(documents: readonly MeshDocument[], mesh: LocalDocume
     const doubt = (path: ValuePath, message: string) => warnings.push(place.error(path, message));
     const gateway = (address: GatewayAddress | undefined, path: ValuePath) => {
       const to = address && formatGateway(address.destination);
-      if (to !== undefined && !places.has(to)) doubt(path, `nothing in this file is at ${to}`);
+      if (to !== undefined && !places.has(to)) doubt(path, `nothing in the local state is at ${to}`);
     };
     for (const [i, item] of (yaml.workloads ?? []).entries()) {
       const path = ["workloads", i];
@@ -115,7 +115,7 @@ export function findDoubts(documents: readonly MeshDocument[], mesh: LocalDocume
         doubt(path, `${workloadIdentity(record)} is no SPIFFE id: HBONE needs trustDomain and serviceAccount`);
       }
       for (const key of Object.keys(item.services)) {
-        if (!services.has(key)) doubt([...path, "services", key], "no such service in this file");
+        if (!services.has(key)) doubt([...path, "services", key], "no such service in the local state");
       }
       gateway(record.waypoint, [...path, "waypoint", "destination"]);
       gateway(record.networkGateway, [...path, "networkGateway", "destination"]);
@@ -124,7 +124,7 @@ export function findDoubts(documents: readonly MeshDocument[], mesh: LocalDocume
       const path = ["services", i];
       const service = mesh.services[servicesBefore + i]!;
       for (const uid of Object.keys(item.endpoints ?? {})) {
-        if (!uids.has(uid)) doubt([...path, "endpoints", uid], "no such workload in this file");
+        if (!uids.has(uid)) doubt([...path, "endpoints", uid], "no such workload in the local state");
       }
       for (const [j, name] of service.subjectAltNames.entries()) {
         if (parseIdentity(name) === undefined) {

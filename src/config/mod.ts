@@ -20,6 +20,7 @@ export type {
   LocalFile,
   LocalMembership,
 } from "./local_document.ts";
+export { formatDocumentError, formatPlace } from "./local_document.ts";
 export type { WaypointOptions } from "../waypoint/local/options.ts";
 export { PARSE_COMMAND, parseLocalFiles, parseLocalText, runParseCommand } from "./local_child.ts";
 export { type LocalConsumer, LocalSource, type LocalSourceOptions } from "./local_source.ts";

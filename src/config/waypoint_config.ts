@@ -98,10 +98,10 @@ export async function loadWaypointConfig(
   const gateway = gatewayName(variables, flags.gateway);
 
   const errors = [...variables.errors];
-  if (errors.length === 0) errors.push(...refuseControlPlane({ xdsAddress: controlPlane, authority }));
   if (errors.length === 0 && localState === undefined) {
-    errors.push("waypoint mode needs its configuration: give a file or a folder with --config PATH or LOCAL_XDS_PATH");
+    errors.push("waypoint mode needs --config PATH (or LOCAL_XDS_PATH): a file or a folder with its configuration");
   }
+  if (errors.length === 0) errors.push(...refuseControlPlane({ xdsAddress: controlPlane, authority }));
   const config: Omit<WaypointConfig, "localState"> = {
     gateway,
     trustDomain: variables.text("TRUST_DOMAIN") ?? "cluster.local",

@@ -4,9 +4,9 @@ import type { OutboundDecision, OutboundFlow, Refusal, RoutingSettings, ServiceR
 import { describeWorkload, selectAddress, selectPort, type Upstream } from "./destination.ts";
 import type { Random } from "./load_balancing.ts";
 import { type Reason, reason } from "./reason.ts";
-import type { Service } from "./service.ts";
+import { type Service, serviceKey } from "./service.ts";
 import type { MeshState } from "./state.ts";
-import { isFromWaypoint, selectWaypoint, waypointFor } from "./waypoint.ts";
+import { isFromWaypoint, selectWaypoint, waypointFor, waypointService } from "./waypoint.ts";
 import { formatGateway, type GatewayAddress, type Workload, type WorkloadInfo } from "./workload.ts";
 
 /** Error of a connection that would come back to ourselves. */
@@ -77,7 +77,7 @@ function throughWaypoint(
   const to = formatGateway(waypoint.destination);
   reasons.push(reason("waypoint", of, to));
   const instance = selectWaypoint(mesh, waypoint, source, flow.destination, random, reasons);
-  if (instance === undefined) return refuse(source, `unknown waypoint: ${to}`, reasons);
+  if (instance === undefined) return refuse(source, lostWaypoint(mesh, of, waypoint), reasons);
   const { workload, ip, port } = instance;
   const addressed = "endpoints" in of ? of : undefined;
   if (workload.network !== source.network) {
@@ -95,6 +95,15 @@ function throughWaypoint(
     service: addressed === undefined ? undefined : reference(addressed),
     reasons,
   };
+}
+
+/** Why a waypoint cannot take a connection, for the one who wrote the reference. */
+function lostWaypoint(mesh: MeshState, of: Service | Workload, waypoint: GatewayAddress): string {
+  const to = formatGateway(waypoint.destination);
+  const service = waypointService(mesh, waypoint);
+  if (service === undefined || service.loadBalancer?.mode === "Passthrough") return `unknown waypoint: ${to}`;
+  const what = "endpoints" in of ? `service ${serviceKey(of)}` : `workload ${of.uid}`;
+  return `waypoint ${to} of ${what} has no workload that serves port ${waypoint.hboneMtlsPort}`;
 }
 
 /** A workload of our network without an address. */

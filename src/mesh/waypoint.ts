@@ -22,6 +22,11 @@ function dereference(mesh: MeshState, gateway: GatewayAddress): { service?: Serv
   return workload === undefined ? {} : { workload };
 }
 
+/** The service that a reference leads to; undefined: none, or a workload. */
+export function waypointService(mesh: MeshState, gateway: GatewayAddress): Service | undefined {
+  return dereference(mesh, gateway).service;
+}
+
 /** One of weighted waypoints, in proportion to the weights; undefined when there is no weight at all. */
 function pickWeighted(waypoints: readonly WeightedWaypoint[], random: Random): GatewayAddress | undefined {
   let total = 0;

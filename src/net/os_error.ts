@@ -31,6 +31,11 @@ export function osErrorText(code: string): string {
   return `${DESCRIPTIONS[code] ?? code} (os error ${number})`;
 }
 
+/** Why a port that one wants to listen on cannot be had. */
+export function portTaken(port: number): string {
+  return `port ${port} is taken (another ambient in this network namespace?)`;
+}
+
 /** The code of an error given by the runtime (`ECONNRESET`), or its message when it carries none. */
 export function errorCode(error: Error | undefined | null): string {
   if (error === undefined || error === null) return "";

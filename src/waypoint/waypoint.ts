@@ -5,11 +5,18 @@ import { buildInfo } from "../cli/mod.ts";
 import type { LocalDocument, LocalSource, WaypointConfig } from "../config/mod.ts";
 import { HboneServer, Pool, tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache, EmbeddedCa, formatIdentity } from "../identity/mod.ts";
-import { listenTcp, releaseStartupCode } from "../linux/mod.ts";
+import { releaseStartupCode } from "../linux/mod.ts";
 import { MeshState } from "../mesh/mod.ts";
 import { canonicalIp, formatAddress, isLoopback } from "../net/address.ts";
 import { CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
-import { followLocalState, onStopSignal, socketAddresses, startLog, surviveBugs } from "../process/mod.ts";
+import {
+  followLocalState,
+  onStopSignal,
+  openListener,
+  socketAddresses,
+  startLog,
+  surviveBugs,
+} from "../process/mod.ts";
 import { log, MetricRegistry, Readiness, registerBuildMetric, registerProcessMetrics } from "../telemetry/mod.ts";
 import { ClusterSet } from "./cluster/mod.ts";
 import { Configuration } from "./configuration.ts";
@@ -107,7 +114,7 @@ class Waypoint {
       rootNamespace: ROOT_NAMESPACE,
       accessLog: undefined,
     };
-    this.#source = await followLocalState(localState, { waypoint }, log.scope("waypoint::state"), {
+    this.#source = await followLocalState(localState, { waypoint }, log.scope("waypoint::state"), this.#registry, {
       replace: (document, snapshot) => this.#replace(document, snapshot),
     });
     state.ready();
@@ -185,7 +192,7 @@ class Waypoint {
       logs: { listener: log.scope("waypoint::listener"), policy: log.scope("waypoint::policy") },
     });
     const listener = new Listener(plane);
-    const inbound = listenTcp({
+    const inbound = openListener("hbone", {
       address: { ip: config.hboneAddress.ip, port: config.hboneAddress.port },
       backlog: BACKLOG,
       reusePort: false,

@@ -169,7 +169,7 @@ class Ztunnel {
   async #loadLocalState(): Promise<void> {
     const { localState, nodeName } = this.#config;
     if (localState === undefined) return;
-    this.#source = await followLocalState(localState, {}, log.scope("ztunnel::state"), {
+    this.#source = await followLocalState(localState, {}, log.scope("ztunnel::state"), this.#registry, {
       replace: (document) => {
         this.#mesh.replace(MeshState.fromDocument(document, nodeName));
         this.#forgetUnused();

@@ -263,7 +263,7 @@ describe("listening", () => {
     }
   });
 
-  test("a taken port is an error that names component and address, and nothing stays open", async () => {
+  test("a taken port is an error that names component and port, and nothing stays open", async () => {
     const holder = start();
     const taken = holder.servers.statsAddresses[0] as SocketAddress;
     // A port that was free a moment ago, to look at afterwards.
@@ -271,7 +271,7 @@ describe("listening", () => {
     const free = other.servers.readinessAddresses[0] as SocketAddress;
     other.servers.close();
     expect(() => start({ readinessAddresses: [free], statsAddresses: [taken] })).toThrow(
-      `stats: failed to bind to address ${formatAddress(taken)}: `,
+      `stats: port ${taken.port} is taken (another ambient in this network namespace?)`,
     );
     const refused = await fetch(`http://${formatAddress(free)}/healthz/ready`).then(() => false, () => true);
     expect(refused).toBe(true);

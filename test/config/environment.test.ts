@@ -290,6 +290,7 @@ test("everything that is wrong is told at once", () => {
 const noXds = 'Set XDS_ADDRESS="" and give a file with --config FILE or LOCAL_XDS_PATH';
 const sources: [name: string, env: Record<string, string>, given: Given, expected: string | string[]][] = [
   ["nothing set", {}, {}, [
+    "give the mesh with --config PATH: a file or a folder, see `ambient help`",
     `cannot use the control plane at https://localhost:15012: this version reads local state only. ${noXds}`,
     "cannot use the CA at https://localhost:15012: this version has its embedded CA only. Set CA_ADDRESS=embedded",
   ]],

@@ -121,7 +121,7 @@ test("a bad file is told, and a good one after it is taken", async () => {
 test("a file that goes away and comes back", async () => {
   const path = await started();
   rmSync(path);
-  await until("error 1: cannot read: ENOENT");
+  await until("error undefined: no such file or folder (--config)");
   writeFileSync(path, meshOf("a"));
   await until("a");
 });
@@ -130,7 +130,7 @@ test("a file that is not there yet", async () => {
   const path = join(directory, "mesh.yaml");
   source = watchFile(path);
   await source.start();
-  expect(seen).toEqual(["error 1: cannot read: ENOENT"]);
+  expect(seen).toEqual(["error undefined: no such file or folder (--config)"]);
   writeFileSync(path, meshOf("a"));
   await until("a");
 });

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { parseLocalState } from "../../src/config/local_parse.ts";
+import { GATEWAY, OPTIONS } from "../waypoint/local/fixture.ts";
 
 function errors(text: string): string[] {
-  const result = parseLocalState([{ path: "o.yaml", text }]);
+  const result = parseLocalState([{ path: "o.yaml", text }, { path: "w.yaml", text: GATEWAY }], { waypoint: OPTIONS });
   return result.ok ? [] : result.errors.map(({ line, column, message }) => `${line}:${column} ${message}`);
 }
 
@@ -15,33 +16,45 @@ const destination = (spec: string) => object("networking.istio.io/v1", "Destinat
 const policy = (spec: string) => object("security.istio.io/v1", "AuthorizationPolicy", spec);
 const telemetry = (spec: string) => object("telemetry.istio.io/v1", "Telemetry", spec);
 
-const ISTIOD = (kind: string) =>
-  `2:7 ${kind} n/o: kind: only istiod can compile ${kind}: it has no effect without a control plane, remove it`;
+const ISTIOD = (kind: string, instead = "remove it") =>
+  `2:7 ${kind} n/o: only istiod can compile ${kind}, it has no effect here: ${instead}`;
 
 const refused: [text: string, ...at: string[]][] = [
   // kinds
-  [object("networking.istio.io/v1", "VirtualService", "{}"), ISTIOD("VirtualService")],
+  [
+    object("networking.istio.io/v1", "VirtualService", "{}"),
+    ISTIOD("VirtualService", "use an HTTPRoute, GRPCRoute or TCPRoute"),
+  ],
   [object("networking.istio.io/v1alpha3", "EnvoyFilter", "{}"), ISTIOD("EnvoyFilter")],
   [object("networking.istio.io/v1", "Sidecar", "{}"), ISTIOD("Sidecar")],
-  [object("networking.istio.io/v1", "ServiceEntry", "{}"), ISTIOD("ServiceEntry")],
-  [object("networking.istio.io/v1", "WorkloadEntry", "{}"), ISTIOD("WorkloadEntry")],
-  [object("networking.istio.io/v1", "WorkloadGroup", "{}"), ISTIOD("WorkloadGroup")],
-  [object("networking.istio.io/v1", "Gateway", "{}"), ISTIOD("Gateway")],
+  [
+    object("networking.istio.io/v1", "ServiceEntry", "{}"),
+    ISTIOD("ServiceEntry", "write a service in a mesh document"),
+  ],
+  [
+    object("networking.istio.io/v1", "WorkloadEntry", "{}"),
+    ISTIOD("WorkloadEntry", "write a workload in a mesh document"),
+  ],
+  [
+    object("networking.istio.io/v1", "WorkloadGroup", "{}"),
+    ISTIOD("WorkloadGroup", "write workloads in a mesh document"),
+  ],
+  [object("networking.istio.io/v1", "Gateway", "{}"), ISTIOD("Gateway", "use a Gateway of gateway.networking.k8s.io")],
   [object("networking.istio.io/v1beta1", "ProxyConfig", "{}"), ISTIOD("ProxyConfig")],
   [object("extensions.istio.io/v1alpha1", "WasmPlugin", "{}"), ISTIOD("WasmPlugin")],
   [object("extensions.istio.io/v1alpha1", "TrafficExtension", "{}"), ISTIOD("TrafficExtension")],
   [
     object("security.istio.io/v1", "RequestAuthentication", "{}"),
-    "2:7 RequestAuthentication n/o: kind: RequestAuthentication is not in this version",
+    "2:7 RequestAuthentication n/o: RequestAuthentication is not in this version",
   ],
-  [object(GATEWAY_API, "TLSRoute", "{}"), "2:7 TLSRoute n/o: kind: TLSRoute is not in this version"],
+  [object(GATEWAY_API, "TLSRoute", "{}"), "2:7 TLSRoute n/o: TLSRoute is not in this version"],
   [
     "apiVersion: v1\nkind: Service\nmetadata: {name: s}",
-    "2:7 Service default/s: kind: Service is not read: write workloads and services as a mesh document (without apiVersion)",
+    "2:7 Service default/s: Service is not read: write workloads and services as a mesh document (without apiVersion)",
   ],
   [
     "apiVersion: example.org/v1\nkind: Thing\n",
-    "2:7 Thing: kind: unknown kind Thing of example.org/v1; there are Gateway (gateway.networking.k8s.io), " +
+    "2:7 unknown kind Thing of example.org/v1; there are Gateway (gateway.networking.k8s.io), " +
     "HTTPRoute (gateway.networking.k8s.io), GRPCRoute (gateway.networking.k8s.io), TCPRoute (gateway.networking.k8s.io), " +
     "ReferenceGrant (gateway.networking.k8s.io), DestinationRule (networking.istio.io), " +
     "AuthorizationPolicy (security.istio.io), PeerAuthentication (security.istio.io), Telemetry (telemetry.istio.io) and List",
@@ -70,7 +83,7 @@ const refused: [text: string, ...at: string[]][] = [
   ["apiVersion: v1\nkind: List\nitems: []\nitem: 1", "4:7 item: no such field here"],
   [
     `apiVersion: v1\nkind: List\nitems:\n- apiVersion: ${GATEWAY_API}\n  kind: HTTPRoute\n  metadata: {name: o}\n  spec: {rule: []}`,
-    "7:10 HTTPRoute default/o: spec.rule: no such field here",
+    "7:10 HTTPRoute default/o: spec.rule: no such field here: did you mean rules?",
   ],
   [
     object(GATEWAY_API, "HTTPRoute", "{}") + "---\n" + object(GATEWAY_API, "HTTPRoute", "{}"),

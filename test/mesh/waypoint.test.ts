@@ -19,6 +19,7 @@ const web = pod("web", "10.0.1.1");
 const first = pod("waypoint-1", "10.0.2.1", { serviceAccount: "waypoint" });
 const second = pod("waypoint-2", "10.0.2.2", { serviceAccount: "waypoint" });
 const HOSTNAME = "waypoint.shop.svc.cluster.local";
+const WEB = "shop/web.shop.svc.cluster.local";
 const TUNNEL_PORTS = [15008, 15008];
 const waypoint = service("waypoint", "10.96.0.2", { ports: TUNNEL_PORTS });
 
@@ -137,7 +138,7 @@ test("§4.6: the port of the tunnel is mapped as the waypoint's service maps it"
   const unlisted = { ...waypoint, ports: [] };
   const sandwiched = { ...first, applicationTunnel: { protocol: "PROXY", port: 15088 } as const };
   expect(outcome(resolve(state({ service: { waypoint: byVip }, waypoint: unlisted }), "10.96.0.1:80")))
-    .toBe("unknown waypoint: /10.96.0.2");
+    .toBe(`waypoint /10.96.0.2 of service ${WEB} has no workload that serves port 15008`);
   const tunnelled = state({ service: { waypoint: byVip }, waypoint: unlisted, instances: [second, sandwiched] });
   expect(outcome(resolve(tunnelled, "10.96.0.1:80"))).toBe("hbone 10.0.2.1:15008 CONNECT 10.96.0.1:80");
 });
@@ -222,7 +223,7 @@ const lost: [name: string, given: Parameters<typeof state>[0], destination: stri
     "a waypoint without instances",
     { service: { waypoint: byHostname }, instances: [] },
     "10.96.0.1:80",
-    `unknown waypoint: shop/${HOSTNAME}`,
+    `waypoint shop/${HOSTNAME} of service ${WEB} has no workload that serves port 15008`,
   ],
   [
     "a waypoint that is a Passthrough service",

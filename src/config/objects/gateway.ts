@@ -1,6 +1,6 @@
 /** Gateway and ReferenceGrant of the Gateway API. Loads zod. */
 import { z } from "zod/v3";
-import { labels, object, objectName, port } from "./common.ts";
+import { issue, labels, object, objectName, port } from "./common.ts";
 
 const allowedRoutes = z.object({
   namespaces: z.object({
@@ -9,6 +9,11 @@ const allowedRoutes = z.object({
   }).strict().optional(),
   kinds: z.array(z.object({ group: z.string().optional(), kind: z.string() }).strict()).optional(),
 }).strict().describe("No effect here: which services use a waypoint is what the mesh document says");
+
+/** Class of the Gateways that are waypoints. */
+export const WAYPOINT_CLASS = "istio-waypoint";
+/** Where a waypoint takes tunnels: Istio's own listener of a waypoint says the same. */
+export const WAYPOINT_PORT = 15008;
 
 const listener = z.object({
   name: z.string(),
@@ -32,7 +37,16 @@ export const gateway = object(
       annotations: labels.optional(),
       parametersRef: z.unknown(),
     }).strict().optional(),
-  }).strict(),
+  }).strict().superRefine(({ gatewayClassName, listeners = [] }, context) => {
+    if (gatewayClassName !== WAYPOINT_CLASS) return;
+    const wanted = `a waypoint has one listener: {name: mesh, port: ${WAYPOINT_PORT}, protocol: HBONE}`;
+    if (listeners.length === 0) issue(context, ["listeners"], wanted);
+    for (const [i, { port, protocol }] of listeners.entries()) {
+      if (i > 0) issue(context, ["listeners", i], wanted);
+      else if (port !== WAYPOINT_PORT) issue(context, ["listeners", i, "port"], `${wanted}, not port ${port}`);
+      else if (protocol !== "HBONE") issue(context, ["listeners", i, "protocol"], `${wanted}, not ${protocol}`);
+    }
+  }),
 );
 
 export const referenceGrant = object(

@@ -33,18 +33,19 @@ const GROUPS: Readonly<Record<Kind, string>> = {
   Telemetry: "telemetry.istio.io",
 };
 
-const ISTIOD_ONLY = new Set([
-  "VirtualService",
-  "EnvoyFilter",
-  "WasmPlugin",
-  "TrafficExtension",
-  "Sidecar",
-  "ServiceEntry",
-  "WorkloadEntry",
-  "WorkloadGroup",
-  "ProxyConfig",
-  "Gateway", // networking.istio.io
-]);
+/** Kinds that mean nothing without istiod, and what to do instead. */
+const ISTIOD_ONLY: Readonly<Record<string, string>> = {
+  VirtualService: "use an HTTPRoute, GRPCRoute or TCPRoute",
+  EnvoyFilter: "remove it",
+  WasmPlugin: "remove it",
+  TrafficExtension: "remove it",
+  Sidecar: "remove it",
+  ServiceEntry: "write a service in a mesh document",
+  WorkloadEntry: "write a workload in a mesh document",
+  WorkloadGroup: "write workloads in a mesh document",
+  ProxyConfig: "remove it",
+  Gateway: "use a Gateway of gateway.networking.k8s.io", // networking.istio.io
+};
 
 const LATER = new Set([
   "RequestAuthentication",
@@ -58,17 +59,22 @@ const LATER = new Set([
 
 const MESH = new Set(["Service", "Endpoints", "EndpointSlice", "Pod", "Deployment", "StatefulSet", "Namespace"]);
 
-/** The kind if it is one of ours, else why it is refused. */
-export function kindOf(apiVersion: string, kind: string): { readonly kind: Kind } | { readonly refused: string } {
+/** The kind if it is one of ours, else the sentence that refuses it, given what the object is called. */
+export function kindOf(
+  apiVersion: string,
+  kind: string,
+): { readonly kind: Kind } | { readonly refused: (subject: string) => string } {
   const group = apiVersion.includes("/") ? apiVersion.slice(0, apiVersion.indexOf("/")) : "";
   if (Object.hasOwn(SCHEMAS, kind) && GROUPS[kind as Kind] === group) return { kind: kind as Kind };
-  if (group.endsWith("istio.io") && ISTIOD_ONLY.has(kind)) {
-    return { refused: `only istiod can compile ${kind}: it has no effect without a control plane, remove it` };
+  if (group.endsWith("istio.io") && Object.hasOwn(ISTIOD_ONLY, kind)) {
+    const instead = ISTIOD_ONLY[kind];
+    return { refused: (subject) => `${subject}: only istiod can compile ${kind}, it has no effect here: ${instead}` };
   }
-  if (LATER.has(kind)) return { refused: `${kind} is not in this version` };
+  if (LATER.has(kind)) return { refused: (subject) => `${subject}: ${kind} is not in this version` };
   if (MESH.has(kind)) {
-    return { refused: `${kind} is not read: write workloads and services as a mesh document (without apiVersion)` };
+    const message = `${kind} is not read: write workloads and services as a mesh document (without apiVersion)`;
+    return { refused: (subject) => `${subject}: ${message}` };
   }
   const known = Object.keys(SCHEMAS).map((name) => `${name} (${GROUPS[name as Kind]})`);
-  return { refused: `unknown kind ${kind} of ${apiVersion}; there are ${known.join(", ")} and List` };
+  return { refused: () => `unknown kind ${kind} of ${apiVersion}; there are ${known.join(", ")} and List` };
 }

@@ -42,6 +42,8 @@ export interface Origin {
 export interface LocalObject<K extends Kind = Kind> {
   readonly kind: K;
   readonly namespace: string;
+  /** The object names none. */
+  readonly namespaceAssumed: boolean;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;

@@ -7,13 +7,23 @@ import { issue, labels, later, object, refused, targetRef, text } from "./common
 const selector = z.object({ matchLabels: labels.optional(), matchExpressions: later("matchExpressions") }).strict()
   .optional();
 const values = z.array(z.string().min(1)).optional();
+const SPIFFE = "spiffe://";
+
+/** Istio compares principals as they are written, and an identity has no scheme there. */
+const principal = z.string().min(1).superRefine((value, context) => {
+  if (value.startsWith(SPIFFE)) {
+    const message = `principals are written without ${SPIFFE}: ${value.slice(SPIFFE.length)}`;
+    context.addIssue({ code: z.ZodIssueCode.custom, message });
+  }
+});
+const principals = z.array(principal).optional();
 const ranges = z.array(text("an address or CIDR", (value) => parseCidr(value) !== undefined)).optional();
 const ports = z.array(text("a port", (value) => /^[0-9]{1,5}$/.test(value) && Number(value) <= U16)).optional();
 const tokens = later("a token's claim (RequestAuthentication)");
 
 const source = z.object({
-  principals: values,
-  notPrincipals: values,
+  principals,
+  notPrincipals: principals,
   requestPrincipals: tokens,
   notRequestPrincipals: tokens,
   namespaces: values,
@@ -43,6 +53,12 @@ const condition = z.object({ key: z.string().min(1), values, notValues: values }
   .superRefine((value, context) => {
     if (value.key.startsWith("request.auth.")) {
       issue(context, ["key"], "a token's claim (RequestAuthentication) is not in this version");
+    }
+    for (const field of value.key === "source.principal" ? ["values", "notValues"] as const : []) {
+      for (const [i, text] of (value[field] ?? []).entries()) {
+        if (!text.startsWith(SPIFFE)) continue;
+        issue(context, [field, i], `principals are written without ${SPIFFE}: ${text.slice(SPIFFE.length)}`);
+      }
     }
     if ((value.values ?? []).length === 0 && (value.notValues ?? []).length === 0) {
       issue(context, [], "needs values or notValues");

@@ -16,6 +16,7 @@ export class AuthorizationTable {
   readonly #gateway: OwnGateway;
   readonly #options: WaypointOptions;
   readonly #report: Report;
+  readonly #used = new Set<PolicyObject>();
 
   constructor(
     objects: LocalObjects["AuthorizationPolicy"],
@@ -30,6 +31,11 @@ export class AuthorizationTable {
     this.#report = report;
   }
 
+  /** How many policies the chains so far are under. */
+  get used(): number {
+    return this.#used.size;
+  }
+
   /** @param service undefined: a chain to workloads, for which only the Gateway's policies count */
   of(service: Service | undefined, forHttp: boolean): readonly Rbac[] {
     const { rootNamespace, trustDomains } = this.#options;
@@ -37,6 +43,7 @@ export class AuthorizationTable {
     const policies = [...namespaces].flatMap((namespace) =>
       this.#objects.filter((object) => object.namespace === namespace && this.#applies(object, service))
     );
+    for (const policy of policies) this.#used.add(policy);
     if (policies.length === 0) return [];
     const { filters, problems } = authorizationToRbac(policies.map(asPolicyObject), { trustDomains, forHttp });
     for (const problem of problems) this.#tell(problem);

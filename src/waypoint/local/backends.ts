@@ -4,6 +4,7 @@ import type { Service } from "../../mesh/service.ts";
 import { type ClusterTable, type ClusterUse, UNKNOWN_SERVICE } from "./clusters.ts";
 import { type Report, subject } from "./input.ts";
 import type { ServiceTable } from "./services.ts";
+import type { Cluster } from "../snapshot/mod.ts";
 
 /** What a backendRef of any route says of its target. */
 export interface BackendReference {
@@ -58,6 +59,12 @@ export class Backends {
     if (service === undefined) return invalid("name", `no service ${namespace}/${name} in the mesh documents`);
     const cluster = this.#clusters.use(service, port, use);
     if (cluster === undefined) return invalid("port", `service ${namespace}/${name} has no port ${port}`);
+    const { discovery, localities } = this.#clusters.clusters[cluster] as Cluster;
+    if (discovery.kind === "static" && localities.length === 0) {
+      const message =
+        `service ${namespace}/${name} has no endpoint for port ${port}: what goes there is answered with an error`;
+      this.#report.warn(route, [...path, "name"], message);
+    }
     return { cluster, service, port };
   }
 

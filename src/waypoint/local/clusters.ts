@@ -117,8 +117,10 @@ export class ClusterTable {
     const { localities, byName, skipped } = endpointsOf(service, port, members, this.#network, this.#self);
     for (const { uid, reason } of skipped) {
       const message = `workload ${uid} ${reason}: it gets nothing`;
-      this.#report.warnText({ path: `service ${serviceKey(service)}`, line: 1, column: 1, message });
+      this.#report.warnText({ path: `service ${serviceKey(service)}`, message });
     }
+    const inTunnels = members.some(({ workload }) => workload.protocol === "HBONE");
+    this.#refusePassthrough(service, policy, inTunnels);
     const passthrough = policy.loadBalancer?.simple === "PASSTHROUGH" || service.loadBalancer?.mode === "Passthrough";
     const { tcp, http } = policy.connectionPool ?? {};
     const protocol = use === "tcp" ? "http1" : this.#protocol(service, port, policy);
@@ -126,7 +128,7 @@ export class ClusterTable {
       ...PLAIN,
       name,
       discovery: passthrough
-        ? { kind: "original-destination", hbone: members.some(({ workload }) => workload.protocol === "HBONE") }
+        ? { kind: "original-destination", hbone: inTunnels }
         : byName
         ? { kind: "dns", logical: false, family: "auto", refreshMs: DNS_REFRESH, respectTtl: true }
         : { kind: "static" },
@@ -145,6 +147,18 @@ export class ClusterTable {
       subset,
       source: policy.rule === undefined ? "" : subject(policy.rule),
     };
+  }
+
+  /** Requests are for the service's virtual address: nobody ends a tunnel there. */
+  #refusePassthrough(service: Service, policy: TrafficPolicy, inTunnels: boolean): void {
+    if (!inTunnels || service.vips.length === 0) return;
+    if (policy.rule === undefined || policy.loadBalancer?.simple !== "PASSTHROUGH") return;
+    this.#report.error(
+      policy.rule,
+      [...policy.loadBalancerPath, "simple"],
+      `PASSTHROUGH sends requests on to the address they were for, and no tunnel leads to the virtual address of ` +
+        `${service.hostname}: choose another load balancer`,
+    );
   }
 
   #protocol(service: Service, port: number, { connectionPool }: TrafficPolicy): Cluster["protocol"] {

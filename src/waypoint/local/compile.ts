@@ -21,7 +21,7 @@ import { chooseGateway, OwnGateway } from "./gateway.ts";
 import { defaultRoute, HttpRoutes, routeConfiguration } from "./http_routes.ts";
 import { type LocalInput, Report } from "./input.ts";
 import type { WaypointOptions } from "./options.ts";
-import { Attachments } from "./parents.ts";
+import { Attachments, type RouteKind } from "./parents.ts";
 import { portsOf, ServiceTable } from "./services.ts";
 import { checkTargets } from "./targets.ts";
 import { TelemetryTable } from "./telemetry.ts";
@@ -85,6 +85,9 @@ class Compiler {
   readonly #backends: Backends;
   readonly #routes: HttpRoutes;
   readonly #tcp: Attachments<"TCPRoute">;
+  /** Routes of all kinds. */
+  readonly #attachments: readonly Pick<Attachments<RouteKind>, "of">[];
+  readonly #attached = new Set<LocalObject>();
   readonly #authorization: AuthorizationTable;
   readonly #telemetry: TelemetryTable;
   readonly #options: HttpOptions;
@@ -120,14 +123,17 @@ class Compiler {
       report,
     });
     this.#backends = new Backends(this.#services, this.#clusters, objects.ReferenceGrant, report);
+    const http = new Attachments(objects.HTTPRoute, this.#services, report);
+    const grpc = new Attachments(objects.GRPCRoute, this.#services, report);
+    this.#tcp = new Attachments(objects.TCPRoute, this.#services, report);
+    this.#attachments = [http, grpc, this.#tcp];
     this.#routes = new HttpRoutes({
-      http: new Attachments(objects.HTTPRoute, this.#services, report),
-      grpc: new Attachments(objects.GRPCRoute, this.#services, report),
+      http,
+      grpc,
       backends: this.#backends,
       rules: this.#rules,
       report,
     });
-    this.#tcp = new Attachments(objects.TCPRoute, this.#services, report);
     for (const object of [...objects.AuthorizationPolicy, ...objects.Telemetry]) {
       checkTargets(object, this.#gateway, this.#services, options.rootNamespace, report);
     }
@@ -141,6 +147,11 @@ class Compiler {
     this.#addWorkloads();
     return {
       gateway: { namespace: this.#gateway.namespace, name: this.#gateway.name },
+      contents: {
+        services: this.#owned.length,
+        routes: this.#attached.size,
+        policies: this.#authorization.used,
+      },
       matcher: { authorities: this.#authorities, destinations: this.#destinations },
       chains: this.#chains,
       clusters: this.#clusters.clusters,
@@ -170,11 +181,14 @@ class Compiler {
       return true;
     }
     const message = `${cidr} is ${owner}'s already: traffic to it goes there`;
-    this.#report.warnText({ path: `service ${serviceKey(service)}`, line: 1, column: 1, message });
+    this.#report.warnText({ path: `service ${serviceKey(service)}`, message });
     return false;
   }
 
   #addPort(service: Service, port: number): ChainChoice | undefined {
+    for (const attachments of this.#attachments) {
+      for (const route of attachments.of(service, port)) this.#attached.add(route);
+    }
     switch (this.#services.kind(service, port)) {
       case "udp":
         return undefined;

@@ -19,6 +19,7 @@ export interface TrafficPolicy extends Pick<TrafficPolicyYaml, "loadBalancer" | 
   readonly rule: Rule | undefined;
   /** Where `tls` is written in the rule. */
   readonly tlsPath: ValuePath;
+  readonly loadBalancerPath: ValuePath;
 }
 
 const NONE: TrafficPolicy = {
@@ -28,6 +29,7 @@ const NONE: TrafficPolicy = {
   tls: undefined,
   rule: undefined,
   tlsPath: [],
+  loadBalancerPath: [],
 };
 
 export interface RuleNamespaces {
@@ -123,6 +125,7 @@ export class DestinationRules {
       tls: own.policy?.tls ?? base.policy?.tls,
       rule,
       tlsPath: [...(own.policy?.tls === undefined ? base : own).path, "tls"],
+      loadBalancerPath: [...(own.policy?.loadBalancer === undefined ? base : own).path, "loadBalancer"],
     };
     const layer = own.policy?.portLevelSettings === undefined ? base : own;
     const settings = layer.policy?.portLevelSettings ?? [];
@@ -136,6 +139,7 @@ export class DestinationRules {
         connectionPool,
         tls,
         tlsPath: [...layer.path, "portLevelSettings", index, "tls"],
+        loadBalancerPath: [...layer.path, "portLevelSettings", index, "loadBalancer"],
       };
     }
     return merged;

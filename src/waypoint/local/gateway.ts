@@ -1,4 +1,5 @@
 /** Which Gateway we are, and what leads to it (spec/waypoint.md §1.20). */
+import { WAYPOINT_CLASS } from "../../config/objects/gateway.ts";
 import type { LocalObject } from "../../config/objects/mod.ts";
 import { canonicalIp } from "../../net/address.ts";
 import type { GatewayAddress, Workload } from "../../mesh/workload.ts";
@@ -6,7 +7,6 @@ import type { Service } from "../../mesh/service.ts";
 import { type LocalInput, type Report, subject } from "./input.ts";
 import type { WaypointOptions } from "./options.ts";
 
-const WAYPOINT_CLASS = "istio-waypoint";
 const WAYPOINT_FOR = "istio.io/waypoint-for";
 const GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name";
 
@@ -24,22 +24,31 @@ export function chooseGateway(
   report: Report,
 ): LocalObject<"Gateway"> | undefined {
   const waypoints: LocalObject<"Gateway">[] = [];
+  const others: LocalObject<"Gateway">[] = [];
   for (const gateway of input.objects.Gateway) {
-    if (gateway.spec.gatewayClassName === WAYPOINT_CLASS) waypoints.push(gateway);
-    else {
-      const message = `class ${gateway.spec.gatewayClassName} is no waypoint's (${WAYPOINT_CLASS}): no effect here`;
-      report.warn(gateway, ["spec", "gatewayClassName"], message);
-    }
+    const { gatewayClassName } = gateway.spec;
+    (gatewayClassName === WAYPOINT_CLASS ? waypoints : others).push(gateway);
+    if (gatewayClassName === WAYPOINT_CLASS) continue;
+    const message = `class ${gatewayClassName} is no waypoint's (${WAYPOINT_CLASS}): no effect here`;
+    report.warn(gateway, ["spec", "gatewayClassName"], message);
   }
+  const none = [
+    "there is none",
+    ...others.map((other) => `${subject(other)} is of class ${other.spec.gatewayClassName}`),
+  ]
+    .join("; ");
   const wanted = options.gateway;
   if (wanted !== undefined) {
     const found = waypoints.find(({ namespace, name }) => namespace === wanted.namespace && name === wanted.name);
     if (found !== undefined) return found;
-    const there = waypoints.length === 0 ? "there is none" : `there are ${names(waypoints)}`;
+    if (options.running === true) {
+      const message = `Gateway ${wanted.namespace}/${wanted.name} is no longer there; the last good state stays`;
+      report.errors.push({ path: "", message });
+      return undefined;
+    }
+    const there = waypoints.length === 0 ? none : `there are ${names(waypoints)}`;
     report.errors.push({
       path: `--gateway ${wanted.namespace}/${wanted.name}`,
-      line: 1,
-      column: 1,
       message: `no such Gateway of class ${WAYPOINT_CLASS}; ${there}`,
     });
     return undefined;
@@ -47,8 +56,8 @@ export function chooseGateway(
   const [only, second] = waypoints;
   if (only !== undefined && second === undefined) return only;
   if (only === undefined) {
-    const message = `waypoint mode needs a Gateway of class ${WAYPOINT_CLASS}; there is none`;
-    report.errors.push({ path: "--config", line: 1, column: 1, message });
+    const message = `waypoint mode needs a Gateway of class ${WAYPOINT_CLASS}; ${none}`;
+    report.errors.push({ path: "--config", message });
   } else {
     const message = `one of ${names(waypoints)} must be chosen: --gateway NAMESPACE/NAME`;
     report.error(second as LocalObject<"Gateway">, ["metadata", "name"], message);

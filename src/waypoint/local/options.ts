@@ -4,6 +4,8 @@ import type { AccessLog } from "../snapshot/mod.ts";
 export interface WaypointOptions {
   /** `--gateway`: which Gateway we are; undefined: the only one of class istio-waypoint. */
   readonly gateway: { readonly namespace: string; readonly name: string } | undefined;
+  /** `gateway` is the one that already serves: its end is an error of its own. */
+  readonly running?: boolean | undefined;
   /** e.g. `cluster.local` */
   readonly clusterDomain: string;
   /** The mesh's own trust domain, then its aliases. */

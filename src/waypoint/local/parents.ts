@@ -1,5 +1,6 @@
 /** parentRefs of routes: the services, and their ports, that a route is for. */
 import type { Kind, LocalObject } from "../../config/objects/mod.ts";
+import { assumption } from "../../config/policy_reach.ts";
 import type { Service } from "../../mesh/service.ts";
 import { byAge, type Report } from "./input.ts";
 import { portsOf, type ServiceTable } from "./services.ts";
@@ -37,7 +38,9 @@ export class Attachments<K extends RouteKind & Kind> {
       }
       const service = services.find(namespace, name);
       if (service === undefined) {
-        report.warn(route, [...path, "name"], `no service ${namespace}/${name} in the mesh documents: no effect`);
+        const assumed = parent.namespace === undefined ? assumption(route) : "";
+        const message = `no service ${namespace}/${name} in the mesh documents: no effect${assumed}`;
+        report.warn(route, [...path, "name"], message);
         continue;
       }
       const ports = portsOf(service).filter((port) => parent.port === undefined || parent.port === port);

@@ -1,4 +1,5 @@
 /** targetRefs of policies and Telemetry: what they may name, and whether it is there (spec/waypoint.md §1.18). */
+import { assumption } from "../../config/policy_reach.ts";
 import type { LocalObject, TargetRef, ValuePath } from "../../config/objects/mod.ts";
 import type { OwnGateway } from "./gateway.ts";
 import type { Report } from "./input.ts";
@@ -36,8 +37,10 @@ export function checkTargets(
     if (namespace !== undefined && namespace !== object.namespace) {
       report.error(object, [...path, "namespace"], "what is targeted must be in the object's own namespace");
     }
+    // Of a policy it is an error, told before (config/policy_reach.ts).
     if (kind === "Service" && services.find(object.namespace, name) === undefined) {
-      report.warn(object, [...path, "name"], `no service ${object.namespace}/${name} in the mesh documents: no effect`);
+      const message = `no service ${object.namespace}/${name} in the mesh documents: no effect${assumption(object)}`;
+      report.warn(object, [...path, "name"], message);
     }
     if (kind === "GatewayClass" && object.namespace !== rootNamespace) {
       report.warn(object, path, `only objects in ${rootNamespace} may target a GatewayClass: no effect`);

@@ -69,13 +69,13 @@ workloads:
 
   test("one service's address is not another's", () => {
     const twin = `services: [{name: twin, namespace: shop, hostname: twin, vips: [/10.96.0.1], ports: {80: 80},
-      waypoint: {destination: /10.96.0.9, hboneMtlsPort: 15008}}]`;
+      waypoint: {destination: /10.96.0.9, hboneMtlsPort: 15008}, endpoints: {shop/web-1: {workloadUid: shop/web-1, port: {}}}}]`;
     expect(compile([twin]).matcher.destinations.map(({ cidrs }) => cidrs)).toEqual([
       ["10.96.0.1/32", "fd00::1/128"],
       ["10.96.0.2/32"],
     ]);
     expect(warnings([twin])).toEqual([
-      "service shop/twin:1:1: 10.96.0.1/32 is shop/web.shop.svc.cluster.local's already: traffic to it goes there",
+      "service shop/twin: 10.96.0.1/32 is shop/web.shop.svc.cluster.local's already: traffic to it goes there",
     ]);
   });
 
@@ -90,14 +90,14 @@ describe("the Gateway", () => {
     object(
       "gateway.networking.k8s.io/v1",
       "Gateway",
-      "{gatewayClassName: istio-waypoint}",
+      "{gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}",
       `name: ${name}, namespace: shop${more}`,
     );
 
   test("none", () => {
     const result = parseLocalState([{ path: "a.yaml", text: MESH }], { waypoint: OPTIONS });
     expect(result.ok ? [] : result.errors.map(show)).toEqual([
-      "--config:1:1: waypoint mode needs a Gateway of class istio-waypoint; there is none",
+      "--config: waypoint mode needs a Gateway of class istio-waypoint; there is none",
     ]);
   });
 
@@ -108,7 +108,7 @@ describe("the Gateway", () => {
     ]);
     expect(compile([gateway("second")], { gateway: { namespace: "shop", name: "wp" } }).gateway.name).toBe("wp");
     expect(errors([], { gateway: { namespace: "shop", name: "x" } })).toEqual([
-      "--gateway shop/x:1:1: no such Gateway of class istio-waypoint; there are shop/wp",
+      "--gateway shop/x: no such Gateway of class istio-waypoint; there are shop/wp",
     ]);
   });
 
@@ -254,7 +254,7 @@ describe("policies", () => {
         `{targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass, name: istio-waypoint}], ${RULE}}`,
         "istio-system",
       ),
-      policy("elsewhere", `{targetRefs: [{kind: Service, name: web}], ${RULE}}`, "other"),
+      policy("elsewhere", `{targetRefs: [{kind: Service, name: far}], ${RULE}}`, "other"),
       policy("nobody", `{${RULE}}`),
     ];
     expect(filters(objects).sort()).toEqual([
@@ -311,8 +311,15 @@ describe("policies", () => {
       'AuthorizationPolicy shop/p: spec.targetRefs[0].group: Service is of group ""',
       "AuthorizationPolicy shop/p: spec.targetRefs[0].namespace: what is targeted must be in the object's own namespace",
     ]);
-    expect(warnings([policy("p", `{targetRefs: [{kind: Service, name: gone}], ${RULE}}`)])[0]).toEndWith(
-      "spec.targetRefs[0].name: no service shop/gone in the mesh documents: no effect",
+    const telemetry = object(
+      "telemetry.istio.io/v1",
+      "Telemetry",
+      "{targetRefs: [{kind: Service, name: gone}]}",
+      "name: t",
+    );
+    expect(warnings([telemetry])[0]).toEndWith(
+      "spec.targetRefs[0].name: no service default/gone in the mesh documents: no effect " +
+        '(namespace "default" was assumed: metadata.namespace is missing)',
     );
   });
 });

@@ -156,7 +156,7 @@ services: [{name: pool, namespace: shop, hostname: pool, vips: [/10.96.1.1], por
     });
     const { mesh } = pool(`${name}, ${member("b", "workloadIps: [10.1.0.2]")}`);
     expect(warnings([mesh])).toEqual([
-      "service shop/pool:1:1: workload shop/a has no address, but others do: it gets nothing",
+      "service shop/pool: workload shop/a has no address, but others do: it gets nothing",
     ]);
   });
 
@@ -196,7 +196,7 @@ services: [{name: pool, namespace: shop, hostname: pool, vips: [/10.96.1.1], por
     const { mesh, cluster } = pool(member("a", "workloadIps: [10.1.0.1], network: n2"));
     expect(cluster.localities).toEqual([]);
     expect(warnings([mesh])).toEqual([
-      'service shop/pool:1:1: workload shop/a is in network "n2", which cannot be reached from here: it gets nothing',
+      'service shop/pool: workload shop/a is in network "n2", which cannot be reached from here: it gets nothing',
     ]);
   });
 });

@@ -1,4 +1,4 @@
-import type { DocumentError } from "../../../src/config/mod.ts";
+import { type DocumentError, formatDocumentError } from "../../../src/config/mod.ts";
 import { parseLocalState } from "../../../src/config/local_parse.ts";
 import type { WaypointOptions } from "../../../src/waypoint/local/mod.ts";
 import type {
@@ -30,7 +30,7 @@ workloads:
 - {name: api-1, namespace: shop, serviceAccount: api, trustDomain: cluster.local, workloadIps: [10.0.0.3],
   protocol: HBONE, services: {shop/api.shop.svc.cluster.local: {80: 8080}}}
 - {name: wp-x, namespace: shop, serviceAccount: wp, trustDomain: cluster.local, workloadIps: [10.0.0.9],
-  protocol: HBONE, services: {shop/wp.shop.svc.cluster.local: {15008: 15008}}}
+  protocol: HBONE, services: {shop/wp.shop.svc.cluster.local: {15008: 15008}, other/far.other.svc.cluster.local: {80: 8080}}}
 services:
 - {name: wp, namespace: shop, hostname: wp.shop.svc.cluster.local, vips: [/10.96.0.9], ports: {15008: 15008}}
 - {name: web, namespace: shop, hostname: web.shop.svc.cluster.local, vips: [/10.96.0.1, "/fd00::1"],
@@ -70,8 +70,8 @@ export function compile(objects: readonly string[], options: Partial<WaypointOpt
   return result.waypoint;
 }
 
-export function show({ path, line, column, message }: DocumentError): string {
-  return `${path}:${line}:${column}: ${message}`;
+export function show(error: DocumentError): string {
+  return formatDocumentError(error);
 }
 
 export function errors(objects: readonly string[], options: Partial<WaypointOptions> = {}): string[] {
