@@ -24,7 +24,7 @@ import { dumpWaypoint } from "./dump.ts";
 import { Listener } from "./listener.ts";
 import { WaypointPlane } from "./plane.ts";
 import type { WaypointSnapshot } from "./snapshot/mod.ts";
-import { Targets } from "./targets.ts";
+import { reviewPools, Targets } from "./targets.ts";
 import { registerDryRunMetrics, RequestMetrics, systemOutputs } from "./telemetry/mod.ts";
 import { Connector, UpstreamPools } from "./upstream/mod.ts";
 
@@ -178,14 +178,18 @@ class Waypoint {
     }, (target, owner, done, failed) => dialTunnel(target, dialOptions, owner, done, failed));
     const connector = new Connector({ tunnels, sourceIdentity: identity, sourceIp: ownIp, dialOptions });
     const pools = new UpstreamPools(connector);
-    const clusters = new ClusterSet({ hostRemoved: (host, { cluster }) => pools.drain(cluster.name, host.key) });
+    const targets = new Targets({ trustDomainPrefix: `spiffe://${config.trustDomain}/`, ownAddresses: addresses });
+    const clusters = new ClusterSet({
+      hostRemoved: (host, { cluster }) => pools.drain(cluster.name, host.key),
+      clusterChanged: (balanced) => reviewPools(balanced, targets, pools),
+    });
     const plane = new WaypointPlane({
       identity,
       ownIp,
       ownAddresses: addresses,
       detectionTimeoutMs: config.detectionTimeout,
       clusters,
-      targets: new Targets({ trustDomainPrefix: `spiffe://${config.trustDomain}/`, ownAddresses: addresses }),
+      targets,
       connector,
       pools,
       dryRun: registerDryRunMetrics(this.#registry),

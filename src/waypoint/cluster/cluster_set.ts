@@ -19,6 +19,8 @@ export interface ClusterSetOptions {
   readonly lookup?: Lookup | undefined;
   /** A host has left its cluster: connections to it can be drained. */
   readonly hostRemoved?: ((host: HostState, cluster: LoadBalancedCluster) => void) | undefined;
+  /** A cluster has other contents than before: its hosts may be reached otherwise. */
+  readonly clusterChanged?: ((cluster: LoadBalancedCluster) => void) | undefined;
 }
 
 /** A choice that waits for the name server. */
@@ -29,12 +31,14 @@ export interface Choice {
 
 class Entry {
   readonly balanced: LoadBalancedCluster;
+  readonly #options: ClusterSetOptions;
   readonly #resolver: Resolver;
   readonly #waiting = new Set<() => void>();
   #names: NamedEndpoints | undefined;
   #forwardProxy: ForwardProxy | undefined;
 
   constructor(cluster: Cluster, options: ClusterSetOptions, resolver: Resolver) {
+    this.#options = options;
     this.#resolver = resolver;
     this.balanced = new LoadBalancedCluster(cluster, {
       random: options.random,
@@ -51,7 +55,12 @@ class Entry {
     if (Bun.deepEquals(this.balanced.cluster, cluster, true)) return;
     const { discovery } = this.balanced.cluster;
     this.balanced.update(cluster);
-    if (discovery.kind === "dynamic-forward-proxy" && Bun.deepEquals(discovery, cluster.discovery)) return;
+    const followed = discovery.kind === "dynamic-forward-proxy" && Bun.deepEquals(discovery, cluster.discovery);
+    if (!followed) this.#followAnew();
+    this.#options.clusterChanged?.(this.balanced);
+  }
+
+  #followAnew(): void {
     // The new names are watched before the old ones are let go: those that stay are not asked for again.
     const stop = this.#leave();
     this.#follow();

@@ -16,9 +16,10 @@ export interface ClusterLoad {
  * so that the others can fall idle. HTTP/2: one connection, another one when its streams are used up.
  */
 export class HttpPool implements UpstreamPool, ConnectionPool, WaitingRoom {
-  readonly target: StreamTarget;
+  /** Where new connections go. */
+  target: StreamTarget;
   readonly protocol: "http1" | "http2";
-  readonly limits: PoolLimits;
+  limits: PoolLimits;
   closed = false;
   readonly #connector: UpstreamConnector;
   readonly #load: ClusterLoad;
@@ -69,6 +70,25 @@ export class HttpPool implements UpstreamPool, ConnectionPool, WaitingRoom {
       this.#dial();
     }
     return request;
+  }
+
+  /**
+   * Whether requests to this target may use the connections that are there. Called for every request: compares contents
+   * only when there is something new, which from then on is where new connections go.
+   */
+  serves(target: StreamTarget, limits: PoolLimits): boolean {
+    const known = this.target;
+    if ((target.basis ?? target) === (known.basis ?? known) && limits === this.limits) return true;
+    if (!this.madeFor(target.basis ?? target, limits)) return false;
+    this.target = target;
+    this.limits = limits;
+    return true;
+  }
+
+  /** Whether its connections are what targets of this basis ask for. */
+  madeFor(basis: StreamTarget, limits: PoolLimits): boolean {
+    return interchangeable(this.target.basis ?? this.target, basis) &&
+      (limits === this.limits || Bun.deepEquals(limits, this.limits));
   }
 
   drain(): void {
@@ -245,4 +265,17 @@ export class HttpPool implements UpstreamPool, ConnectionPool, WaitingRoom {
     this.closed = true;
     this.#forget(this);
   }
+}
+
+/**
+ * Whether connections made for one may carry requests for the other. The same host at another address is the host of a
+ * name that resolves anew: its connections are as good as before.
+ */
+function interchangeable(a: StreamTarget, b: StreamTarget): boolean {
+  return a === b || Bun.deepEquals(withoutAddress(a), withoutAddress(b));
+}
+
+function withoutAddress(target: StreamTarget): Omit<StreamTarget, "address" | "additionalAddresses"> {
+  const { address: _, additionalAddresses: __, ...rest } = target;
+  return rest;
 }

@@ -29,7 +29,10 @@ export class UpstreamPools implements UpstreamPoolSet, Ticking {
     }
     const byKey = pools[protocol];
     const known = byKey.get(target.key);
-    if (known !== undefined && !known.closed) return known;
+    if (known !== undefined && !known.closed) {
+      if (known.serves(target, limits)) return known;
+      this.review(cluster, target.basis ?? target, limits);
+    }
     const pool = new HttpPool(this.#connector, target, protocol, limits, pools.load, (empty) => {
       this.#pools.delete(empty);
       if (byKey.get(target.key) === empty) byKey.delete(target.key);
@@ -48,14 +51,20 @@ export class UpstreamPools implements UpstreamPoolSet, Ticking {
     return { ...pools.load, active };
   }
 
-  drain(cluster: string, targetKey?: string): void {
+  review(cluster: string, basis: StreamTarget, limits: PoolLimits): void {
+    for (const pool of this.#ofHost(cluster, basis.key)) if (!pool.madeFor(basis, limits)) pool.drain();
+  }
+
+  drain(cluster: string, hostKey?: string): void {
+    for (const pool of this.#ofHost(cluster, hostKey)) pool.drain();
+  }
+
+  /** The pools that take requests to a host of a cluster, or to any. */
+  #ofHost(cluster: string, hostKey: string | undefined): HttpPool[] {
     const pools = this.#clusters.get(cluster);
-    if (pools === undefined) return;
-    for (const byKey of [pools.http1, pools.http2]) {
-      for (const [key, pool] of [...byKey]) {
-        if (targetKey === undefined || key === targetKey) pool.drain();
-      }
-    }
+    if (pools === undefined) return [];
+    const all = [...pools.http1.values(), ...pools.http2.values()];
+    return hostKey === undefined ? all : all.filter(({ target }) => (target.basis ?? target).key === hostKey);
   }
 
   close(): void {

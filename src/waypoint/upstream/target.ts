@@ -6,6 +6,13 @@ import type { UpstreamTls } from "../snapshot/mod.ts";
 export interface StreamTarget {
   /** What tells this target from others of its cluster: everything that makes two connections not interchangeable. */
   readonly key: string;
+  /**
+   * Made for one flow (its SNI, its PROXY header): what it has in common with other flows to the same host. Targets of one
+   * basis with equal keys are equal. undefined: every flow to the host has this target.
+   */
+  readonly basis?: StreamTarget | undefined;
+  /** Of a basis: what each flow adds to it. */
+  readonly perFlow?: { readonly sni: boolean; readonly proxyProtocol: "V1" | "V2" | undefined } | undefined;
   readonly kind: "hbone" | "double-hbone" | "tcp";
   /** The application. */
   readonly address: SocketAddress;

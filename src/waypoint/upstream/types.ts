@@ -61,12 +61,17 @@ export interface UpstreamPool {
  * All pools of the waypoint: class `UpstreamPools`, made with `new UpstreamPools(connector)`.
  */
 export interface UpstreamPoolSet {
-  /** The pool of (cluster, target.key, protocol), made with these limits when it does not exist. */
+  /**
+   * The pool of (cluster, target.key, protocol). One that was made for connections of another kind, or with other limits,
+   * is drained and a new one made; when only addresses of the endpoint differ, new connections go to the new ones.
+   */
   pool(cluster: string, target: StreamTarget, protocol: "http1" | "http2", limits: PoolLimits): UpstreamPool;
   /** Sum over the pools of a cluster. */
   stats(cluster: string): PoolStats;
-  /** Drains all pools of a cluster (its configuration has changed), or one. */
-  drain(cluster: string, targetKey?: string): void;
+  /** A host is reached like this from now on (`basis`): drains its pools that were made otherwise. */
+  review(cluster: string, basis: StreamTarget, limits: PoolLimits): void;
+  /** Drains all pools of a cluster, or those of one host: `hostKey` is the key of its targets' basis. */
+  drain(cluster: string, hostKey?: string): void;
   /** Ends everything now. */
   close(): void;
 }

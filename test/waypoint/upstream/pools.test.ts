@@ -1,7 +1,13 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { Pool } from "../../../src/hbone/mod.ts";
 import type { RequestHead } from "../../../src/http/mod.ts";
-import { Connector, type PoolLimits, type UpstreamPool, UpstreamPools } from "../../../src/waypoint/upstream/mod.ts";
+import {
+  Connector,
+  type PoolLimits,
+  type StreamTarget,
+  type UpstreamPool,
+  UpstreamPools,
+} from "../../../src/waypoint/upstream/mod.ts";
 import { serveHttp1 } from "../../../src/http/mod.ts";
 import { Relay } from "../../../src/net/relay.ts";
 import { connectPlain, PlainServer } from "../../hbone/plain_transport.ts";
@@ -367,4 +373,144 @@ describe("pools", () => {
     app.handler.requests[0]!.respond(200); // to nobody
     await until("its end", () => app.handler.closed === app.connections.length);
   });
+});
+
+describe.each(["http1", "http2"] as const)("a target of %s that changes", (protocol) => {
+  const TLS = { sni: "a.test", subjectAltNames: [], roots: "PEM", certificate: undefined, alpn: [] };
+  const LIKE: Partial<StreamTarget> = { kind: "tcp", expectedIdentities: ["spiffe://td/a"], tls: TLS, key: "host" };
+  const changes: [string, Partial<StreamTarget>][] = [
+    ["TLS off", { tls: undefined }],
+    ["not verified", { tls: { ...TLS, roots: undefined } }],
+    ["other roots", { tls: { ...TLS, roots: "OTHER" } }],
+    ["names asked for", { tls: { ...TLS, subjectAltNames: ["b.test"] } }],
+    ["another SNI", { tls: { ...TLS, sni: "b.test" } }],
+    ["a certificate of ours", { tls: { ...TLS, certificate: { chainPem: "a", keyPem: "b" } } }],
+    ["another identity", { expectedIdentities: ["spiffe://td/b"] }],
+    ["another connect timeout", { connectTimeoutMs: 1 }],
+    ["keep-alive", { keepAlive: { timeMs: 1, intervalMs: 1, probes: 1 } }],
+    ["PROXY header", { perFlow: { sni: false, proxyProtocol: "V1" } }],
+  ];
+
+  test.each(changes)("%s: another pool", (_, change) => {
+    const { pools: set } = pools();
+    const address = { ip: "127.0.0.1", port: 1 };
+    const old = set.pool("c", targetOf(address, LIKE), protocol, LIMITS);
+    expect(set.pool("c", targetOf(address, LIKE), protocol, { ...LIMITS })).toBe(old);
+    const next = set.pool("c", targetOf(address, { ...LIKE, ...change }), protocol, LIMITS);
+    expect([next === old, old.closed, next.closed]).toEqual([false, true, false]);
+  });
+
+  test("other limits: another pool", () => {
+    const { pools: set } = pools();
+    const target = targetOf({ ip: "127.0.0.1", port: 1 });
+    const old = set.pool("c", target, protocol, LIMITS);
+    const next = set.pool("c", target, protocol, { ...LIMITS, keepCase: true });
+    expect([next === old, old.closed]).toEqual([false, true]);
+  });
+
+  test("the idle connection closes, running and waiting requests end as they began, new ones go the new way", async () => {
+    const app = application(protocol, (request) => request.head.path === "/idle" && request.respond(200));
+    const { pools: set } = pools();
+    const before = targetOf(app.address, { key: "host" });
+    const after = targetOf(app.address, { key: "host", connectTimeoutMs: 1_999 });
+    const request = (target: StreamTarget, path: string) =>
+      send(set.pool("c", target, protocol, LIMITS), requestOf("GET", path));
+    const idle = request(before, "/idle");
+    await until("response", () => idle.over);
+    const running = request(before, "/running");
+    await until("request", () => app.handler.requests.length === 2);
+    set.review("c", after, LIMITS);
+    const late = request(after, "/idle");
+    await until("response", () => late.over);
+    expect([late.head?.status, running.over]).toEqual([200, false]);
+    expect(late.info).not.toEqual(running.info!);
+    app.handler.requests[1]!.respond(200, "old");
+    await until("response", () => running.over);
+    expect(running.body).toBe("old");
+    await until("the old connection's end", () => set.stats("c").connections === 1);
+
+    const waiting = send(set.pool("d", before, protocol, LIMITS), requestOf("GET", "/idle"));
+    set.review("d", after, LIMITS);
+    await until("response", () => waiting.over);
+    expect(waiting.head?.status).toBe(200);
+    await until("its connection's end", () => set.stats("d").connections === 0);
+  });
+
+  test("without requests: a review closes what is idle, and nothing when nothing changed", async () => {
+    const app = application(protocol, (request) => request.respond(200));
+    const { pools: set } = pools();
+    const target = targetOf(app.address);
+    const seen = send(set.pool("c", target, protocol, LIMITS));
+    await until("response", () => seen.over);
+    await settled();
+    set.review("c", targetOf(app.address), { ...LIMITS });
+    expect(set.pool("c", target, protocol, LIMITS).closed).toBe(false);
+    expect(set.stats("c").connections).toBe(1);
+    set.review("c", targetOf(app.address, { kind: "hbone" }), LIMITS);
+    await until("the connection's end", () => set.stats("c").connections === 0);
+  });
+
+  test("a name that leads elsewhere now: connections stay, new ones go there", async () => {
+    const [here, there] = [application(protocol), application(protocol)];
+    const { pools: set } = pools();
+    const limits = { ...LIMITS, maxRequestsPerConnection: 1 };
+    const first = send(set.pool("c", targetOf(here.address, { key: "name" }), protocol, limits));
+    await until("request", () => here.handler.requests.length === 1);
+    const second = send(set.pool("c", targetOf(there.address, { key: "name" }), protocol, limits));
+    await until("request", () => there.handler.requests.length === 1);
+    here.handler.requests[0]!.respond(200, "here");
+    there.handler.requests[0]!.respond(200, "there");
+    await until("responses", () => first.over && second.over);
+    expect([first.body, second.body]).toEqual(["here", "there"]);
+  });
+
+  test("pools of flows to one host are drained together, and by the host's key", () => {
+    const { pools: set } = pools();
+    const address = { ip: "127.0.0.1", port: 1 };
+    const flow = (basis: StreamTarget, name: string) =>
+      set.pool("c", { ...basis, basis, key: `${basis.key}|${name}` }, protocol, LIMITS);
+    const basis = targetOf(address, { key: "host" });
+    const neighbour = flow(targetOf(address, { key: "host|10.0.0.1:15008|" }), "a");
+    const old = [flow(basis, "a"), flow(basis, "b")];
+    expect(flow(basis, "a")).toBe(old[0]!);
+    const next = flow(targetOf(address, { key: "host", connectTimeoutMs: 1 }), "a");
+    expect([old.map(({ closed }) => closed), next.closed]).toEqual([[true, true], false]);
+    set.drain("c", "host");
+    expect([next.closed, neighbour.closed]).toEqual([true, false]);
+  });
+});
+
+test("a tunnel is not used for another expectation of the same peer", async () => {
+  const dialled: (readonly string[])[] = [];
+  const server = new PlainServer((stream, endpoint) => {
+    stream.respond([[":status", "200"]], false);
+    const handler = new RecordingHandler((request) => request.respond(200));
+    new Relay(endpoint, serveHttp1({}, handler), { relayFinished() {} }, { value: 0 }, { value: 0 });
+  });
+  const tunnels = new Pool(
+    { maxStreamsPerConnection: 100, unusedReleaseTimeout: 60_000, waitTimeout: 5_000 },
+    ({ destination, expectedIdentities }, owner, done, failed) => {
+      dialled.push(expectedIdentities);
+      if (expectedIdentities[0] === "spiffe://td/b") {
+        setImmediate(() => failed({ text: "identity verification error", flag: "CONNECT" }));
+      } else connectPlain(destination.port, owner, done, (error) => failed({ text: error.message, flag: "CONNECT" }));
+    },
+  );
+  const set = new UpstreamPools(
+    new Connector({ tunnels, sourceIdentity: "spiffe://td/w", sourceIp: "127.0.0.1", dialOptions: {} }),
+  );
+  opened.push(server, set, tunnels);
+  const ask = async (identity: string) => {
+    const target = targetOf({ ip: "10.0.2.3", port: 8080 }, {
+      kind: "hbone",
+      tunnel: { ip: "127.0.0.1", port: server.port },
+      expectedIdentities: [identity],
+    });
+    const seen = send(set.pool("c", target, "http1", LIMITS));
+    await until("outcome", () => seen.over);
+    return seen.head?.status ?? seen.reset?.detail;
+  };
+  expect([await ask("spiffe://td/a"), await ask("spiffe://td/a")]).toEqual([200, 200]);
+  expect(await ask("spiffe://td/b")).toBe("identity verification error");
+  expect(dialled).toEqual([["spiffe://td/a"], ["spiffe://td/b"]]);
 });
