@@ -1,5 +1,5 @@
-import { Endpoint } from "../net/endpoint.ts";
-import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
+import type { Endpoint } from "../net/endpoint.ts";
+import { FirstBytes } from "../net/first_bytes.ts";
 import type { SniffedProtocol } from "./connection.ts";
 
 export interface SnifferOptions {
@@ -22,19 +22,12 @@ const SPACE = 32;
 const ONE = 49;
 
 /**
- * Stands in for the far side of a relay until the client's first bytes tell its protocol (spec/waypoint.md §1.6): the
- * HTTP/2 preface, or a request line of HTTP/1. Then `handOver` puts another endpoint in its place, with all bytes that
- * were seen.
+ * Tells the protocol of a client by its first bytes (spec/waypoint.md §1.6): the HTTP/2 preface, or a request line of
+ * HTTP/1. A client that ends or stays silent speaks `other`.
  */
-export class ProtocolSniffer extends Endpoint implements Ticking {
+export class ProtocolSniffer extends FirstBytes<SniffedProtocol> {
   readonly #onDetected: (protocol: SniffedProtocol, sniffer: ProtocolSniffer) => Endpoint | undefined;
-  readonly #deadline: number;
   readonly #maxBytes: number;
-  readonly #chunks: Uint8Array[] = [];
-  /** Bytes that were seen before the protocol was known; their credit was given back so that more could come. */
-  #seen = 0;
-  #ended = false;
-  #state: "waiting" | "detected" | "done" = "waiting";
 
   /**
    * `onDetected` gives the endpoint to hand over to, or nothing: then bytes are held (their sender stops when its window
@@ -44,77 +37,13 @@ export class ProtocolSniffer extends Endpoint implements Ticking {
     onDetected: (protocol: SniffedProtocol, sniffer: ProtocolSniffer) => Endpoint | undefined,
     options: SnifferOptions = {},
   ) {
-    super();
+    super(options.timeoutMs ?? DETECTION_TIMEOUT_MS);
     this.#onDetected = onDetected;
-    const timeout = options.timeoutMs ?? DETECTION_TIMEOUT_MS;
-    this.#deadline = timeout === 0 ? Infinity : performance.now() + timeout;
     this.#maxBytes = options.maxBytes ?? MAX_BYTES;
-    startTicking(this);
   }
 
-  override joined(): void {
-    if (this.#state === "done") this.relay?.endpointClosed(this, undefined, true);
-  }
-
-  override deliver(chunk: Uint8Array): void {
-    if (this.#state === "done") {
-      this.peer?.consumed(chunk.length);
-      return;
-    }
-    this.#chunks.push(chunk);
-    if (this.#state === "detected") return;
-    this.#seen += chunk.length;
-    this.peer?.consumed(chunk.length);
-    const protocol = this.#look();
-    if (protocol !== undefined) this.#detected(protocol);
-  }
-
-  override consumed(): void {}
-
-  override finish(): void {
-    this.#ended = true;
-    if (this.#state === "waiting") this.#detected("other");
-  }
-
-  override close(abrupt = true): void {
-    if (this.#state === "done") return;
-    this.#state = "done";
-    this.#chunks.length = 0;
-    stopTicking(this);
-    this.relay?.endpointClosed(this, undefined, abrupt);
-  }
-
-  override abort(): void {
-    this.close(true);
-  }
-
-  /** Puts `next` in this one's place. Does nothing when the connection has ended meanwhile: false. */
-  handOver(next: Endpoint): boolean {
-    const { peer, relay } = this;
-    if (this.#state !== "detected" || peer === undefined || relay === undefined) return false;
-    this.#state = "done";
-    peer.consumed(-this.#seen); // from now on it is the next one's to give back
-    relay.replaceUpstream(next);
-    for (const chunk of this.#chunks) next.deliver(chunk);
-    this.#chunks.length = 0;
-    if (this.#ended) next.finish();
-    return true;
-  }
-
-  tick(now: number): void {
-    if (now >= this.#deadline) this.#detected("other");
-  }
-
-  #detected(protocol: SniffedProtocol): void {
-    this.#state = "detected";
-    stopTicking(this);
-    const next = this.#onDetected(protocol, this);
-    if (next !== undefined && !this.handOver(next)) next.abort();
-  }
-
-  /** What the bytes say; undefined: not enough of them. */
-  #look(): SniffedProtocol | undefined {
-    const bytes = this.#bytes();
+  protected override look(): SniffedProtocol | undefined {
+    const bytes = this.bytes();
     const size = bytes.length;
     let same = 0;
     while (same < size && same < PREFACE.length && bytes[same] === PREFACE.charCodeAt(same)) same++;
@@ -123,19 +52,12 @@ export class ProtocolSniffer extends Endpoint implements Ticking {
     return requestLine(bytes) ?? (size >= this.#maxBytes ? "other" : undefined);
   }
 
-  /** All bytes in one piece; usually they came so. */
-  #bytes(): Uint8Array {
-    if (this.#chunks.length > 1) {
-      const all = new Uint8Array(this.#seen);
-      let at = 0;
-      for (const chunk of this.#chunks) {
-        all.set(chunk, at);
-        at += chunk.length;
-      }
-      this.#chunks.length = 0;
-      this.#chunks.push(all);
-    }
-    return this.#chunks[0]!;
+  protected override lookNoMore(): SniffedProtocol {
+    return "other";
+  }
+
+  protected override detected(protocol: SniffedProtocol): Endpoint | undefined {
+    return this.#onDetected(protocol, this);
   }
 }
 

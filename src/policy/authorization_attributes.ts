@@ -1,5 +1,6 @@
 /** Attributes that AuthorizationPolicy may compare, and how istiod writes each as RBAC (spec/waypoint.md §1.16). */
 import type { MetadataMatch, Permission, Principal } from "./rbac.ts";
+import { lowerAscii } from "../matching/mod.ts";
 import type { StringMatch } from "../matching/string_match.ts";
 import {
   BadValue,
@@ -74,9 +75,10 @@ const DESTINATION_IP: PermissionAttribute = {
   },
 };
 
-const SERVER_NAME: PermissionAttribute = {
+/** Of TLS that passes the chain, in lower case as it is read. */
+export const SERVER_NAME: PermissionAttribute = {
   httpOnly: false,
-  make: (value) => ({ kind: "server-name", match: textMatch(value) }),
+  make: (value) => ({ kind: "server-name", match: textMatch(lowerAscii(value)) }),
 };
 
 function filterMetadata(filter: string, name: string): PermissionAttribute {

@@ -13,6 +13,7 @@ import {
   PRINCIPAL,
   REMOTE_IP,
   REQUEST_PRINCIPAL,
+  SERVER_NAME,
   SERVICE_ACCOUNT,
   SOURCE_IP,
   TRUST_DOMAIN,
@@ -36,6 +37,11 @@ export interface AuthorizationRbacOptions {
   readonly trustDomains: readonly string[];
   /** false: for a TCP chain, where ALLOW rules that look at HTTP never match and DENY rules match without those conditions. */
   readonly forHttp: boolean;
+  /**
+   * Whether the chain reads the server name that clients of TLS ask for. false: as with HTTP's attributes, ALLOW rules that
+   * look at it never match and DENY rules match without it, which is told as a warning.
+   */
+  readonly readsServerName: boolean;
 }
 
 /** Values of one attribute, and the places they are written at. */
@@ -70,6 +76,10 @@ const PRINCIPALS: Algebra<Principal> = {
 
 const ACTIONS = { ALLOW: "ALLOW", DENY: "DENY", AUDIT: "LOG", CUSTOM: "DENY" } as const;
 const ORDER: readonly RbacAction[] = ["LOG", "DENY", "ALLOW"];
+
+const UNKNOWN_NAME = "connection.sni is not known here, only on ports declared TLS or HTTPS";
+const UNKNOWN_NAME_ALLOW = `${UNKNOWN_NAME}: the rule allows nothing`;
+const UNKNOWN_NAME_DENY = `${UNKNOWN_NAME}: the rule applies whatever it is`;
 
 /** Converts the rules of one policy. */
 class PolicyConversion {
@@ -198,6 +208,10 @@ class PolicyConversion {
     if (values.length === 0 && notValues.length === 0) return;
     if (attribute.httpOnly && !this.#options.forHttp) return this.#skip();
     const path = values.length > 0 ? valuesPath : notValuesPath;
+    if (attribute === SERVER_NAME && !this.#options.readsServerName) {
+      this.problem("warning", path, this.#allows ? UNKNOWN_NAME_ALLOW : UNKNOWN_NAME_DENY);
+      return this.#skip();
+    }
     if (attribute.unsupported !== undefined) this.problem("unsupported", path, attribute.unsupported);
     if (attribute.warning !== undefined) this.problem("warning", path, attribute.warning);
     const wanted = this.#nodes(attribute, values, valuesPath);

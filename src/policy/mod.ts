@@ -14,3 +14,4 @@ export { type PeerAuthenticationOptions, peerAuthenticationToPolicies } from "./
 export { type AuthorizationRbacOptions, authorizationToRbac } from "./authorization_rbac.ts";
 export { type CompiledRbac, compileRbac, denyAll, type RbacCompilation } from "./rbac_engine.ts";
 export { RbacCounters, shadowMetadata } from "./rbac_counters.ts";
+export { readsServerName } from "./rbac_server_name.ts";

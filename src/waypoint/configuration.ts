@@ -1,5 +1,5 @@
 /** The snapshot that serves now, compiled. Chains that did not change keep their compiled form. */
-import { type CompiledRbac, compileRbac } from "../policy/mod.ts";
+import { type CompiledRbac, compileRbac, readsServerName } from "../policy/mod.ts";
 import { ChainIndex } from "./chain_index.ts";
 import { CompiledRoutes } from "./routing/mod.ts";
 import type { AccessLog, Chain, ConnectOptions, HttpChain, TcpChain, WaypointSnapshot } from "./snapshot/mod.ts";
@@ -30,6 +30,8 @@ export interface CompiledHttpChain extends Compiled {
 export interface CompiledTcpChain extends Compiled {
   readonly kind: "tcp";
   readonly chain: TcpChain;
+  /** Its policies ask for the server name: where that is unknown nothing passes. */
+  readonly readsServerName: boolean;
 }
 
 export type CompiledChain = CompiledHttpChain | CompiledTcpChain;
@@ -154,10 +156,13 @@ function compileChain(chain: Chain, options: CompileOptions): CompiledChain | st
   const { metrics, problems, log } = compileTelemetry(chain, options);
   const rbac = compileRbac(chain.authorization);
   if (!rbac.ok) return rbac.error;
+  const asksName = readsServerName(chain.authorization);
   try {
     const common: Compiled = {
       rbac: chain.authorization.length === 0 ? undefined : rbac.rbac,
-      refusal: refusalOf(chain, options.unsupportedFilter),
+      refusal: chain.kind === "http" && asksName
+        ? "a policy asks for the server name, which HTTP has none of"
+        : refusalOf(chain, options.unsupportedFilter),
       metrics,
       log,
       telemetryProblems: problems,
@@ -167,7 +172,7 @@ function compileChain(chain: Chain, options: CompileOptions): CompiledChain | st
       },
     };
     return chain.kind === "tcp"
-      ? { ...common, kind: "tcp", chain }
+      ? { ...common, kind: "tcp", chain, readsServerName: asksName }
       : { ...common, kind: "http", chain, routes: new CompiledRoutes(chain.routes) };
   } catch (error) {
     return (error as Error).message;

@@ -11,11 +11,13 @@ import { ProtocolSniffer, type RequestHead, type SniffedProtocol } from "../http
 import { formatAddress, type SocketAddress } from "../net/address.ts";
 import type { ByteCounter, Endpoint } from "../net/endpoint.ts";
 import { Relay, type RelayOwner } from "../net/relay.ts";
+import type { ServerName } from "../tls/client_hello.ts";
 import type { CompiledHttpChain, CompiledTcpChain, Configuration } from "./configuration.ts";
 import { HttpConnection } from "./http_connection.ts";
 import type { WaypointPlane } from "./plane.ts";
 import type { ChainChoice } from "./snapshot/mod.ts";
 import { type DownstreamInfo, StreamInfo } from "./stream_info.ts";
+import { ServerNameReader } from "./server_name_reader.ts";
 import { TcpConnection } from "./tcp_connection.ts";
 
 /** How long the first line of a client may take on a port declared HTTP; then HTTP/1, with its own limits, has it. */
@@ -78,6 +80,7 @@ export class Listener {
       sourceNamespace: peer.identity.namespace,
       localPrincipal: this.#plane.identity,
       requestedServerName: undefined,
+      serverNameUnknown: "it is not read on this port",
     };
     if ("reason" in found) {
       this.#refuse(stream, downstream, method, found);
@@ -218,8 +221,13 @@ class TunnelledConnection implements RelayOwner {
     }
     const chain = configuration.chain(choice.chain);
     if (chain === undefined) throw new Error(`the matcher names chain ${choice.chain}, which does not exist`);
-    if (chain.kind === "tcp") this.#join(this.#serveTcp(chain));
-    else {
+    if (chain.kind === "tcp") {
+      this.#join(
+        chain.chain.inspectTls
+          ? new ServerNameReader((name) => this.#named(chain, name), this.#plane.detectionTimeoutMs)
+          : this.#serveTcp(chain, this.#info),
+      );
+    } else {
       // HTTP/1 or HTTP/2 by prior knowledge; what is neither, the HTTP/1 codec refuses.
       this.#join(
         new ProtocolSniffer((protocol) => this.#serveHttp(chain, protocol), { timeoutMs: FIRST_LINE_TIMEOUT_MS }),
@@ -250,7 +258,7 @@ class TunnelledConnection implements RelayOwner {
     const name = http ? choice.http : choice.tcp;
     const chain = configuration.chain(name);
     if (chain === undefined) throw new Error(`the matcher names chain ${name}, which does not exist`);
-    return chain.kind === "tcp" ? this.#serveTcp(chain) : this.#serveHttp(chain, protocol);
+    return chain.kind === "tcp" ? this.#serveTcp(chain, this.#info) : this.#serveHttp(chain, protocol);
   }
 
   #serveHttp(chain: CompiledHttpChain, protocol: SniffedProtocol): Endpoint {
@@ -260,11 +268,27 @@ class TunnelledConnection implements RelayOwner {
     return this.#http.endpoint;
   }
 
-  #serveTcp(chain: CompiledTcpChain): Endpoint {
-    const tcp = new TcpConnection(this.#plane, chain, this.#info);
+  #named(chain: CompiledTcpChain, serverName: ServerName): Endpoint {
+    const { serverNameUnknown: _, ...rest } = this.#info;
+    switch (serverName.kind) {
+      case "name":
+        return this.#serveTcp(chain, { ...rest, requestedServerName: serverName.name });
+      case "none":
+        return this.#serveTcp(chain, rest);
+      case "unreadable":
+        return this.#serveTcp(chain, { ...rest, serverNameUnknown: serverName.reason });
+    }
+  }
+
+  #serveTcp(chain: CompiledTcpChain, info: DownstreamInfo): Endpoint {
+    const tcp = new TcpConnection(this.#plane, chain, info);
     this.#tcp = tcp;
     // The relay must be there before the connection may end it.
-    queueMicrotask(() => tcp.start(this.#relay as Relay));
+    queueMicrotask(() => {
+      tcp.start(this.#relay as Relay);
+      // While the first bytes were waited for, another configuration may have come to serve.
+      if (this.#plane.configuration !== undefined) tcp.reconfigured(this.#plane.configuration);
+    });
     return tcp.endpoint;
   }
 

@@ -45,7 +45,10 @@ export interface DownstreamInfo {
   readonly sourceNamespace: string | undefined;
   /** Our own SPIFFE URI. */
   readonly localPrincipal: string | undefined;
+  /** In lower case. */
   readonly requestedServerName: string | undefined;
+  /** Why `requestedServerName` says nothing; absent: it is what the client asked for, undefined when it asked for none. */
+  readonly serverNameUnknown?: string;
 }
 
 export class StreamInfo {

@@ -48,8 +48,9 @@ export class TcpConnection implements Ticking {
     const { info } = this;
     info.service = this.#chain.chain.service;
     this.#metrics = this.#chain.metrics?.opened(info);
-    if (this.#chain.refusal !== undefined) {
-      this.#fail(this.#chain.refusal);
+    const refusal = this.#refusal();
+    if (refusal !== undefined) {
+      this.#fail(refusal);
       return;
     }
     if (!this.#authorized()) {
@@ -74,8 +75,18 @@ export class TcpConnection implements Ticking {
       return;
     }
     this.#chain = chain;
-    if (chain.refusal !== undefined) this.cut(chain.refusal);
+    const refusal = this.#refusal();
+    if (refusal !== undefined) this.cut(refusal);
     else if (!this.#authorized()) this.cut("denied by policy");
+  }
+
+  /** Why nothing may pass, whatever the policies say of it. */
+  #refusal(): string | undefined {
+    const { refusal, readsServerName } = this.#chain;
+    const { serverNameUnknown } = this.info.downstream;
+    if (refusal !== undefined || !readsServerName || serverNameUnknown === undefined) return refusal;
+    this.info.connectionTerminationDetails = "rbac_access_denied_matched_policy[none]";
+    return `a policy asks for the server name: ${serverNameUnknown}`;
   }
 
   #authorized(): boolean {

@@ -13,7 +13,7 @@ import {
 import { at, authorization, CLIENT, engine, policyEngine, request, tcp } from "./rbac_fixtures.ts";
 
 function convert(spec: AuthorizationPolicySpec, forHttp = true, trustDomains = ["cluster.local"]) {
-  return authorizationToRbac([authorization(spec)], { trustDomains, forHttp });
+  return authorizationToRbac([authorization(spec)], { trustDomains, forHttp, readsServerName: true });
 }
 
 function problems(spec: AuthorizationPolicySpec, forHttp = true): string[] {
@@ -205,7 +205,7 @@ describe("rules", () => {
       authorization(spec("AUDIT"), { name: "l" }),
       authorization(spec("ALLOW"), { name: "a" }),
     ];
-    const { filters } = authorizationToRbac(policies, { trustDomains: [], forHttp: true });
+    const { filters } = authorizationToRbac(policies, { trustDomains: [], forHttp: true, readsServerName: true });
     expect(filters.map(({ action, policies }) => [action, policies?.map(({ name }) => name)])).toEqual([
       ["LOG", ["ns[shop]-policy[l]-rule[0]", "ns[shop]-policy[l]-rule[1]"]],
       ["DENY", ["ns[istio-system]-policy[d]-rule[0]", "ns[istio-system]-policy[d]-rule[1]"]],
@@ -218,7 +218,7 @@ describe("rules", () => {
     const off = authorization({ rules: [{}] }, { name: "off", annotations: { "istio.io/dry-run": "false" } });
     const unclear = authorization({ rules: [{}] }, { name: "unclear", annotations: { "istio.io/dry-run": "yes" } });
     const names = (...policies: (typeof dry)[]) => {
-      const { filters, problems } = authorizationToRbac(policies, { trustDomains: [], forHttp: true });
+      const { filters, problems } = authorizationToRbac(policies, { trustDomains: [], forHttp: true, readsServerName: true });
       const [{ policies: enforced, shadow } = { policies: undefined, shadow: undefined }] = filters;
       const short = (list: typeof enforced) => list?.map(({ name }) => name.split(/[[\]]/)[3]);
       return [short(enforced), short(shadow), problems.length];

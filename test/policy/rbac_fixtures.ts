@@ -93,6 +93,7 @@ export function policyEngine(
   const { filters, problems } = authorizationToRbac([authorization({ action, rules: [rule] })], {
     trustDomains: ["cluster.local"],
     forHttp,
+    readsServerName: true,
   });
   for (const { kind, message } of problems) if (kind !== "warning") throw new Error(message);
   return engine(...filters);

@@ -2,7 +2,7 @@
 import { asPolicyObject } from "../../config/objects/policy_object.ts";
 import type { LocalObject, LocalObjects } from "../../config/objects/mod.ts";
 import type { Service } from "../../mesh/service.ts";
-import { authorizationToRbac, type PolicyProblem, type Rbac } from "../../policy/mod.ts";
+import { type AuthorizationRbacOptions, authorizationToRbac, type PolicyProblem, type Rbac } from "../../policy/mod.ts";
 import type { OwnGateway } from "./gateway.ts";
 import { byAge, type Report, subject } from "./input.ts";
 import type { WaypointOptions } from "./options.ts";
@@ -37,7 +37,10 @@ export class AuthorizationTable {
   }
 
   /** @param service undefined: a chain to workloads, for which only the Gateway's policies count */
-  of(service: Service | undefined, forHttp: boolean): readonly Rbac[] {
+  of(
+    service: Service | undefined,
+    chain: Pick<AuthorizationRbacOptions, "forHttp" | "readsServerName">,
+  ): readonly Rbac[] {
     const { rootNamespace, trustDomains } = this.#options;
     const namespaces = new Set([rootNamespace, this.#gateway.namespace, service?.namespace ?? rootNamespace]);
     const policies = [...namespaces].flatMap((namespace) =>
@@ -45,7 +48,7 @@ export class AuthorizationTable {
     );
     for (const policy of policies) this.#used.add(policy);
     if (policies.length === 0) return [];
-    const { filters, problems } = authorizationToRbac(policies.map(asPolicyObject), { trustDomains, forHttp });
+    const { filters, problems } = authorizationToRbac(policies.map(asPolicyObject), { trustDomains, ...chain });
     for (const problem of problems) this.#tell(problem);
     return filters;
   }

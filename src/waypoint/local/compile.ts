@@ -34,15 +34,19 @@ const XFCC_IDENTITY = "ambient.istio.io/xfcc-include-client-identity";
 const HOUR = 3_600_000; // ms, Envoy's default idle time of connections of either kind
 const ENCAP = "encap";
 const ENCAP_PLAIN = "encap-plain";
+/** What policies may ask of each kind of chain. */
+const HTTP = { forHttp: true, readsServerName: false };
+const BYTES = { forHttp: false, readsServerName: false };
+const TLS = { forHttp: false, readsServerName: true };
 
 /** What istiod sets for a waypoint (spec/waypoint.md §1.7). */
-function httpOptions(gateway: OwnGateway): HttpOptions {
+function httpOptions(gateway: OwnGateway, options: WaypointOptions): HttpOptions {
   const { annotations, spec } = gateway.object;
   return {
     serverName: "istio-envoy",
     serverHeader: "overwrite",
-    acceptHttp10: false,
-    preserveHeaderCase: false,
+    acceptHttp10: options.acceptHttp10 ?? false,
+    preserveHeaderCase: options.preserveHeaderCase ?? false,
     normalizePath: true,
     mergeSlashes: false,
     escapedSlashes: "keep",
@@ -119,6 +123,7 @@ class Compiler {
       rules: this.#rules,
       input,
       network: options.network,
+      preserveHeaderCase: options.preserveHeaderCase ?? false,
       self: this.#gateway.self(input, options.address, report),
       report,
     });
@@ -139,7 +144,7 @@ class Compiler {
     }
     this.#authorization = new AuthorizationTable(objects.AuthorizationPolicy, this.#gateway, options, report);
     this.#telemetry = new TelemetryTable(objects.Telemetry, this.#gateway, options, report);
-    this.#options = httpOptions(this.#gateway);
+    this.#options = httpOptions(this.#gateway, options);
   }
 
   compile(): WaypointSnapshot {
@@ -197,8 +202,12 @@ class Compiler {
       case "tcp":
         return { kind: "chain", chain: this.#addTcp(service, port) };
       case "undeclared":
-        return { kind: "sniff", http: this.#addHttp(service, port), tcp: this.#addTcp(service, port), http10: false };
+        return this.#sniff(this.#addHttp(service, port), this.#addTcp(service, port));
     }
+  }
+
+  #sniff(http: string, tcp: string): ChainChoice {
+    return { kind: "sniff", http, tcp, http10: this.#options.acceptHttp10 };
   }
 
   /** Chains have the names of their clusters. */
@@ -210,7 +219,7 @@ class Compiler {
       kind: "http",
       name,
       service: { host: service.hostname, name: service.name, namespace: service.namespace },
-      authorization: this.#authorization.of(service, true),
+      authorization: this.#authorization.of(service, HTTP),
       unsupported: [],
       telemetry: this.#telemetry.of(service),
       options: this.#options,
@@ -224,11 +233,13 @@ class Compiler {
     this.#clusters.addSubsets(service, port, "tcp");
     const { loadBalancer, connectionPool } = this.#rules.policyOf(service, port);
     const { idleTimeout, maxConnectionDuration } = connectionPool?.tcp ?? {};
+    const inspectTls = this.#services.carriesTls(service, port);
     this.#chains[name] = {
       kind: "tcp",
+      inspectTls,
       name,
       service: { host: service.hostname, name: service.name, namespace: service.namespace },
-      authorization: this.#authorization.of(service, false),
+      authorization: this.#authorization.of(service, inspectTls ? TLS : BYTES),
       unsupported: [],
       telemetry: this.#telemetry.of(service),
       clusters: this.#tcpClusters(service, port) ?? [{ cluster: name, weight: 1 }],
@@ -277,11 +288,14 @@ class Compiler {
       if (cidrs.length === 0) continue;
       const cluster = hbone ? ENCAP : ENCAP_PLAIN;
       const suffix = hbone ? "" : "-plain";
-      this.#clusters.add(originalDestination(cluster, hbone));
+      this.#clusters.add({
+        ...originalDestination(cluster, hbone),
+        preserveHeaderCase: this.#options.preserveHeaderCase,
+      });
       this.#destinations.push({
         cidrs,
         ports: {},
-        any: { kind: "sniff", http: `direct-http${suffix}`, tcp: `direct-tcp${suffix}`, http10: false },
+        any: this.#sniff(`direct-http${suffix}`, `direct-tcp${suffix}`),
       });
       this.#addDirect(suffix, cluster);
     }
@@ -295,15 +309,16 @@ class Compiler {
       ...common,
       kind: "http",
       name: http,
-      authorization: this.#authorization.of(undefined, true),
+      authorization: this.#authorization.of(undefined, HTTP),
       options: this.#options,
       routes: routeConfiguration(http, "inbound|http|0", [defaultRoute(cluster, cluster, [])]),
     };
     this.#chains[tcp] = {
       ...common,
       kind: "tcp",
+      inspectTls: false,
       name: tcp,
-      authorization: this.#authorization.of(undefined, false),
+      authorization: this.#authorization.of(undefined, BYTES),
       clusters: [{ cluster, weight: 1 }],
       idleTimeoutMs: HOUR,
       maxConnectionDurationMs: 0,

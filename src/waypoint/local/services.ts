@@ -67,6 +67,12 @@ export class ServiceTable {
     return this.#appProtocols.get(serviceKey(service))?.[String(port)];
   }
 
+  /** Whether its clients may speak TLS: only then is what they say looked at for a server name. */
+  carriesTls(service: Service, port: number): boolean {
+    const protocol = this.protocol(service, port);
+    return protocol === "TLS" || protocol === "HTTPS";
+  }
+
   kind(service: Service, port: number): PortKind {
     const protocol = this.protocol(service, port);
     return protocol === undefined ? "undeclared" : KINDS[protocol];

@@ -60,6 +60,11 @@ export interface HttpChain extends ChainBase {
 
 export interface TcpChain extends ChainBase {
   readonly kind: "tcp";
+  /**
+   * The server name of the client's TLS is read before anything else is done (Envoy's tls_inspector). false: it is not
+   * known, also where the chain is one of two that `sniff` chooses from; policies that ask for it then let nothing pass.
+   */
+  readonly inspectTls: boolean;
   readonly clusters: readonly { readonly cluster: string; readonly weight: number }[];
   /** ms; Envoy: 1 h; 0: never. */
   readonly idleTimeoutMs: number;
