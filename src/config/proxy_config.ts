@@ -1,5 +1,6 @@
-/** The few fields of Istio's ProxyConfig that concern ztunnel, from the mesh file and PROXY_CONFIG. */
+/** The few fields of Istio's MeshConfig and ProxyConfig that concern us, from the mesh file and PROXY_CONFIG. */
 import { readFile } from "node:fs/promises";
+import type { MeshAccessLog } from "./access_log.ts";
 
 /** Relative to the working directory, which is `/` in the image. */
 export const MESH_FILE = "./etc/istio/config/mesh";
@@ -9,11 +10,18 @@ export interface ProxyConfig {
   readonly proxyAdminPort?: number;
   readonly statsPort?: number;
   readonly concurrency?: number;
+  /** proxyHeaders.preserveHttp1HeaderCase: waypoint mode only. */
+  readonly preserveHttp1HeaderCase?: boolean;
   readonly proxyMetadata: Readonly<Record<string, string>>;
 }
 
 export type ProxyConfigResult =
-  | { readonly ok: true; readonly proxyConfig: ProxyConfig }
+  | {
+    readonly ok: true;
+    readonly proxyConfig: ProxyConfig;
+    /** Of the mesh file. */
+    readonly accessLog?: MeshAccessLog;
+  }
   | { readonly ok: false; readonly errors: readonly string[] };
 
 const NOTHING: ProxyConfig = { proxyMetadata: {} };
@@ -30,10 +38,14 @@ export async function readProxyConfig(
   if (mesh === undefined && !given) {
     return errors.length > 0 ? { ok: false, errors } : { ok: true, proxyConfig: NOTHING };
   }
-  const { proxyConfigOf } = await import("./proxy_config_schema.ts");
+  const { accessLogOf, proxyConfigOf } = await import("./proxy_config_schema.ts");
+  let accessLog: MeshAccessLog | undefined;
   if (mesh !== undefined) {
     const document = await parseObject(mesh, meshFile, errors);
-    if (document !== undefined) base = proxyConfigOf(document["defaultConfig"], `${meshFile}: defaultConfig`, errors);
+    if (document !== undefined) {
+      base = proxyConfigOf(document["defaultConfig"], `${meshFile}: defaultConfig`, errors);
+      accessLog = accessLogOf(document, meshFile, errors);
+    }
   }
   let own = NOTHING;
   if (given) {
@@ -44,6 +56,7 @@ export async function readProxyConfig(
   return {
     ok: true,
     proxyConfig: { ...base, ...own, proxyMetadata: { ...base.proxyMetadata, ...own.proxyMetadata } },
+    ...(accessLog !== undefined && { accessLog }),
   };
 }
 

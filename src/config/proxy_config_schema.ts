@@ -1,5 +1,6 @@
-/** Shape of Istio's ProxyConfig as far as it concerns ztunnel. Loaded only where there is such a document. */
+/** Shapes of Istio's MeshConfig and ProxyConfig as far as they concern us. Loaded only where there is such a document. */
 import * as v from "valibot";
+import type { MeshAccessLog } from "./access_log.ts";
 import type { ProxyConfig } from "./proxy_config.ts";
 import { U16 } from "./variables.ts";
 
@@ -16,7 +17,16 @@ const schema = v.nullish(v.object({
   proxyAdminPort: number,
   statsPort: number,
   concurrency: number,
+  proxyHeaders: v.nullish(
+    v.object({ preserveHttp1HeaderCase: v.nullish(v.boolean("expected true or false")) }, "expected a mapping"),
+  ),
 }, "expected a mapping"));
+
+const accessLog = v.object({
+  accessLogFile: v.nullish(v.string("expected a text")),
+  accessLogEncoding: v.nullish(v.picklist(["TEXT", "JSON"], "expected TEXT or JSON")),
+  accessLogFormat: v.nullish(v.string("expected a text")),
+});
 
 /** Reads a parsed document; what is wrong is added to `errors`, with `where` and the field in front. */
 export function proxyConfigOf(value: unknown, where: string, errors: string[]): ProxyConfig {
@@ -28,7 +38,24 @@ export function proxyConfigOf(value: unknown, where: string, errors: string[]): 
     }
     return { proxyMetadata: {} };
   }
-  const { proxyMetadata, ...scalars } = result.output ?? {};
+  const { proxyMetadata, proxyHeaders, ...plain } = result.output ?? {};
+  const scalars = { ...plain, preserveHttp1HeaderCase: proxyHeaders?.preserveHttp1HeaderCase };
   const given = Object.entries(scalars).filter(([, scalar]) => scalar !== null && scalar !== undefined);
   return { ...Object.fromEntries(given), proxyMetadata: proxyMetadata ?? {} };
+}
+
+/** The mesh's access log of a parsed mesh file; undefined: it says nothing of it, or something wrong. */
+export function accessLogOf(value: unknown, where: string, errors: string[]): MeshAccessLog | undefined {
+  const result = v.safeParse(accessLog, value);
+  if (!result.success) {
+    for (const issue of result.issues) errors.push(`${where}: ${v.getDotPath(issue)}: ${issue.message}`);
+    return undefined;
+  }
+  const { accessLogFile, accessLogEncoding, accessLogFormat } = result.output;
+  const log: MeshAccessLog = {
+    ...(accessLogFile && { file: accessLogFile }),
+    ...(accessLogEncoding && { encoding: accessLogEncoding }),
+    ...(accessLogFormat && { format: accessLogFormat }),
+  };
+  return Object.keys(log).length === 0 ? undefined : log;
 }

@@ -1,9 +1,11 @@
 /** The settings of waypoint mode from environment, flags and mesh file (spec/waypoint.md §5.1). */
+import type { AccessLog } from "../waypoint/snapshot/mod.ts";
+import { readAccessLog } from "./access_log.ts";
 import type { AuthoritySource, Flags, ListenAddress, LocalState, SocketSettings } from "./config.ts";
 import { authoritySource, refuseControlPlane, xdsAddress } from "./control_plane.ts";
 import { localStateOf, MAX_WINDOW, proxyMetadata, socketSettings } from "./environment.ts";
 import { ADMIN_PORT, anyAddress, INBOUND_HBONE_PORT, PROMETHEUS_PORT, READINESS_PORT, STATS_PORT } from "./listen.ts";
-import { readProxyConfig } from "./proxy_config.ts";
+import { MESH_FILE, readProxyConfig } from "./proxy_config.ts";
 import { ownSurroundings } from "./surroundings.ts";
 import { type Environment, U16, U32, Variables } from "./variables.ts";
 
@@ -55,6 +57,14 @@ export interface WaypointConfig {
   readonly socket: SocketSettings;
   /** AMBIENT_DETECTION_TIMEOUT, ours: how long a silent client of an undeclared port is waited for. */
   readonly detectionTimeout: number;
+  /** ISTIO_META_HTTP10=1 or PILOT_HTTP10: HTTP/1.0 is served instead of 426. */
+  readonly acceptHttp10: boolean;
+  /** proxyHeaders.preserveHttp1HeaderCase of PROXY_CONFIG: names of fields of HTTP/1 go on as they came. */
+  readonly preserveHeaderCase: boolean;
+  /** ACCESS_LOG_FILE: what is logged unless a Telemetry says otherwise; undefined: nothing. */
+  readonly accessLog: AccessLog | undefined;
+  /** ACCESS_LOG_FORMAT and ACCESS_LOG_ENCODING, also for Telemetry's provider `envoy`; undefined: Istio's default text. */
+  readonly accessLogFormat: AccessLog["format"];
   /** AMBIENT_UNSUPPORTED_FILTER, ours: what a chain with a filter that changes behaviour and that we lack does. */
   readonly unsupportedFilter: "fail" | "ignore";
 
@@ -96,6 +106,7 @@ export async function loadWaypointConfig(
   const minimumDrain = variables.duration("MINIMUM_DRAIN_DURATION") ?? 5 * SECOND;
   const grace = (variables.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0, U32) ?? 30) * SECOND;
   const gateway = gatewayName(variables, flags.gateway);
+  const accessLog = await readAccessLog(variables, read.accessLog ?? {}, MESH_FILE);
 
   const errors = [...variables.errors];
   if (errors.length === 0 && localState === undefined) {
@@ -134,6 +145,9 @@ export async function loadWaypointConfig(
     hboneIdleTimeout: HOUR,
     socket: socketSettings(variables),
     detectionTimeout: variables.duration("AMBIENT_DETECTION_TIMEOUT") ?? 5 * SECOND,
+    acceptHttp10: isHttp10(variables, metadata["HTTP10"]),
+    preserveHeaderCase: proxyConfig.preserveHttp1HeaderCase ?? false,
+    ...accessLog,
     unsupportedFilter: variables.oneOf("AMBIENT_UNSUPPORTED_FILTER", ["fail", "ignore"]) ?? "fail",
 
     drainDuration: minimumDrain,
@@ -149,6 +163,15 @@ export async function loadWaypointConfig(
   errors.push(...variables.errors.filter((error) => !errors.includes(error)));
   if (errors.length > 0 || localState === undefined) return { ok: false, errors };
   return { ok: true, config: { ...config, localState } };
+}
+
+/** Metadata of a proxy says it by `1`, istiod's own setting for all of them by `true`. */
+function isHttp10(variables: Variables, metadata: string | undefined): boolean {
+  const everywhere = variables.boolean("PILOT_HTTP10") ?? false;
+  if (metadata !== undefined && !["", "0", "1"].includes(metadata)) {
+    variables.errors.push(`invalid proxy metadata HTTP10=${metadata} (expected 0 or 1)`);
+  }
+  return everywhere || metadata === "1";
 }
 
 function gatewayName(variables: Variables, text: string | undefined): GatewayName | undefined {

@@ -105,6 +105,7 @@ class Waypoint {
     onStopSignal(() => this.#stopping.resolve());
     await this.#authority.rootPem(); // a root that cannot be used must show now, not at the first connection
     const { clusterDomain, network, gateway, localState } = config;
+    const { acceptHttp10, preserveHeaderCase, accessLog, accessLogFormat } = config;
     const waypoint = {
       gateway,
       clusterDomain,
@@ -112,7 +113,10 @@ class Waypoint {
       network,
       address: config.instanceIp,
       rootNamespace: ROOT_NAMESPACE,
-      accessLog: undefined,
+      accessLog,
+      accessLogFormat,
+      acceptHttp10,
+      preserveHeaderCase,
     };
     this.#source = await followLocalState(localState, { waypoint }, log.scope("waypoint::state"), this.#registry, {
       replace: (document, snapshot) => this.#replace(document, snapshot),

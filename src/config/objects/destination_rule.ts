@@ -1,7 +1,7 @@
 /** DestinationRule (networking.istio.io). Loads zod. */
 import { z } from "zod/v3";
 import { U32 } from "../variables.ts";
-import { duration, headerName, issue, labels, later, object, port, refused } from "./common.ts";
+import { duration, headerName, issue, labels, later, object, port, refused, u32 } from "./common.ts";
 
 const SIMPLE = ["UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN", "ROUND_ROBIN", "RANDOM", "PASSTHROUGH"] as const;
 
@@ -110,7 +110,10 @@ const trafficPolicy = z.object({
   portLevelSettings,
   tunnel: later("a tunnel"),
   proxyProtocol: z.object({ version: z.enum(["V1", "V2"]).optional() }).strict().optional(),
-  retryBudget: later("a retry budget"),
+  retryBudget: z.object({
+    percent: z.number().min(0).max(100).optional().describe("Of the requests that run. Default: 20"),
+    minRetryConcurrency: u32.optional().describe("Retries that may always run. Default: 3"),
+  }).strict().optional().describe("Retries that may run at the same time"),
 }).strict();
 
 export const destinationRule = object(

@@ -3,7 +3,14 @@ import type { LocalObject } from "../../config/objects/mod.ts";
 import { type Service, serviceKey } from "../../mesh/service.ts";
 import type { Workload } from "../../mesh/workload.ts";
 import type { CircuitBreakers, Cluster, Keepalive, UpstreamTls } from "../snapshot/mod.ts";
-import { type DestinationRules, loadBalancingOf, ms, slowStartOf, type TrafficPolicy } from "./destination_rule.ts";
+import {
+  type DestinationRules,
+  loadBalancingOf,
+  ms,
+  retryBudgetOf,
+  slowStartOf,
+  type TrafficPolicy,
+} from "./destination_rule.ts";
 import { endpointsOf } from "./endpoints.ts";
 import { type LocalInput, type Report, subject } from "./input.ts";
 import { portsOf, type ServiceTable } from "./services.ts";
@@ -64,6 +71,7 @@ export interface ClusterContext {
   readonly rules: DestinationRules;
   readonly input: LocalInput;
   readonly network: string;
+  readonly preserveHeaderCase: boolean;
   /** The waypoint's own workload. */
   readonly self: Workload | undefined;
   readonly report: Report;
@@ -75,14 +83,16 @@ export class ClusterTable {
   readonly #rules: DestinationRules;
   readonly #input: LocalInput;
   readonly #network: string;
+  readonly #preserveHeaderCase: boolean;
   readonly #self: Workload | undefined;
   readonly #report: Report;
 
-  constructor({ services, rules, input, network, self, report }: ClusterContext) {
+  constructor({ services, rules, input, network, preserveHeaderCase, self, report }: ClusterContext) {
     this.#services = services;
     this.#rules = rules;
     this.#input = input;
     this.#network = network;
+    this.#preserveHeaderCase = preserveHeaderCase;
     this.#self = self;
     this.#report = report;
   }
@@ -137,12 +147,14 @@ export class ClusterTable {
       loadBalancing: loadBalancingOf(policy.loadBalancer),
       slowStart: slowStartOf(policy.loadBalancer),
       connectTimeoutMs: tcp?.connectTimeout === undefined ? CONNECT_TIMEOUT : ms(tcp.connectTimeout),
+      breakers: { ...NO_BREAKERS, retryBudget: retryBudgetOf(policy.retryBudget) },
       keepalive: keepaliveOf(tcp?.tcpKeepalive),
       maxRequestsPerConnection: http?.maxRequestsPerConnection ?? 0,
       idleTimeoutMs: http?.idleTimeout === undefined ? IDLE_TIMEOUT : ms(http.idleTimeout),
       maxConnectionDurationMs: tcp?.maxConnectionDuration === undefined ? 0 : ms(tcp.maxConnectionDuration),
       tls: this.#tls(policy, protocol),
       proxyProtocol: policy.proxyProtocol === undefined ? undefined : policy.proxyProtocol.version ?? "V1",
+      preserveHeaderCase: this.#preserveHeaderCase,
       service: { host: service.hostname, name: service.name, namespace: service.namespace },
       subset,
       source: policy.rule === undefined ? "" : subject(policy.rule),

@@ -8,13 +8,14 @@ import type {
 } from "../../config/objects/mod.ts";
 import { parseDuration } from "../../config/objects/duration.ts";
 import type { Service } from "../../mesh/service.ts";
-import type { HashPolicy, LoadBalancing, SlowStart } from "../snapshot/mod.ts";
+import type { CircuitBreakers, HashPolicy, LoadBalancing, SlowStart } from "../snapshot/mod.ts";
 import { type Report, subject } from "./input.ts";
 
 type Rule = LocalObject<"DestinationRule">;
 
 /** What holds for one cluster. */
-export interface TrafficPolicy extends Pick<TrafficPolicyYaml, "loadBalancer" | "connectionPool" | "proxyProtocol"> {
+export interface TrafficPolicy
+  extends Pick<TrafficPolicyYaml, "loadBalancer" | "connectionPool" | "proxyProtocol" | "retryBudget"> {
   readonly tls: TrafficPolicyYaml["tls"];
   readonly rule: Rule | undefined;
   /** Where `tls` is written in the rule. */
@@ -26,6 +27,7 @@ const NONE: TrafficPolicy = {
   loadBalancer: undefined,
   connectionPool: undefined,
   proxyProtocol: undefined,
+  retryBudget: undefined,
   tls: undefined,
   rule: undefined,
   tlsPath: [],
@@ -122,6 +124,7 @@ export class DestinationRules {
       loadBalancer: own.policy?.loadBalancer ?? base.policy?.loadBalancer,
       connectionPool: own.policy?.connectionPool ?? base.policy?.connectionPool,
       proxyProtocol: own.policy?.proxyProtocol ?? base.policy?.proxyProtocol,
+      retryBudget: own.policy?.retryBudget ?? base.policy?.retryBudget,
       tls: own.policy?.tls ?? base.policy?.tls,
       rule,
       tlsPath: [...(own.policy?.tls === undefined ? base : own).path, "tls"],
@@ -194,6 +197,12 @@ export function slowStartOf(yaml: LoadBalancerYaml | undefined): SlowStart | und
     aggression: warmup?.aggression ?? 1,
     minWeightPercent: warmup?.minimumPercent ?? 10,
   };
+}
+
+/** Istio's defaults for what is not said. */
+export function retryBudgetOf(yaml: TrafficPolicyYaml["retryBudget"]): CircuitBreakers["retryBudget"] {
+  if (yaml === undefined) return undefined;
+  return { percent: yaml.percent ?? 20, minConcurrency: yaml.minRetryConcurrency ?? 3 };
 }
 
 /** What requests are spread by; empty without consistentHash. */

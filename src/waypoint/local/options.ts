@@ -18,4 +18,10 @@ export interface WaypointOptions {
   readonly rootNamespace: string;
   /** The mesh's own access log (mesh file: accessLogFile); undefined: none unless a Telemetry says so. */
   readonly accessLog: AccessLog | undefined;
+  /** Format of Telemetry's provider `envoy` where there is no log of the mesh; undefined: Istio's default text. */
+  readonly accessLogFormat?: AccessLog["format"];
+  /** HTTP/1.0 is served; default: 426 on ports declared HTTP, TCP on others. */
+  readonly acceptHttp10?: boolean;
+  /** Names of fields keep their case through HTTP/1 on either side; default: they become lower case. */
+  readonly preserveHeaderCase?: boolean;
 }

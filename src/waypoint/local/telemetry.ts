@@ -130,7 +130,7 @@ export class TelemetryTable {
     const logs: AccessLog[] = [];
     for (const { match, disabled, filter } of spec.accessLogging ?? []) {
       if (!forServer(match?.mode) || disabled === true) continue;
-      const log = mesh ?? { path: STANDARD_OUTPUT, format: undefined, filter: undefined };
+      const log = mesh ?? { path: STANDARD_OUTPUT, format: this.#options.accessLogFormat, filter: undefined };
       logs.push(filter?.expression === undefined ? log : withFilter(log, filter.expression));
     }
     return logs;
@@ -151,10 +151,15 @@ function metricsOf(specs: readonly Spec[]): ChainTelemetry["metrics"] {
       for (const override of list ?? []) if (forServer(override.match?.mode)) overrides.push(overrideOf(override));
     }
   }
-  const last = overrides.findLast(({ name, tagsToRemove, dimensions }) =>
-    name === "" && tagsToRemove.length === 0 && Object.keys(dimensions).length === 0
-  );
-  return last?.drop === true && overrides.indexOf(last) === overrides.length - 1 ? undefined : { overrides };
+  const counted = new Set(Object.values(METRIC_NAMES).filter((name) => name !== ""));
+  const all = [...counted];
+  for (const { name, drop } of overrides) {
+    for (const metric of drop === undefined ? [] : name === "" ? all : [name]) {
+      if (drop) counted.delete(metric);
+      else counted.add(metric);
+    }
+  }
+  return counted.size === 0 ? undefined : { overrides };
 }
 
 function overrideOf({ match, disabled, tagOverrides }: MetricOverrideYaml): MetricOverride {
@@ -165,6 +170,6 @@ function overrideOf({ match, disabled, tagOverrides }: MetricOverrideYaml): Metr
       tags.filter(([, { operation }]) => operation !== "REMOVE").map(([name, { value }]) => [name, value ?? ""]),
     ),
     tagsToRemove: tags.filter(([, { operation }]) => operation === "REMOVE").map(([name]) => name),
-    drop: disabled ?? false,
+    drop: disabled,
   };
 }

@@ -30,7 +30,8 @@ export interface MetricOverride {
   readonly name: string;
   readonly dimensions: Readonly<Record<string, string>>;
   readonly tagsToRemove: readonly string[];
-  readonly drop: boolean;
+  /** undefined: as the overrides before it say, without any the metric is counted. */
+  readonly drop: boolean | undefined;
 }
 
 export interface ChainTelemetry {

@@ -91,9 +91,9 @@ export function compileMetricPlan(overrides: readonly MetricOverride[]): Compile
     const where = `metric override ${index} (${override.name || "all metrics"})`;
     const named = METRIC_NAMES.filter((name) => override.name === "" || override.name === name);
     if (named.length === 0) return { ok: false, error: `${where}: there is no such metric` };
-    if (override.drop) {
-      for (const name of named) dropped.add(name);
-      continue;
+    for (const name of override.drop === undefined ? [] : named) {
+      if (override.drop) dropped.add(name);
+      else dropped.delete(name);
     }
     for (const name of named) for (const label of override.tagsToRemove) labels.get(name)?.delete(label);
     for (const label of Object.keys(override.dimensions).sort()) {
