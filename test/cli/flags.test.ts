@@ -64,6 +64,14 @@ test("the help names every flag and command", () => {
       "proxy ztunnel",
       "proxy waypoint",
       "--gateway",
+      "TRUST_DOMAIN",
+      "POD_NAMESPACE",
+      "SERVICE_ACCOUNT",
+      "INSTANCE_IP",
+      "AMBIENT_DETECTION_TIMEOUT",
+      "AMBIENT_UNSUPPORTED_FILTER",
+      "MINIMUM_DRAIN_DURATION",
+      "EXIT_ON_ZERO_ACTIVE_CONNECTIONS",
     ]
   ) {
     expect(HELP).toContain(word);

@@ -59,6 +59,16 @@ const refused: [text: string, ...at: string[]][] = [
     "ReferenceGrant (gateway.networking.k8s.io), DestinationRule (networking.istio.io), " +
     "AuthorizationPolicy (security.istio.io), PeerAuthentication (security.istio.io), Telemetry (telemetry.istio.io) and List",
   ],
+  // near names
+  [
+    http("{backendRef: [{name: a, port: 1}]}"),
+    "4:17 HTTPRoute n/o: spec.rules[0].backendRef: no such field here: did you mean backendRefs?",
+  ],
+  [
+    http("{backendRefs: [{naem: a, name: a, prot: 1}]}"),
+    "4:32 HTTPRoute n/o: spec.rules[0].backendRefs[0].naem: no such field here: did you mean name?",
+    "4:50 HTTPRoute n/o: spec.rules[0].backendRefs[0].prot: no such field here: did you mean port?",
+  ],
   // the shape around
   ["kind: HTTPRoute", "1:1 an object needs apiVersion"],
   ["apiVersion: v1", "1:1 an object needs kind"],
@@ -188,8 +198,8 @@ const refused: [text: string, ...at: string[]][] = [
     "4:41 DestinationRule n/o: spec.trafficPolicy.tunnel: a tunnel is not in this version",
   ],
   [
-    destination("trafficPolicy: {retryBudget: {}}"),
-    "4:46 DestinationRule n/o: spec.trafficPolicy.retryBudget: a retry budget is not in this version",
+    destination("trafficPolicy: {retryBudget: {percent: 101}}"),
+    "4:56 DestinationRule n/o: spec.trafficPolicy.retryBudget.percent: must be at most 100",
   ],
   [
     destination(

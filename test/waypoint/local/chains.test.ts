@@ -101,6 +101,14 @@ describe("the Gateway", () => {
     ]);
   });
 
+  test("none, but one of another class", () => {
+    const text = [MESH, GATEWAY.replace("istio-waypoint,", "istio,")].join("\n---\n");
+    const result = parseLocalState([{ path: "a.yaml", text }], { waypoint: OPTIONS });
+    expect(result.ok ? [] : result.errors.map(show)).toEqual([
+      "--config: waypoint mode needs a Gateway of class istio-waypoint; there is none; Gateway shop/wp is of class istio",
+    ]);
+  });
+
   test("one of several must be chosen", () => {
     expect(errors([gateway("second")])).toEqual([
       "b.yaml:4:18: Gateway shop/second: metadata.name: " +

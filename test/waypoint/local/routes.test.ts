@@ -201,6 +201,17 @@ describe("backends", () => {
     expect(told).toEndWith(`${warning}: what goes there is answered with an error`);
   });
 
+  test("a backend without endpoints is told", () => {
+    const idle = "services: [{name: idle, namespace: shop, hostname: idle, vips: [], ports: {80: 80}}]";
+    expect(warnings([idle, route("[{backendRefs: [{name: idle, port: 80}]}]")])).toEqual([
+      "b.yaml:1:19: services[0].name: service shop/idle has no endpoint: no workload names it, connections to it fail",
+      expect.stringContaining(
+        "spec.rules[0].backendRefs[0].name: service shop/idle has no endpoint for port 80: " +
+          "what goes there is answered with an error",
+      ),
+    ]);
+  });
+
   test("a ReferenceGrant opens another namespace, for its kind and names", () => {
     const object = route("[{backendRefs: [{name: far, namespace: other, port: 80}]}]");
     const grant = (from: string, to: string) => `
