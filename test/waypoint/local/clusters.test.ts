@@ -315,6 +315,29 @@ describe("DestinationRule", () => {
     ]);
   });
 
+  test("PASSTHROUGH is refused where it would lead a tunnel to a virtual address", () => {
+    const loadBalancer = "loadBalancer: {simple: PASSTHROUGH}";
+    const said = (at: string) =>
+      `DestinationRule shop/d: spec.trafficPolicy.${at}loadBalancer.simple: PASSTHROUGH sends requests on to the address ` +
+      `they were for, and no tunnel leads to the virtual address of ${WEB}: choose another load balancer`;
+    const refused = (policy: string) =>
+      errors([rule(`{host: web, trafficPolicy: ${policy}}`)]).map((text) => text.replace(/^[^ ]+ /, ""));
+    expect(refused(`{${loadBalancer}}`)).toEqual([said("")]);
+    expect(refused(`{portLevelSettings: [{port: {number: 80}, ${loadBalancer}}]}`)).toEqual([
+      said("portLevelSettings[0]."),
+    ]);
+    // Hosts outside the mesh have addresses that can be dialled.
+    const outside = `
+workloads: [{name: a, namespace: shop, workloadIps: [10.1.0.1], protocol: TCP, services: {shop/pool: {80: 80}}}]
+services: [{name: pool, namespace: shop, hostname: pool, vips: [/10.96.1.1], ports: {80: 80}, appProtocols: {80: HTTP},
+  waypoint: {destination: /10.0.0.9, hboneMtlsPort: 15008}}]`;
+    const passes = rule(`{host: "*pool", trafficPolicy: {${loadBalancer}}}`);
+    expect(cluster(compile([outside, passes]), "inbound-vip|80|http|pool").discovery).toEqual({
+      kind: "original-destination",
+      hbone: false,
+    });
+  });
+
   test("TLS: files are read, and told when they cannot be", () => {
     const directory = mkdtempSync(join(tmpdir(), "tls-"));
     try {
