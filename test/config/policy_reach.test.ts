@@ -40,6 +40,11 @@ const rows: [name: string, text: string, ...expected: string[]][] = [
     "AuthorizationPolicy other/p: spec.targetRefs[0].name: service other/far.other.svc.cluster.local has no waypoint: " +
     "it protects nothing",
   ],
+  [
+    "Telemetry of a Gateway that is not there",
+    object("telemetry.istio.io/v1", "Telemetry", `{targetRefs: [{${GATEWAY_REF}, name: pw}]}`),
+    "Telemetry shop/o: spec.targetRefs[0].name: no Gateway shop/pw in the local state: no effect",
+  ],
   ["a selector that selects", policy("{selector: {matchLabels: {app: web}}, action: DENY}")],
   [
     "a selector that selects nothing",

@@ -140,7 +140,7 @@ class Compiler {
       report,
     });
     for (const object of [...objects.AuthorizationPolicy, ...objects.Telemetry]) {
-      checkTargets(object, this.#gateway, this.#services, options.rootNamespace, report);
+      checkTargets(object, this.#gateway, objects.Gateway, this.#services, options.rootNamespace, report);
     }
     this.#authorization = new AuthorizationTable(objects.AuthorizationPolicy, this.#gateway, options, report);
     this.#telemetry = new TelemetryTable(objects.Telemetry, this.#gateway, options, report);

@@ -24,6 +24,7 @@ const GROUPS = {
 export function checkTargets(
   object: LocalObject & { readonly spec: Targeting },
   gateway: OwnGateway,
+  gateways: readonly LocalObject<"Gateway">[],
   services: ServiceTable,
   rootNamespace: string,
   report: Report,
@@ -37,9 +38,13 @@ export function checkTargets(
     if (namespace !== undefined && namespace !== object.namespace) {
       report.error(object, [...path, "namespace"], "what is targeted must be in the object's own namespace");
     }
-    // Of a policy it is an error, told before (config/policy_reach.ts).
+    // Of a policy these two are errors, told before (config/policy_reach.ts).
     if (kind === "Service" && services.find(object.namespace, name) === undefined) {
       const message = `no service ${object.namespace}/${name} in the mesh documents: no effect${assumption(object)}`;
+      report.warn(object, [...path, "name"], message);
+    }
+    if (kind === "Gateway" && !gateways.some((other) => other.namespace === object.namespace && other.name === name)) {
+      const message = `no Gateway ${object.namespace}/${name} in the local state: no effect${assumption(object)}`;
       report.warn(object, [...path, "name"], message);
     }
     if (kind === "GatewayClass" && object.namespace !== rootNamespace) {
