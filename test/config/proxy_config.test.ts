@@ -76,3 +76,31 @@ test("what is wrong is named", async () => {
   const broken = await readProxyConfig("{a: [", MISSING);
   expect(broken.ok ? [] : broken.errors[0]).toStartWith("PROXY_CONFIG: ");
 });
+
+test("the mesh file's access log, and the case of header names", async () => {
+  const path = meshFile(`
+accessLogFile: /dev/stdout
+accessLogEncoding: JSON
+accessLogFormat: '{"a": "%PROTOCOL%"}'
+defaultConfig: {proxyHeaders: {preserveHttp1HeaderCase: true, server: {disabled: true}}}
+`);
+  const accessLog = { file: "/dev/stdout", encoding: "JSON", format: '{"a": "%PROTOCOL%"}' } as const;
+  const proxyConfig = { proxyMetadata: {}, preserveHttp1HeaderCase: true };
+  expect(await readProxyConfig(undefined, path)).toEqual({ ok: true, proxyConfig, accessLog });
+  expect(await readProxyConfig("{proxyHeaders: {preserveHttp1HeaderCase: false}}", path)).toEqual({
+    ok: true,
+    proxyConfig: { ...proxyConfig, preserveHttp1HeaderCase: false },
+    accessLog,
+  });
+  const wrong = meshFile(
+    "{accessLogFile: 5, accessLogEncoding: XML, defaultConfig: {proxyHeaders: {preserveHttp1HeaderCase: 1}}}",
+  );
+  expect(await readProxyConfig(undefined, wrong)).toEqual({
+    ok: false,
+    errors: [
+      `${wrong}: defaultConfig.proxyHeaders.preserveHttp1HeaderCase: expected true or false`,
+      `${wrong}: accessLogFile: expected a text`,
+      `${wrong}: accessLogEncoding: expected TEXT or JSON`,
+    ],
+  });
+});

@@ -365,7 +365,12 @@ describe("Telemetry", () => {
       override("{match: {metric: REQUEST_COUNT}, tagOverrides: {x: {value: request.host}, y: {operation: REMOVE}}}"),
     )
       .toEqual({
-        overrides: [{ name: "requests_total", dimensions: { x: "request.host" }, tagsToRemove: ["y"], drop: false }],
+        overrides: [{
+          name: "requests_total",
+          dimensions: { x: "request.host" },
+          tagsToRemove: ["y"],
+          drop: undefined,
+        }],
       });
     expect(override("{match: {metric: TCP_SENT_BYTES}, disabled: true}")?.overrides[0]).toMatchObject({
       name: "tcp_sent_bytes_total",
@@ -373,8 +378,37 @@ describe("Telemetry", () => {
     });
     expect(override("{disabled: true}")).toBeUndefined();
     expect(override("{match: {mode: CLIENT}, disabled: true}")).toEqual({ overrides: [] });
+    expect(override("{disabled: true, tagOverrides: {x: {operation: REMOVE}}}")).toBeUndefined();
+    expect(override("{disabled: true}, {match: {metric: REQUEST_COUNT}, tagOverrides: {x: {operation: REMOVE}}}"))
+      .toBeUndefined();
     expect(errors([telemetry("a", "{metrics: [{overrides: [{tagOverrides: {x: {value: has(request.x)}}}]}]}")])[0])
       .toContain("Telemetry shop/a: spec.metrics[0].overrides[0].tagOverrides.x.value: ");
+  });
+
+  test("what a wider level disables a narrower one can enable again", () => {
+    const level = (name: string, overrides: string, namespace: string) =>
+      telemetry(name, `{metrics: [{overrides: [${overrides}]}]}`, namespace);
+    const off = level("off", "{disabled: true}", "istio-system");
+    const count = "match: {metric: REQUEST_COUNT}";
+    const drops = (objects: readonly string[]) => of(objects).metrics?.overrides.map(({ name, drop }) => [name, drop]);
+    expect(drops([off])).toBeUndefined();
+    expect(drops([off, level("on", `{${count}, disabled: false}`, "shop")])).toEqual([
+      ["", true],
+      ["requests_total", false],
+    ]);
+    expect(drops([off, level("silent", `{${count}}`, "shop")])).toBeUndefined();
+    expect(drops([off, level("on", "{disabled: false}", "shop")])).toEqual([["", true], ["", false]]);
+    const on = level("on", "{disabled: false}", "istio-system");
+    expect(drops([on, level("off", "{disabled: true}", "shop")])).toBeUndefined();
+  });
+
+  test("the provider envoy writes as the mesh does", () => {
+    const accessLogFormat = { kind: "json", fields: { a: "%PROTOCOL%" } } as const;
+    const on = telemetry("a", "{accessLogging: [{providers: [{name: envoy}]}]}");
+    expect(of([], "web", { accessLogFormat }).accessLogs).toEqual([]);
+    expect(of([on], "web", { accessLogFormat }).accessLogs).toEqual([{ ...STDOUT, format: accessLogFormat }]);
+    const accessLog = { path: "/tmp/log", format: accessLogFormat, filter: undefined };
+    expect(of([on], "web", { accessLog, accessLogFormat }).accessLogs).toEqual([accessLog]);
   });
 
   const filtered = (expression: string) => telemetry("a", `{accessLogging: [{filter: {expression: "${expression}"}}]}`);

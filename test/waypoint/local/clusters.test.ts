@@ -271,6 +271,18 @@ describe("DestinationRule", () => {
     expect(http("useClientProtocol: true", 70)).toBe("downstream");
   });
 
+  test("a retry budget, which settings of a port leave alone", () => {
+    const budget = (text: string) => shaped(`trafficPolicy: {${text}}`).breakers.retryBudget;
+    expect(budget("loadBalancer: {simple: RANDOM}")).toBeUndefined();
+    expect(budget("retryBudget: {}")).toEqual({ percent: 20, minConcurrency: 3 });
+    expect(budget("retryBudget: {percent: 12.5, minRetryConcurrency: 0}")).toEqual({
+      percent: 12.5,
+      minConcurrency: 0,
+    });
+    expect(budget("retryBudget: {percent: 0}, portLevelSettings: [{port: {number: 80}}]"))
+      .toEqual({ percent: 0, minConcurrency: 3 });
+  });
+
   test("settings of a port replace load balancer, pool and TLS as a whole", () => {
     const spec = `trafficPolicy: {loadBalancer: {simple: RANDOM}, connectionPool: {tcp: {connectTimeout: 1s}},
       portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: ROUND_ROBIN}}]}`;

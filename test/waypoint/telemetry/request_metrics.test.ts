@@ -368,7 +368,7 @@ describe("overrides", () => {
     name: "",
     dimensions: {},
     tagsToRemove: [],
-    drop: false,
+    drop: undefined,
     ...changes,
   });
 
@@ -399,6 +399,19 @@ describe("overrides", () => {
       nothing: "unknown",
       request_host: "ledger.bank",
     });
+  });
+
+  test("the last word on a metric counts, and changes of its labels hold whoever has it", () => {
+    const { chain, samples, scrape } = lab([
+      override({ drop: true, tagsToRemove: ["source_principal"] }),
+      override({ name: "requests_total", drop: false, dimensions: { env: "'prod'" } }),
+      override({ name: "request_bytes", tagsToRemove: ["response_code"] }),
+    ]);
+    chain.record(stream());
+    const { source_principal: _p, ...without } = FULL;
+    expect(only(samples("istio_requests", "istio_requests_total"))).toEqual({ ...without, env: "prod" });
+    expect(scrape()).not.toContain("istio_request_bytes");
+    expect(scrape()).not.toContain("istio_response_bytes");
   });
 
   test("requests that differ in a dimension only are told apart; series that a removed label told apart are one", () => {
