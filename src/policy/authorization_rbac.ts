@@ -42,6 +42,8 @@ export interface AuthorizationRbacOptions {
    * look at it never match and DENY rules match without it, which is told as a warning.
    */
   readonly readsServerName: boolean;
+  /** For people: what the chain is for. */
+  readonly chain: string;
 }
 
 /** Values of one attribute, and the places they are written at. */
@@ -76,10 +78,6 @@ const PRINCIPALS: Algebra<Principal> = {
 
 const ACTIONS = { ALLOW: "ALLOW", DENY: "DENY", AUDIT: "LOG", CUSTOM: "DENY" } as const;
 const ORDER: readonly RbacAction[] = ["LOG", "DENY", "ALLOW"];
-
-const UNKNOWN_NAME = "connection.sni is not known here, only on ports declared TLS or HTTPS";
-const UNKNOWN_NAME_ALLOW = `${UNKNOWN_NAME}: the rule allows nothing`;
-const UNKNOWN_NAME_DENY = `${UNKNOWN_NAME}: the rule applies whatever it is`;
 
 /** Converts the rules of one policy. */
 class PolicyConversion {
@@ -209,7 +207,13 @@ class PolicyConversion {
     if (attribute.httpOnly && !this.#options.forHttp) return this.#skip();
     const path = values.length > 0 ? valuesPath : notValuesPath;
     if (attribute === SERVER_NAME && !this.#options.readsServerName) {
-      this.problem("warning", path, this.#allows ? UNKNOWN_NAME_ALLOW : UNKNOWN_NAME_DENY);
+      const effect = this.#allows ? "the rule allows nothing" : "the rule applies whatever the server name is";
+      const known = "which is known only on ports declared TLS or HTTPS";
+      this.problem(
+        "warning",
+        path,
+        `at ${this.#options.chain} no policy can ask for connection.sni, ${known}: ${effect}`,
+      );
       return this.#skip();
     }
     if (attribute.unsupported !== undefined) this.problem("unsupported", path, attribute.unsupported);

@@ -8,12 +8,18 @@ import {
   formatProblem,
   type Permission,
   type Principal,
+  readsServerName,
   type RequestFacts,
 } from "../../src/policy/mod.ts";
 import { at, authorization, CLIENT, engine, policyEngine, request, tcp } from "./rbac_fixtures.ts";
 
 function convert(spec: AuthorizationPolicySpec, forHttp = true, trustDomains = ["cluster.local"]) {
-  return authorizationToRbac([authorization(spec)], { trustDomains, forHttp, readsServerName: true });
+  return authorizationToRbac([authorization(spec)], {
+    trustDomains,
+    forHttp,
+    readsServerName: true,
+    chain: "the chain",
+  });
 }
 
 function problems(spec: AuthorizationPolicySpec, forHttp = true): string[] {
@@ -139,6 +145,50 @@ describe("fields of a rule", () => {
     expect(policyEngine("DENY", not).check(hit).allowed).toBe(true);
   });
 
+  describe.each([true, false])("connection.sni where the server name is not known, HTTP: %p", (forHttp) => {
+    const sni = (list: object): AuthorizationRule => ({ when: [{ key: "connection.sni", ...list }] });
+    const options = { trustDomains: [], forHttp, readsServerName: false, chain: "port 80" };
+    const facts = forHttp ? request() : tcp();
+
+    test.each(["values", "notValues"])("%s: DENY denies, ALLOW does not allow, and a warning says so", (list) => {
+      const told: string[] = [];
+      for (const action of ["DENY", "ALLOW"] as const) {
+        const policy = authorization({ action, rules: [sni({ [list]: ["a.example"] })] });
+        const { filters, problems } = authorizationToRbac([policy], options);
+        expect(engine(...filters).check(facts).allowed).toBe(false);
+        expect(readsServerName(filters)).toBe(false);
+        told.push(...problems.map((problem) => `${problem.kind} ${formatProblem(problem)}`));
+      }
+      const message =
+        `warning AuthorizationPolicy shop/p: spec.rules[0].when[0].${list}: at port 80 no policy can ask ` +
+        "for connection.sni, which is known only on ports declared TLS or HTTPS: the rule ";
+      expect(told).toEqual([`${message}applies whatever the server name is`, `${message}allows nothing`]);
+    });
+
+    test("what else a DENY rule asks for still counts, and so do other ALLOW rules", () => {
+      const from = (namespace: string) => [{ source: { namespaces: [namespace] } }];
+      const rules = (namespace: string) => [{ ...sni({ values: ["a"] }), from: from(namespace) }];
+      const allowed = (action: "ALLOW" | "DENY", given: readonly AuthorizationRule[]) =>
+        engine(...authorizationToRbac([authorization({ action, rules: given })], options).filters).check(facts).allowed;
+      expect([allowed("DENY", rules("shop")), allowed("DENY", rules("bank"))]).toEqual([false, true]);
+      expect(allowed("ALLOW", [...rules("shop"), { from: from("shop") }])).toBe(true);
+    });
+  });
+
+  test("connection.sni is compared in lower case, as it is read", () => {
+    const rule = { when: [{ key: "connection.sni", values: ["A.Example"] }] };
+    expect(policyEngine("DENY", rule, false).check(tcp({ serverName: "a.example" })).allowed).toBe(false);
+  });
+
+  test.each<[AuthorizationRule, "ALLOW" | "DENY" | "AUDIT", boolean]>([
+    [{ when: [{ key: "connection.sni", values: ["a"] }] }, "DENY", true],
+    [{ when: [{ key: "connection.sni", notValues: ["a"] }] }, "ALLOW", true],
+    [{ when: [{ key: "connection.sni", values: ["a"] }] }, "AUDIT", false],
+    [{ to: [{ operation: { ports: ["80"] } }] }, "DENY", false],
+  ])("%j of %s asks for the server name: %p", (rule, action, asks) => {
+    expect(readsServerName(convert({ action, rules: [rule] }, false).filters)).toBe(asks);
+  });
+
   test("ipBlocks and source.ip never match at a waypoint, their negations always do; and a warning says so", () => {
     const facts = request({ directRemoteIp: "10.244.0.1", remoteIp: "10.244.0.1" });
     for (const [field, values] of [["ipBlocks", "values"], ["notIpBlocks", "notValues"]] as const) {
@@ -205,7 +255,12 @@ describe("rules", () => {
       authorization(spec("AUDIT"), { name: "l" }),
       authorization(spec("ALLOW"), { name: "a" }),
     ];
-    const { filters } = authorizationToRbac(policies, { trustDomains: [], forHttp: true, readsServerName: true });
+    const { filters } = authorizationToRbac(policies, {
+      trustDomains: [],
+      forHttp: true,
+      readsServerName: true,
+      chain: "the chain",
+    });
     expect(filters.map(({ action, policies }) => [action, policies?.map(({ name }) => name)])).toEqual([
       ["LOG", ["ns[shop]-policy[l]-rule[0]", "ns[shop]-policy[l]-rule[1]"]],
       ["DENY", ["ns[istio-system]-policy[d]-rule[0]", "ns[istio-system]-policy[d]-rule[1]"]],
@@ -218,7 +273,12 @@ describe("rules", () => {
     const off = authorization({ rules: [{}] }, { name: "off", annotations: { "istio.io/dry-run": "false" } });
     const unclear = authorization({ rules: [{}] }, { name: "unclear", annotations: { "istio.io/dry-run": "yes" } });
     const names = (...policies: (typeof dry)[]) => {
-      const { filters, problems } = authorizationToRbac(policies, { trustDomains: [], forHttp: true, readsServerName: true });
+      const { filters, problems } = authorizationToRbac(policies, {
+        trustDomains: [],
+        forHttp: true,
+        readsServerName: true,
+        chain: "the chain",
+      });
       const [{ policies: enforced, shadow } = { policies: undefined, shadow: undefined }] = filters;
       const short = (list: typeof enforced) => list?.map(({ name }) => name.split(/[[\]]/)[3]);
       return [short(enforced), short(shadow), problems.length];

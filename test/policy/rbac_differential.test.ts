@@ -257,7 +257,12 @@ test.each([true, false])("HTTP %p: the same verdicts as the transcription", (htt
   const outcomes = { allowed: 0, denied: 0, none: 0, audited: 0 };
   for (let set = 0; set < POLICY_SETS; set++) {
     const policies = Array.from({ length: 1 + pick(4) }, (_, i) => anyPolicy(pick, i));
-    const { filters } = authorizationToRbac(policies, { trustDomains: ["td"], forHttp: http, readsServerName: true });
+    const { filters } = authorizationToRbac(policies, {
+      trustDomains: ["td"],
+      forHttp: http,
+      readsServerName: true,
+      chain: "the chain",
+    });
     const rbac = engine(...filters);
     for (let n = 0; n < REQUESTS; n++) {
       const facts = anyRequest(pick, http);

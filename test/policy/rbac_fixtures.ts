@@ -94,6 +94,7 @@ export function policyEngine(
     trustDomains: ["cluster.local"],
     forHttp,
     readsServerName: true,
+    chain: "the chain",
   });
   for (const { kind, message } of problems) if (kind !== "warning") throw new Error(message);
   return engine(...filters);

@@ -39,7 +39,7 @@ export class AuthorizationTable {
   /** @param service undefined: a chain to workloads, for which only the Gateway's policies count */
   of(
     service: Service | undefined,
-    chain: Pick<AuthorizationRbacOptions, "forHttp" | "readsServerName">,
+    chain: Omit<AuthorizationRbacOptions, "trustDomains">,
   ): readonly Rbac[] {
     const { rootNamespace, trustDomains } = this.#options;
     const namespaces = new Set([rootNamespace, this.#gateway.namespace, service?.namespace ?? rootNamespace]);
