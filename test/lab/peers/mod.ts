@@ -9,3 +9,4 @@ export {
   type WebSocketAnswer,
   type WebSocketOrder,
 } from "./pod_caller.ts";
+export { SecureApplication, type SecurePlan, type SeenConnection, startTunnelEnd } from "./secure_application.ts";
