@@ -44,6 +44,8 @@ export interface AuthorizationRbacOptions {
   readonly readsServerName: boolean;
   /** For people: what the chain is for. */
   readonly chain: string;
+  /** undefined: any port. */
+  readonly port: number | undefined;
 }
 
 /** Values of one attribute, and the places they are written at. */
@@ -88,6 +90,8 @@ class PolicyConversion {
   readonly #allows: boolean;
   /** The rule at work is one of an ALLOW policy and cannot be evaluated in full: it must not match at all. */
   #dropped = false;
+  /** The rule at work is for other ports: what it cannot do here is nothing to tell. */
+  #elsewhere = false;
 
   constructor(policy: AuthorizationPolicy, options: AuthorizationRbacOptions, problems: PolicyProblem[]) {
     this.#policy = policy;
@@ -110,10 +114,17 @@ class PolicyConversion {
     const converted: RbacPolicy[] = [];
     for (const [i, rule] of rules.entries()) {
       this.#dropped = false;
+      this.#elsewhere = this.#isElsewhere(rule);
       const parts = this.#rule(rule, ["spec", "rules", i]);
       if (!this.#dropped) converted.push({ name: nameOf(i), ...parts });
     }
     return converted;
+  }
+
+  #isElsewhere({ to = [] }: AuthorizationRule): boolean {
+    const { port } = this.#options;
+    if (port === undefined || to.length === 0) return false;
+    return to.every(({ operation }) => operation?.ports?.length && !operation.ports.includes(String(port)));
   }
 
   #rule(rule: AuthorizationRule, path: Path): Omit<RbacPolicy, "name"> {
@@ -207,13 +218,7 @@ class PolicyConversion {
     if (attribute.httpOnly && !this.#options.forHttp) return this.#skip();
     const path = values.length > 0 ? valuesPath : notValuesPath;
     if (attribute === SERVER_NAME && !this.#options.readsServerName) {
-      const effect = this.#allows ? "the rule allows nothing" : "the rule applies whatever the server name is";
-      const known = "which is known only on ports declared TLS or HTTPS";
-      this.problem(
-        "warning",
-        path,
-        `at ${this.#options.chain} no policy can ask for connection.sni, ${known}: ${effect}`,
-      );
+      this.#tellNameUnknown(path);
       return this.#skip();
     }
     if (attribute.unsupported !== undefined) this.problem("unsupported", path, attribute.unsupported);
@@ -222,6 +227,17 @@ class PolicyConversion {
     if (wanted.length > 0) parts.push(algebra.or(wanted));
     const unwanted = this.#nodes(attribute, notValues, notValuesPath);
     if (unwanted.length > 0) parts.push(algebra.not(algebra.or(unwanted)));
+  }
+
+  #tellNameUnknown(path: Path): void {
+    if (this.#elsewhere) return;
+    const effect = this.#allows ? "the rule allows nothing" : "the rule applies whatever the server name is";
+    const known = "which is known only on ports declared TLS or HTTPS";
+    this.problem(
+      "warning",
+      path,
+      `at ${this.#options.chain} no policy can ask for connection.sni, ${known}: ${effect}`,
+    );
   }
 
   #nodes<T>(attribute: Attribute<T>, values: readonly string[], path: Path): T[] {

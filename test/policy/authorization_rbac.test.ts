@@ -19,6 +19,7 @@ function convert(spec: AuthorizationPolicySpec, forHttp = true, trustDomains = [
     forHttp,
     readsServerName: true,
     chain: "the chain",
+    port: undefined,
   });
 }
 
@@ -147,7 +148,7 @@ describe("fields of a rule", () => {
 
   describe.each([true, false])("connection.sni where the server name is not known, HTTP: %p", (forHttp) => {
     const sni = (list: object): AuthorizationRule => ({ when: [{ key: "connection.sni", ...list }] });
-    const options = { trustDomains: [], forHttp, readsServerName: false, chain: "port 80" };
+    const options = { trustDomains: [], forHttp, readsServerName: false, chain: "port 80", port: 80 };
     const facts = forHttp ? request() : tcp();
 
     test.each(["values", "notValues"])("%s: DENY denies, ALLOW does not allow, and a warning says so", (list) => {
@@ -163,6 +164,15 @@ describe("fields of a rule", () => {
         `warning AuthorizationPolicy shop/p: spec.rules[0].when[0].${list}: at port 80 no policy can ask ` +
         "for connection.sni, which is known only on ports declared TLS or HTTPS: the rule ";
       expect(told).toEqual([`${message}applies whatever the server name is`, `${message}allows nothing`]);
+    });
+
+    test("rules for other ports are none of its business", () => {
+      const told = (ports: readonly string[]) => {
+        const rule = { ...sni({ values: ["a"] }), to: ports.map((port) => ({ operation: { ports: [port] } })) };
+        const { filters, problems } = authorizationToRbac([authorization({ action: "DENY", rules: [rule] })], options);
+        return [problems.length, engine(...filters).check(facts).allowed];
+      };
+      expect([told(["443"]), told(["443", "80"]), told([])]).toEqual([[0, true], [1, false], [1, false]]);
     });
 
     test("what else a DENY rule asks for still counts, and so do other ALLOW rules", () => {
@@ -260,6 +270,7 @@ describe("rules", () => {
       forHttp: true,
       readsServerName: true,
       chain: "the chain",
+      port: undefined,
     });
     expect(filters.map(({ action, policies }) => [action, policies?.map(({ name }) => name)])).toEqual([
       ["LOG", ["ns[shop]-policy[l]-rule[0]", "ns[shop]-policy[l]-rule[1]"]],
@@ -278,6 +289,7 @@ describe("rules", () => {
         forHttp: true,
         readsServerName: true,
         chain: "the chain",
+        port: undefined,
       });
       const [{ policies: enforced, shadow } = { policies: undefined, shadow: undefined }] = filters;
       const short = (list: typeof enforced) => list?.map(({ name }) => name.split(/[[\]]/)[3]);

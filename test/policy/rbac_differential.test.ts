@@ -262,6 +262,7 @@ test.each([true, false])("HTTP %p: the same verdicts as the transcription", (htt
       forHttp: http,
       readsServerName: true,
       chain: "the chain",
+      port: undefined,
     });
     const rbac = engine(...filters);
     for (let n = 0; n < REQUESTS; n++) {

@@ -95,6 +95,7 @@ export function policyEngine(
     forHttp,
     readsServerName: true,
     chain: "the chain",
+    port: undefined,
   });
   for (const { kind, message } of problems) if (kind !== "warning") throw new Error(message);
   return engine(...filters);

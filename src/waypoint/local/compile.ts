@@ -34,7 +34,7 @@ const XFCC_IDENTITY = "ambient.istio.io/xfcc-include-client-identity";
 const HOUR = 3_600_000; // ms, Envoy's default idle time of connections of either kind
 const ENCAP = "encap";
 const ENCAP_PLAIN = "encap-plain";
-const DIRECT = "addresses of workloads";
+const DIRECT = { chain: "addresses of workloads", port: undefined };
 /** What policies may ask of each kind of chain. */
 const HTTP = { forHttp: true, readsServerName: false };
 const BYTES = { forHttp: false, readsServerName: false };
@@ -220,7 +220,7 @@ class Compiler {
       kind: "http",
       name,
       service: { host: service.hostname, name: service.name, namespace: service.namespace },
-      authorization: this.#authorization.of(service, { ...HTTP, chain: placeOf(service, port) }),
+      authorization: this.#authorization.of(service, { ...HTTP, ...placeOf(service, port) }),
       unsupported: [],
       telemetry: this.#telemetry.of(service),
       options: this.#options,
@@ -240,7 +240,7 @@ class Compiler {
       inspectTls,
       name,
       service: { host: service.hostname, name: service.name, namespace: service.namespace },
-      authorization: this.#authorization.of(service, { ...inspectTls ? TLS : BYTES, chain: placeOf(service, port) }),
+      authorization: this.#authorization.of(service, { ...inspectTls ? TLS : BYTES, ...placeOf(service, port) }),
       unsupported: [],
       telemetry: this.#telemetry.of(service),
       clusters: this.#tcpClusters(service, port) ?? [{ cluster: name, weight: 1 }],
@@ -310,7 +310,7 @@ class Compiler {
       ...common,
       kind: "http",
       name: http,
-      authorization: this.#authorization.of(undefined, { ...HTTP, chain: DIRECT }),
+      authorization: this.#authorization.of(undefined, { ...HTTP, ...DIRECT }),
       options: this.#options,
       routes: routeConfiguration(http, "inbound|http|0", [defaultRoute(cluster, cluster, [])]),
     };
@@ -319,7 +319,7 @@ class Compiler {
       kind: "tcp",
       inspectTls: false,
       name: tcp,
-      authorization: this.#authorization.of(undefined, { ...BYTES, chain: DIRECT }),
+      authorization: this.#authorization.of(undefined, { ...BYTES, ...DIRECT }),
       clusters: [{ cluster, weight: 1 }],
       idleTimeoutMs: HOUR,
       maxConnectionDurationMs: 0,
@@ -328,8 +328,8 @@ class Compiler {
   }
 }
 
-function placeOf(service: Service, port: number): string {
-  return `port ${port} of service ${serviceKey(service)}`;
+function placeOf(service: Service, port: number): { readonly chain: string; readonly port: number } {
+  return { chain: `port ${port} of service ${serviceKey(service)}`, port };
 }
 
 function singleAddress(ip: string): string {
