@@ -19,6 +19,8 @@ export interface RequestRecord {
   readonly cluster: string;
   readonly downstreamLocal: string;
   readonly downstreamRemote: string;
+  /** `-`: none was asked for, or none is known. */
+  readonly serverName: string;
   readonly routeName: string;
 }
 
@@ -51,6 +53,7 @@ export function parseRequestRecord(line: string): RequestRecord | undefined {
     cluster: word(16),
     downstreamLocal: word(18),
     downstreamRemote: word(19),
+    serverName: word(20),
     routeName: word(21),
   };
 }
