@@ -37,7 +37,7 @@ Of waypoint mode only:
                          its own identity (default: cluster.local, the Gateway's namespace, the Gateway's name)
   INSTANCE_IP            its own address (default: the first one of an interface)
   AMBIENT_DETECTION_TIMEOUT
-                         how long a silent client is waited for on a port without appProtocols (default 5s)
+                         how long a silent client is waited for on a port without appProtocols or of TLS (default 5s)
   AMBIENT_UNSUPPORTED_FILTER
                          a filter that changes behaviour and is not in this version: fail (default) or ignore
   MINIMUM_DRAIN_DURATION how long to serve on after the stop signal (default 5s)

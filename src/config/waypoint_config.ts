@@ -55,7 +55,7 @@ export interface WaypointConfig {
   /** Of a tunnel to an endpoint without a connection in it. */
   readonly hboneIdleTimeout: number;
   readonly socket: SocketSettings;
-  /** AMBIENT_DETECTION_TIMEOUT, ours: how long a silent client of an undeclared port is waited for. */
+  /** AMBIENT_DETECTION_TIMEOUT, ours: how long a silent client of an undeclared or TLS port is waited for. */
   readonly detectionTimeout: number;
   /** ISTIO_META_HTTP10=1 or PILOT_HTTP10: HTTP/1.0 is served instead of 426. */
   readonly acceptHttp10: boolean;
