@@ -106,6 +106,7 @@ export class Configuration {
 /** The text is an error. */
 function compileConnect(connect: ConnectOptions | undefined, options: CompileOptions): CompiledConnect | string {
   const { authorization = [], accessLogs = [] } = connect ?? {};
+  if (readsServerName(authorization)) return "a policy asks for the server name, which no CONNECT has";
   const rbac = compileRbac(authorization);
   if (!rbac.ok) return rbac.error;
   const { log, problems } = compileLogs(accessLogs, options);
