@@ -13,5 +13,5 @@ export { type AuthorizationPoliciesOptions, authorizationToPolicies } from "./au
 export { type PeerAuthenticationOptions, peerAuthenticationToPolicies } from "./peer_authentication.ts";
 export { type AuthorizationRbacOptions, authorizationToRbac } from "./authorization_rbac.ts";
 export { type CompiledRbac, compileRbac, denyAll, type RbacCompilation } from "./rbac_engine.ts";
-export { RbacCounters, shadowMetadata } from "./rbac_counters.ts";
+export { shadowMetadata } from "./shadow_metadata.ts";
 export { readsServerName } from "./rbac_server_name.ts";
