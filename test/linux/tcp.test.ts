@@ -126,7 +126,7 @@ describe("listeners", () => {
     expect(String(caught(() => listen({ address: { ip: "2001:db8::1", port: 8080 } })))).toBe(
       "bind([2001:db8::1]:8080): EADDRNOTAVAIL",
     );
-    expect(String(caught(() => openNamespace("/nonexistent")))).toBe("open(/nonexistent): ENOENT");
+    expect(String(caught(() => openNamespace("/proc/self/ns/none")))).toBe("open(/proc/self/ns/none): ENOENT");
   });
 });
 
