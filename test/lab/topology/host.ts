@@ -79,7 +79,9 @@ export function inspectHost(): Host {
   if (!wrapped.ok) {
     return { kind: "unavailable", reason: `${direct.reason}; user namespaces are forbidden: ${wrapped.stderr.trim()}` };
   }
-  return { kind: "wants user namespace", command: [unshare, "-Urnm", "env", `${INSIDE}=1`] };
+  // A new network namespace begins with its loopback down, and some suites talk over that.
+  const enter = `ip link set lo up && exec env ${INSIDE}=1 "$@"`;
+  return { kind: "wants user namespace", command: [unshare, "-Urnm", "sh", "-c", enter, "sh"] };
 }
 
 /** Runs this very program again inside a user namespace and ends with its status. */
