@@ -4,6 +4,7 @@
  * the access log and its counts.
  */
 import {
+  isGrpcContentType,
   type RequestHead,
   type RequestListener,
   type Reset,
@@ -16,7 +17,7 @@ import type { LoadBalancedCluster } from "./cluster/mod.ts";
 import type { CompiledHttpChain } from "./configuration.ts";
 import { GrpcMessageCounter } from "./grpc_messages.ts";
 import { joinResponseFields } from "./inline_fields.ts";
-import { isGrpcContentType, type LocalReply, localReply } from "./local_reply.ts";
+import { type LocalReply, localReply } from "./local_reply.ts";
 import { type MirroredRequest, startMirrors } from "./mirror.ts";
 import type { WaypointPlane } from "./plane.ts";
 import { RequestBody } from "./request_body.ts";

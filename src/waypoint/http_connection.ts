@@ -1,5 +1,6 @@
 /** One client connection of an HTTP chain: every request on it becomes an exchange. */
 import {
+  dateField,
   type HttpServerEndpoint,
   type RequestHead,
   type RequestListener,
@@ -11,7 +12,6 @@ import {
 import type { CompiledHttpChain } from "./configuration.ts";
 import { Exchange } from "./exchange.ts";
 import type { WaypointPlane } from "./plane.ts";
-import { httpDate } from "./response_headers.ts";
 import { type DownstreamInfo, StreamInfo } from "./stream_info.ts";
 
 export class HttpConnection implements ServerConnectionHandler {
@@ -55,7 +55,7 @@ export class HttpConnection implements ServerConnectionHandler {
       stream.closeAfter();
       stream.respond({
         status: 503,
-        fields: [["content-length", "0"], ["date", httpDate()], ["server", this.#chain.chain.options.serverName]],
+        fields: [["content-length", "0"], dateField(), ["server", this.#chain.chain.options.serverName]],
         protocol: head.protocol,
         upgrade: undefined,
         wireBytes: 0,

@@ -1,6 +1,6 @@
 /** Answers that the waypoint gives itself, as Envoy's sendLocalReply writes them (spec/waypoint.md §6.1). */
 import type { HeaderList } from "../http2/mod.ts";
-import type { RequestHead, ResponseHead } from "../http/message.ts";
+import { grpcStatusOfHttp, type RequestHead, type ResponseHead } from "../http/mod.ts";
 
 export interface LocalReply {
   readonly status: number;
@@ -13,31 +13,6 @@ export interface LocalReply {
   readonly grpcStatus?: number | undefined;
 }
 
-/** How gRPC clients hear of an HTTP status (gRPC's HTTP to gRPC status code mapping). */
-const GRPC_STATUS: Readonly<Record<number, number>> = {
-  400: 13,
-  401: 16,
-  403: 7,
-  404: 12,
-  429: 14,
-  502: 14,
-  503: 14,
-  504: 14,
-};
-const GRPC_UNKNOWN = 2;
-
-/** Whether a content type is gRPC's as Envoy sees it: `application/grpc` alone or with `+proto` and the like. */
-export function isGrpcContentType(contentType: string | undefined): boolean {
-  if (contentType === undefined || !contentType.startsWith("application/grpc")) return false;
-  const next = contentType.charCodeAt(16);
-  return Number.isNaN(next) || next === 0x2b /* + */;
-}
-
-export function isGrpc(head: RequestHead): boolean {
-  for (const [name, value] of head.fields) if (name === "content-type") return isGrpcContentType(value);
-  return false;
-}
-
 const encoder = new TextEncoder();
 
 /** Head and body of the reply, in the form that the request's protocol expects. */
@@ -45,7 +20,7 @@ export function localReply(reply: LocalReply, request: RequestHead, grpc: boolea
   const { protocol } = request;
   const extra = reply.fields ?? [];
   if (grpc) {
-    const status = reply.grpcStatus ?? GRPC_STATUS[reply.status] ?? GRPC_UNKNOWN;
+    const status = reply.grpcStatus ?? grpcStatusOfHttp(reply.status);
     const fields: HeaderList = [["content-type", "application/grpc"], ["grpc-status", String(status)]];
     if (reply.body !== "") fields.push(["grpc-message", percentEncoded(reply.body)]);
     fields.push(...extra);

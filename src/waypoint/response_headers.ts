@@ -1,20 +1,6 @@
 /** What every response gets before it goes to the client: Envoy's encodeHeaders. */
-import { setField } from "../http/mod.ts";
-import type { ResponseHead } from "../http/mod.ts";
+import { dateField, type ResponseHead, setField } from "../http/mod.ts";
 import type { HttpOptions } from "./snapshot/mod.ts";
-
-let dateText = "";
-let dateUntil = 0;
-
-/** The Date header of now, made once a second. */
-export function httpDate(): string {
-  const now = Date.now();
-  if (now >= dateUntil) {
-    dateText = new Date(now).toUTCString();
-    dateUntil = now - now % 1000 + 1000;
-  }
-  return dateText;
-}
 
 /** Sets `server` as configured, and `date` where the backend gave none. */
 export function finishResponse(head: ResponseHead, options: HttpOptions): void {
@@ -26,7 +12,7 @@ export function finishResponse(head: ResponseHead, options: HttpOptions): void {
     if (name === "date") date = true;
     else if (name === "server") server = i;
   }
-  if (!date) fields.push(["date", httpDate()]);
+  if (!date) fields.push(dateField());
   if (options.serverHeader === "pass-through") return;
   if (server < 0) fields.push(["server", options.serverName]);
   else if (options.serverHeader === "overwrite") setField(fields, "server", options.serverName);

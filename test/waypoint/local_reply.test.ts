@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import type { RequestHead } from "../../src/http/mod.ts";
-import { isGrpcContentType, localReply } from "../../src/waypoint/local_reply.ts";
+import { isGrpcContentType, type RequestHead } from "../../src/http/mod.ts";
+import { localReply } from "../../src/waypoint/local_reply.ts";
 
 const request: RequestHead = {
   method: "GET",

@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { fieldOf, type RequestHead } from "../../src/http/mod.ts";
 import type { HeaderList } from "../../src/http2/mod.ts";
 import { mirroredHead, prepareRequest } from "../../src/waypoint/request_headers.ts";
-import type { HttpOptions } from "../../src/waypoint/snapshot/mod.ts";
 import type { DownstreamInfo } from "../../src/waypoint/stream_info.ts";
+import { OPTIONS as options } from "./harness.ts";
 
 const downstream: DownstreamInfo = {
   remote: { ip: "10.244.0.7", port: 4000 },
@@ -14,28 +14,6 @@ const downstream: DownstreamInfo = {
   sourceNamespace: "shop",
   localPrincipal: "spiffe://cluster.local/ns/shop/sa/waypoint",
   requestedServerName: undefined,
-};
-
-const options: HttpOptions = {
-  serverName: "istio-envoy",
-  serverHeader: "overwrite",
-  acceptHttp10: false,
-  preserveHeaderCase: false,
-  normalizePath: true,
-  mergeSlashes: false,
-  escapedSlashes: "keep",
-  generateRequestId: true,
-  suppressEnvoyHeaders: false,
-  proxy100Continue: false,
-  forwardClientIdentity: false,
-  upgrades: ["websocket"],
-  idleTimeoutMs: 0,
-  streamIdleTimeoutMs: 0,
-  requestTimeoutMs: 0,
-  requestHeadersTimeoutMs: 0,
-  maxStreamDurationMs: 0,
-  maxRequestHeaderBytes: 61_440,
-  maxHeaderCount: 100,
 };
 
 function head(fields: HeaderList, authority = "web.shop:8080"): RequestHead {

@@ -6,8 +6,8 @@ import {
   compileQueryMatch,
   type Metadata,
 } from "../../matching/mod.ts";
-import type { RequestHead } from "../../http/message.ts";
-import { isGrpc } from "../local_reply.ts";
+import { isGrpcContentType } from "../../http/grpc.ts";
+import { fieldOf, type RequestHead } from "../../http/message.ts";
 import type { RouteMatch } from "../snapshot/mod.ts";
 
 /** What a route is chosen by. */
@@ -30,7 +30,7 @@ export function compileRouteMatch(match: RouteMatch): RoutePredicate {
   tests.push((request) => path(request.path));
   const { sourceNamespace } = match;
   if (sourceNamespace !== undefined) tests.push((request) => request.sourceNamespace === sourceNamespace);
-  if (match.grpc === true) tests.push((request) => isGrpc(request.head));
+  if (match.grpc === true) tests.push(({ head }) => isGrpcContentType(fieldOf(head.fields, "content-type")));
   for (const header of match.headers) {
     const test = compileHeaderMatch(header);
     tests.push((request) => test(request.head));

@@ -1,4 +1,5 @@
 /** gRPC in a request's facts: whether it is gRPC, and how it ended. */
+import { grpcStatusOfHttp, isGrpcContentType } from "../../http/grpc.ts";
 import { fieldOf, type RequestHead } from "../../http/message.ts";
 import type { StreamInfo } from "../stream_info.ts";
 
@@ -42,34 +43,9 @@ export const SNAKE_NAMES: readonly string[] = [
   "UNAUTHENTICATED",
 ];
 
-const GRPC = "application/grpc";
-
 /** `application/grpc` or `application/grpc+…`; not gRPC-Web. */
 export function isGrpcRequest(head: RequestHead | undefined): boolean {
-  if (head === undefined) return false;
-  const type = fieldOf(head.fields, "content-type");
-  return type !== undefined && type.startsWith(GRPC) && (type.length === GRPC.length || type[GRPC.length] === "+");
-}
-
-/** grpc/grpc doc/http-grpc-status-mapping.md. */
-function statusOfHttp(code: number): number {
-  switch (code) {
-    case 400:
-      return 13;
-    case 401:
-      return 16;
-    case 403:
-      return 7;
-    case 404:
-      return 12;
-    case 429:
-    case 502:
-    case 503:
-    case 504:
-      return 14;
-    default:
-      return 2;
-  }
+  return head !== undefined && isGrpcContentType(fieldOf(head.fields, "content-type"));
 }
 
 /**
@@ -79,7 +55,7 @@ function statusOfHttp(code: number): number {
 export function grpcStatusOf(info: StreamInfo): number | undefined {
   const text = (info.responseTrailers && fieldOf(info.responseTrailers, "grpc-status")) ??
     (info.response && fieldOf(info.response.fields, "grpc-status"));
-  if (text === undefined) return info.responseCode === 0 ? undefined : statusOfHttp(info.responseCode);
+  if (text === undefined) return info.responseCode === 0 ? undefined : grpcStatusOfHttp(info.responseCode);
   if (text.length === 0 || text.length > 9) return -1;
   let status = 0;
   for (let i = 0; i < text.length; i++) {
