@@ -47,6 +47,26 @@ export function fieldOf(fields: HeaderList, name: string): string | undefined {
   return undefined;
 }
 
+/** The parts of a request that have names of fields in HTTP/2, and Host, which is the authority whatever the version. */
+export function pseudoField(
+  head: Pick<RequestHead, "method" | "authority" | "path" | "scheme">,
+  name: string,
+): string | undefined {
+  switch (name) {
+    case ":method":
+      return head.method;
+    case ":authority":
+    case "host":
+      return head.authority;
+    case ":path":
+      return head.path;
+    case ":scheme":
+      return head.scheme;
+    default:
+      return undefined;
+  }
+}
+
 /** All values of a field joined by `,`, as Envoy's matchers see it; undefined when it is absent. */
 export function joinedField(fields: HeaderList, name: string): string | undefined {
   let joined: string | undefined;

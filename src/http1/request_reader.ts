@@ -5,6 +5,7 @@ import { CR, LF, TOKEN } from "./characters.ts";
 import { type ConnectionOptions, connectionOptions, removeNominated } from "./connection_options.ts";
 import { type ContentOwner, ContentReader } from "./content_reader.ts";
 import { Details, type Problem, problem, requestError } from "./errors.ts";
+import { encodingProblem, lengthProblem } from "./framing_problem.ts";
 import { facts, readFields } from "./fields.ts";
 import { HeldBytes } from "./held_bytes.ts";
 import { latin1, ownText } from "./latin1.ts";
@@ -342,15 +343,8 @@ export class RequestReader implements Http1RequestParser, ContentOwner {
 /** Message framing (RFC 9112 §6): every doubt is an error, since another reader may resolve it otherwise. */
 function framingProblem(method: string, http10: boolean): Problem | undefined {
   if (facts.lengths === 0 && facts.encodings === 0) return undefined;
-  if (!facts.lengthValid) return bad("Content-Length is not a number");
-  if (facts.lengths > 1) return bad("Content-Length more than once");
-  if (facts.encodings > 0) {
-    if (facts.lengths > 0) return problem(400, Details.LENGTH_AND_CHUNKED, "Content-Length beside Transfer-Encoding");
-    if (http10) return problem(400, Details.INVALID_TRANSFER_ENCODING, "Transfer-Encoding in HTTP/1.0");
-    if (facts.encodings > 1 || !facts.chunked) {
-      return problem(501, Details.INVALID_TRANSFER_ENCODING, "Transfer-Encoding is not exactly chunked");
-    }
-  }
+  const wrong = lengthProblem(400) ?? encodingProblem(http10, 400, 501);
+  if (wrong !== undefined) return wrong;
   // A tunnel has no content (RFC 9110 §9.3.6); what would be it would be read as the tunnel's octets elsewhere.
   if (method === "CONNECT" && (facts.encodings > 0 || facts.contentLength > 0)) {
     return problem(400, Details.BODY_DISALLOWED, "CONNECT with content");

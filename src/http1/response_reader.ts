@@ -4,6 +4,7 @@ import type { HeaderList } from "../http2/mod.ts";
 import { connectionOptions } from "./connection_options.ts";
 import { type ContentOwner, ContentReader } from "./content_reader.ts";
 import { Details, type Problem, problem, responseError } from "./errors.ts";
+import { encodingProblem, lengthProblem } from "./framing_problem.ts";
 import { facts, readFields } from "./fields.ts";
 import { latin1 } from "./latin1.ts";
 import { type Http1Limits, RESPONSE_LIMITS } from "./limits.ts";
@@ -215,8 +216,8 @@ export class ResponseReader implements Http1ResponseParser, ContentOwner {
 /** As for requests: a response whose end could be read in two ways is not passed on (RFC 9112 §6.3). */
 function framingProblem(status: number, http10: boolean): Problem | undefined {
   if (facts.lengths === 0 && facts.encodings === 0) return undefined;
-  if (!facts.lengthValid) return bad("Content-Length is not a number");
-  if (facts.lengths > 1) return bad("Content-Length more than once");
+  const wrong = lengthProblem(502);
+  if (wrong !== undefined) return wrong;
   if (status < 200 || status === 204) {
     if (facts.encodings > 0) {
       return problem(502, Details.TRANSFER_ENCODING_NOT_ALLOWED, `Transfer-Encoding in a response of status ${status}`);
@@ -225,12 +226,5 @@ function framingProblem(status: number, http10: boolean): Problem | undefined {
       return problem(502, Details.LENGTH_NOT_ALLOWED, `Content-Length in a response of status ${status}`);
     }
   }
-  if (facts.encodings > 0) {
-    if (facts.lengths > 0) return problem(502, Details.LENGTH_AND_CHUNKED, "Content-Length beside Transfer-Encoding");
-    if (http10) return problem(502, Details.INVALID_TRANSFER_ENCODING, "Transfer-Encoding in HTTP/1.0");
-    if (facts.encodings > 1 || !facts.chunked) {
-      return problem(502, Details.INVALID_TRANSFER_ENCODING, "Transfer-Encoding is not exactly chunked");
-    }
-  }
-  return undefined;
+  return encodingProblem(http10, 502, 502);
 }

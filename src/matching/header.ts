@@ -1,5 +1,5 @@
 /** HeaderMatch as predicates of a request. */
-import { joinedField } from "../http/message.ts";
+import { joinedField, pseudoField } from "../http/message.ts";
 import type { HeaderList } from "../http2/mod.ts";
 import { octetsOf } from "./octets.ts";
 import type { HeaderMatch } from "./string_match.ts";
@@ -15,23 +15,6 @@ export interface MatchedHead {
 }
 
 export type HeadPredicate = (head: MatchedHead) => boolean;
-
-/** Pseudo-fields, and Host, which is the authority whatever the version. */
-function pseudoField(head: MatchedHead, name: string): string | undefined {
-  switch (name) {
-    case ":method":
-      return head.method;
-    case ":authority":
-    case "host":
-      return head.authority;
-    case ":path":
-      return head.path;
-    case ":scheme":
-      return head.scheme;
-    default:
-      return undefined;
-  }
-}
 
 function isPseudo(name: string): boolean {
   return name.startsWith(":") || name === "host";

@@ -163,20 +163,7 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
   #authorized(): boolean {
     const { rbac } = this.#chain;
     if (rbac === undefined) return true;
-    const info = this.#info;
-    const { path } = this.#head;
-    const query = path.indexOf("?");
-    const verdict = rbac.check({
-      peerPrincipal: info.downstream.peerPrincipal,
-      directRemoteIp: info.downstream.remote.ip,
-      remoteIp: this.#remoteIp,
-      destination: info.downstream.local,
-      serverName: info.downstream.requestedServerName,
-      head: this.#head,
-      path: query < 0 ? path : path.slice(0, query),
-      metadata: info.metadata,
-    });
-    this.#plane.policyHeard(this.#chain.chain.name, info, verdict);
+    const verdict = this.#plane.authorize(rbac, this.#chain.chain.name, this.#info, this.#head, this.#remoteIp);
     if (verdict.allowed) return true;
     this.#reply({ status: 403, body: "RBAC: access denied", details: verdict.responseCodeDetails });
     return false;

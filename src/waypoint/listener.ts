@@ -141,17 +141,7 @@ export class Listener {
     if (rbac === undefined) return undefined;
     const info = new StreamInfo(downstream);
     info.request = connectHead(method, downstream.authority);
-    const verdict = rbac.check({
-      peerPrincipal: downstream.peerPrincipal,
-      directRemoteIp: downstream.remote.ip,
-      remoteIp: downstream.remote.ip,
-      destination: downstream.local,
-      serverName: undefined,
-      head: undefined,
-      path: "",
-      metadata: undefined,
-    });
-    this.#plane.policyHeard("CONNECT", info, verdict);
+    const verdict = this.#plane.authorize(rbac, "CONNECT", info, undefined);
     if (verdict.allowed) return undefined;
     return { status: 403, reason: "denied by policy", details: verdict.responseCodeDetails };
   }

@@ -1,5 +1,7 @@
 /** What all connections of the waypoint share. */
-import { type RbacVerdict, shadowMetadata } from "../policy/mod.ts";
+import type { RequestHead } from "../http/mod.ts";
+import { pathOnly } from "../matching/mod.ts";
+import { type CompiledRbac, type RbacVerdict, shadowMetadata } from "../policy/mod.ts";
 import type { LogScope } from "../telemetry/mod.ts";
 import type { ClusterSet } from "./cluster/mod.ts";
 import type { Configuration } from "./configuration.ts";
@@ -51,8 +53,34 @@ export class WaypointPlane {
     this.#dryRun = options.dryRun;
   }
 
-  /** Notes what a verdict says besides yes or no: dry runs are counted, audits and denials are logged. */
-  policyHeard(chain: string, info: StreamInfo, verdict: RbacVerdict): void {
+  /**
+   * Asks the policies of a chain about a request or, without a head, about a connection; what they say besides yes or no
+   * is noted.
+   */
+  authorize(
+    rbac: CompiledRbac,
+    chain: string,
+    info: StreamInfo,
+    head: RequestHead | undefined,
+    remoteIp: string = info.downstream.remote.ip,
+  ): RbacVerdict {
+    const { downstream } = info;
+    const verdict = rbac.check({
+      peerPrincipal: downstream.peerPrincipal,
+      directRemoteIp: downstream.remote.ip,
+      remoteIp,
+      destination: downstream.local,
+      serverName: downstream.requestedServerName,
+      head,
+      path: head === undefined ? "" : pathOnly(head.path),
+      metadata: head === undefined ? undefined : info.metadata,
+    });
+    this.#heard(chain, info, verdict);
+    return verdict;
+  }
+
+  /** Dry runs are counted, audits and denials are logged. */
+  #heard(chain: string, info: StreamInfo, verdict: RbacVerdict): void {
     const { allow, deny } = verdict.shadow;
     if (allow !== undefined) this.#dryRun.count("allow", allow.policy, allow.allowed ? "allowed" : "denied");
     if (deny !== undefined) this.#dryRun.count("deny", deny.policy, deny.allowed ? "allowed" : "denied");

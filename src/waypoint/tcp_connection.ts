@@ -93,17 +93,7 @@ export class TcpConnection implements Ticking {
     const { rbac } = this.#chain;
     if (rbac === undefined) return true;
     const { info } = this;
-    const verdict = rbac.check({
-      peerPrincipal: info.downstream.peerPrincipal,
-      directRemoteIp: info.downstream.remote.ip,
-      remoteIp: info.downstream.remote.ip,
-      destination: info.downstream.local,
-      serverName: info.downstream.requestedServerName,
-      head: undefined,
-      path: "",
-      metadata: undefined,
-    });
-    this.#plane.policyHeard(this.#chain.chain.name, info, verdict);
+    const verdict = this.#plane.authorize(rbac, this.#chain.chain.name, info, undefined);
     if (!verdict.allowed) info.connectionTerminationDetails = verdict.responseCodeDetails;
     return verdict.allowed;
   }

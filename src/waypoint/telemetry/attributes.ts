@@ -2,7 +2,7 @@
  * Envoy's attributes over the facts of a stream (Envoy docs "Attributes"; what is absent and what is empty as Envoy 1.40
  * has it). Maps — headers, trailers, metadata, filter state — are made where CEL is evaluated.
  */
-import { joinedField, type RequestHead } from "../../http/message.ts";
+import { joinedField, pseudoField, type RequestHead } from "../../http/message.ts";
 import { formatAddress } from "../../net/address.ts";
 import type { Flag, StreamInfo } from "../stream_info.ts";
 import { type AttributeValue, instantOf, maybeText, spanOf } from "./attribute_value.ts";
@@ -22,19 +22,7 @@ function int(value: number): bigint {
 
 /** The value of a request's field as octets, pseudo-fields included; several are joined by a comma. */
 export function requestField(head: RequestHead, name: string): string | undefined {
-  switch (name) {
-    case ":method":
-      return head.method;
-    case ":path":
-      return head.path;
-    case ":authority":
-    case "host":
-      return head.authority;
-    case ":scheme":
-      return head.scheme;
-    default:
-      return joinedField(head.fields, name);
-  }
+  return pseudoField(head, name) ?? joinedField(head.fields, name);
 }
 
 /** The same of its response. */

@@ -1,7 +1,7 @@
 /** The operators of Envoy's substitution format strings over the facts of a stream. */
 import { hostname } from "node:os";
 import process from "node:process";
-import { fieldOf } from "../../http/mod.ts";
+import { fieldOf, pseudoField } from "../../http/message.ts";
 import type { HeaderList } from "../../http2/mod.ts";
 import { formatAddress, isIpv4, type SocketAddress } from "../../net/address.ts";
 import type { Flag, StreamInfo } from "../stream_info.ts";
@@ -65,21 +65,8 @@ function elapsed(from: number, to: number): number | null {
 function requestField(info: StreamInfo, name: string): string | undefined {
   const head = info.request;
   if (head === undefined) return undefined;
-  switch (name) {
-    case ":method":
-      return head.method;
-    case ":path":
-      return head.path;
-    case ":authority":
-    case "host":
-      return head.authority;
-    case ":scheme":
-      return head.scheme;
-    case ":protocol":
-      return head.protocol === "HTTP/2" ? head.upgrade : undefined;
-    default:
-      return fieldOf(head.fields, name);
-  }
+  if (name === ":protocol") return head.protocol === "HTTP/2" ? head.upgrade : undefined;
+  return pseudoField(head, name) ?? fieldOf(head.fields, name);
 }
 
 function responseField(info: StreamInfo, name: string): string | undefined {
