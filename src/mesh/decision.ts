@@ -40,14 +40,27 @@ interface Routed {
   readonly reasons: readonly Reason[];
 }
 
+/**
+ * The second tunnel, inside the stream to a gateway of another network (double HBONE, spec/ztunnel.md §5 step 7): its
+ * peer is the workload or waypoint there, which only the service's alternative names can vouch for.
+ */
+export interface InnerTunnel {
+  readonly authority: string;
+  /** SPIFFE ids of which the inner peer must show one; empty: nobody can be trusted, and the connection fails. */
+  readonly expectedIdentities: readonly string[];
+}
+
 /** Through an mTLS tunnel: connect to `dial`, then CONNECT `authority`. */
 export interface HboneRoute extends Routed {
   readonly action: "hbone";
   readonly authority: string;
   /** SPIFFE ids of which the peer must show one. The same array for the same hop: usable as part of a pool key. */
   readonly expectedIdentities: readonly string[];
+  /** Whom telemetry calls the destination: the endpoint, or the waypoint in front of it; never the gateway. */
   readonly workload: Workload;
   readonly service: ServiceReference | undefined;
+  /** Present: `dial` is the gateway of another network, and this tunnel goes on inside. */
+  readonly inner: InnerTunnel | undefined;
 }
 
 /** Plain TCP to a workload the mesh knows. */
@@ -72,7 +85,28 @@ export interface Refusal {
   readonly reasons: readonly Reason[];
 }
 
-export type OutboundDecision = HboneRoute | TcpRoute | PassthroughRoute | Refusal;
+/** The chosen workload (destination, waypoint or gateway) has only a name: resolve it, and ask `proceed` (§4.5). */
+export interface AddressLookup {
+  readonly action: "lookup";
+  readonly hostname: string;
+  /** An address of this family is taken if there is one, else any. */
+  readonly prefer: "IPv4" | "IPv6";
+  readonly source: Workload;
+  readonly workload: Workload;
+  readonly reasons: readonly Reason[];
+  /** The decision once the address is known. Pure, as the rest. */
+  readonly proceed: (ip: string) => OutboundDecision;
+}
+
+export type OutboundDecision = HboneRoute | TcpRoute | PassthroughRoute | AddressLookup | Refusal;
+
+/** What a decision takes from outside where several answers are right; injected, so that choices can be repeated. */
+export interface Choice {
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  /** Endpoints that are passed over as long as there is another one: they failed lately. undefined: none. */
+  readonly avoid?: ((workload: Workload) => boolean) | undefined;
+}
 
 /** One CONNECT request that came in over HBONE. */
 export interface InboundRequest {
@@ -110,6 +144,8 @@ export interface InboundRoute {
   readonly sourceIp: string | undefined;
   /** Destination as policies see it: the pod's address and the final port. */
   readonly policyDestination: SocketAddress;
+  /** Present: a PROXY v2 header with this destination goes to the application first (§6.6). */
+  readonly proxyDestination: SocketAddress | undefined;
   readonly workload: Workload;
   /** The caller's record, for telemetry; never used to trust it. */
   readonly source: Workload | undefined;

@@ -1,6 +1,6 @@
 /** Where a captured outgoing connection goes. Pure: the same snapshot, flow and random numbers, the same answer. */
 import { formatAddress, isLoopback, type SocketAddress } from "../net/address.ts";
-import type { OutboundDecision, OutboundFlow, Refusal, RoutingSettings, ServiceReference } from "./decision.ts";
+import type { Choice, OutboundDecision, OutboundFlow, Refusal, RoutingSettings, ServiceReference } from "./decision.ts";
 import { describeWorkload, selectAddress, selectPort, type Upstream } from "./destination.ts";
 import type { Random } from "./load_balancing.ts";
 import { type Reason, reason } from "./reason.ts";
@@ -17,12 +17,14 @@ export function unknownLocalWorkload(info: WorkloadInfo): string {
   return `failed to fetch information about local workload: ${info.serviceAccount}.${info.namespace} (${info.name})`;
 }
 
-/** Resolves one connection; see the steps of ztunnel's outbound path. `random` picks among endpoints. */
+const ANY: Choice = { random: Math.random };
+
+/** Resolves one connection; see the steps of ztunnel's outbound path. */
 export function resolveOutbound(
   mesh: MeshState,
   flow: OutboundFlow,
   settings: RoutingSettings,
-  random: Random = Math.random,
+  { random }: Choice = ANY,
 ): OutboundDecision {
   const { destination, source } = flow;
   const reasons: Reason[] = [];
@@ -93,6 +95,7 @@ function throughWaypoint(
     source,
     workload,
     service: addressed === undefined ? undefined : reference(addressed),
+    inner: undefined,
     reasons,
   };
 }
@@ -192,6 +195,7 @@ function route(
     source,
     workload,
     service,
+    inner: undefined,
     reasons,
   };
 }

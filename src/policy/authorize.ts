@@ -15,6 +15,17 @@ export interface PolicyEvent {
   readonly policy: string | undefined;
 }
 
+/** The place in a policy that decided. */
+export interface PolicyDecision {
+  /** `namespace/name` */
+  readonly policy: string;
+  /**
+   * The rule that matched and the fields of it that did, e.g. `rules[0][0][1].notPrincipals`; undefined where no rule
+   * did: an ALLOW policy that allowed nothing.
+   */
+  readonly rule: string | undefined;
+}
+
 export type Verdict =
   | { readonly allowed: true; readonly policy: string | undefined; readonly events: readonly PolicyEvent[] }
   | {
@@ -22,6 +33,8 @@ export type Verdict =
     /** Why, as it appears after `connection closed due to policy rejection: `. */
     readonly rejection: string;
     readonly policy: string | undefined;
+    /** Why in full; asked for by those who write it down only. */
+    readonly decision: () => readonly PolicyDecision[];
     readonly events: readonly PolicyEvent[];
   };
 
@@ -41,7 +54,13 @@ export function authorize(policies: PolicySet, flow: PolicyFlow): Verdict {
   const denying = policies.deny.find(hit);
   if (denying !== undefined) {
     events.push({ message: "deny policy match", dryRun: false, policy: denying.key });
-    return { allowed: false, rejection: `explicitly denied by: ${denying.key}`, policy: denying.key, events };
+    return {
+      allowed: false,
+      rejection: `explicitly denied by: ${denying.key}`,
+      policy: denying.key,
+      decision: () => [],
+      events,
+    };
   }
 
   if (policies.dryRunAllow.length > 0) {
@@ -66,6 +85,7 @@ export function authorize(policies: PolicySet, flow: PolicyFlow): Verdict {
     allowed: false,
     rejection: "allow policies exist, but none allowed",
     policy: undefined,
+    decision: () => [],
     events,
   };
 }

@@ -55,8 +55,11 @@ export class OutboundConnection extends Connection implements ConnectOwner, Dial
       downstream: this.#source,
       destination: this.#destination,
     }, plane.routing);
-    if (decision.action === "refuse") {
-      plane.accessLog.connectionFailed(this.#source, this.#destination, "outbound", decision.error);
+    if (decision.action === "refuse" || decision.action === "lookup") {
+      const error = decision.action === "refuse"
+        ? decision.error
+        : `unsupported feature: hostname ${decision.hostname} of workload ${decision.workload.uid}`;
+      plane.accessLog.connectionFailed(this.#source, this.#destination, "outbound", error);
       this.#downstream.abort();
       return;
     }

@@ -29,7 +29,7 @@ function resolve(
       destination: address(destination),
     },
     given.settings ?? SETTINGS,
-    given.random ?? (() => 0),
+    { random: given.random ?? (() => 0) },
   );
 }
 
@@ -111,7 +111,7 @@ test("a service whose endpoint has several addresses: same family, as the servic
       mesh({ workloads: [dual], services: [s], members: [{ of: s, workload: dual }] }),
       vip.includes(":") ? `[${vip}]:80` : `${vip}:80`,
     );
-    return decision.action === "refuse" ? decision.error : decision.dial.ip;
+    return "dial" in decision ? decision.dial.ip : error(decision);
   };
   expect(choose(undefined, "10.96.0.9")).toBe("10.0.1.9");
   expect(choose(undefined, "fd00:96::9")).toBe("fd00::9");

@@ -71,12 +71,13 @@ function resolve(
       destination: address(destination),
     },
     SETTINGS,
-    given.random ?? (() => 0),
+    { random: given.random ?? (() => 0) },
   );
 }
 
 function outcome(decision: OutboundDecision): string {
   if (decision.action === "refuse") return decision.error;
+  if (decision.action === "lookup") return `lookup ${decision.hostname}`;
   const { action, dial } = decision;
   return `${action} ${dial.ip}:${dial.port}${decision.action === "hbone" ? ` CONNECT ${decision.authority}` : ""}`;
 }
