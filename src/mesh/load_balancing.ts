@@ -1,4 +1,5 @@
 /** Choice of an endpoint of a service: usable ones, ranked by closeness to the client, weighted by capacity. */
+import type { Choice } from "./decision.ts";
 import type { LoadBalancer, RoutingScope, Service } from "./service.ts";
 import { targetPortOf, type Workload } from "./workload.ts";
 
@@ -147,7 +148,7 @@ export class EndpointPool {
   choose(
     source: Workload,
     servicePort: number,
-    random: Random,
+    { random }: Choice,
     mode: ResolutionMode = "Standard",
   ): Candidate | undefined {
     const target = targetPortOf(this.#service.ports, servicePort);

@@ -2,7 +2,6 @@
 import { formatAddress, isLoopback, type SocketAddress } from "../net/address.ts";
 import type { Choice, OutboundDecision, OutboundFlow, Refusal, RoutingSettings, ServiceReference } from "./decision.ts";
 import { describeWorkload, selectAddress, selectPort, type Upstream } from "./destination.ts";
-import type { Random } from "./load_balancing.ts";
 import { type Reason, reason } from "./reason.ts";
 import { type Service, serviceKey } from "./service.ts";
 import type { MeshState } from "./state.ts";
@@ -24,7 +23,7 @@ export function resolveOutbound(
   mesh: MeshState,
   flow: OutboundFlow,
   settings: RoutingSettings,
-  { random }: Choice = ANY,
+  choice: Choice = ANY,
 ): OutboundDecision {
   const { destination, source } = flow;
   const reasons: Reason[] = [];
@@ -42,16 +41,16 @@ export function resolveOutbound(
     : undefined;
   if (addressed !== undefined) {
     reasons.push(reason("destination-service", addressed, destination.port));
-    const waypoint = waypointFor(addressed, random);
+    const waypoint = waypointFor(addressed, choice.random);
     if (waypoint !== undefined) {
       if (!isFromWaypoint(mesh, addressed, source, settings.network, flow.downstream.ip)) {
-        return throughWaypoint(mesh, flow, source, addressed, waypoint, random, reasons);
+        return throughWaypoint(mesh, flow, source, addressed, waypoint, choice, reasons);
       }
       reasons.push(reason("from-waypoint", addressed));
     }
   }
 
-  const upstream = selectUpstream(mesh, source, destination, random, reasons);
+  const upstream = selectUpstream(mesh, source, destination, choice, reasons);
   if (upstream === undefined) {
     if (addressed !== undefined && addressed.loadBalancer?.mode !== "Passthrough") {
       return refuse(source, `no healthy upstream: ${formatAddress(destination)}`, reasons);
@@ -59,7 +58,7 @@ export function resolveOutbound(
     if (addressed === undefined) reasons.push(reason("destination-unknown", formatAddress(destination)));
     return { action: "passthrough", dial: destination, source, workload: undefined, service: undefined, reasons };
   }
-  return route(mesh, flow, source, settings, addressed, upstream, random, reasons);
+  return route(mesh, flow, source, settings, addressed, upstream, choice, reasons);
 }
 
 /**
@@ -73,12 +72,12 @@ function throughWaypoint(
   source: Workload,
   of: Service | Workload,
   waypoint: GatewayAddress,
-  random: Random,
+  choice: Choice,
   reasons: Reason[],
 ): OutboundDecision {
   const to = formatGateway(waypoint.destination);
   reasons.push(reason("waypoint", of, to));
-  const instance = selectWaypoint(mesh, waypoint, source, flow.destination, random, reasons);
+  const instance = selectWaypoint(mesh, waypoint, source, flow.destination, choice, reasons);
   if (instance === undefined) return refuse(source, lostWaypoint(mesh, of, waypoint), reasons);
   const { workload, ip, port } = instance;
   const addressed = "endpoints" in of ? of : undefined;
@@ -125,7 +124,7 @@ function selectUpstream(
   mesh: MeshState,
   source: Workload,
   destination: SocketAddress,
-  random: Random,
+  choice: Choice,
   reasons: Reason[],
 ): Upstream | undefined {
   const service = mesh.serviceByVip(source.network, destination.ip, source.namespace);
@@ -140,7 +139,7 @@ function selectUpstream(
     return undefined;
   }
   const pool = mesh.endpointPool(service);
-  const chosen = pool.choose(source, destination.port, random);
+  const chosen = pool.choose(source, destination.port, choice);
   const port = chosen && selectPort(service, chosen.ports, chosen.workload, destination.port);
   if (chosen === undefined || port === undefined) {
     reasons.push(reason("no-endpoint", service, destination.port));
@@ -162,7 +161,7 @@ function route(
   settings: RoutingSettings,
   addressed: Service | undefined,
   upstream: Upstream,
-  random: Random,
+  choice: Choice,
   reasons: Reason[],
 ): OutboundDecision {
   const { workload } = upstream;
@@ -177,7 +176,7 @@ function route(
     if (isFromWaypoint(mesh, workload, source, settings.network, flow.downstream.ip)) {
       reasons.push(reason("from-waypoint", workload));
     } else if (addressed === undefined) {
-      return throughWaypoint(mesh, flow, source, workload, workload.waypoint, random, reasons);
+      return throughWaypoint(mesh, flow, source, workload, workload.waypoint, choice, reasons);
     }
   }
   if (upstream.ip === undefined) return unreachable(source, workload, reasons);

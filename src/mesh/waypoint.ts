@@ -1,5 +1,6 @@
 /** References to waypoints: which instance takes a connection, and whether a workload is what they lead to. */
 import type { SocketAddress } from "../net/address.ts";
+import type { Choice } from "./decision.ts";
 import { selectAddress, selectPort, type Upstream } from "./destination.ts";
 import type { Random } from "./load_balancing.ts";
 import { type Reason, reason } from "./reason.ts";
@@ -59,7 +60,7 @@ export function selectWaypoint(
   gateway: GatewayAddress,
   source: Workload,
   destination: SocketAddress,
-  random: Random,
+  choice: Choice,
   reasons: Reason[],
 ): Upstream | undefined {
   const to = gateway.destination;
@@ -77,7 +78,7 @@ export function selectWaypoint(
     return undefined;
   }
   const pool = mesh.endpointPool(service);
-  const chosen = pool.choose(source, port, random, "Waypoint");
+  const chosen = pool.choose(source, port, choice, "Waypoint");
   const target = chosen && selectPort(service, chosen.ports, chosen.workload, port);
   if (chosen === undefined || target === undefined) {
     reasons.push(reason("unknown-waypoint", formatGateway(to), `has no usable instance for port ${port}`));

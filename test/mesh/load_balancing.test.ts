@@ -54,7 +54,7 @@ function balancer(mode: LoadBalancer["mode"], routingPreferences: RoutingScope[]
 function chosen(pool: EndpointPool, port = 80, draws = 1000, from = source): string[] {
   const names = new Set<string>();
   for (let i = 0; i < draws; i++) {
-    const found = pool.choose(from, port, () => (i + 0.5) / draws);
+    const found = pool.choose(from, port, { random: () => (i + 0.5) / draws });
     if (found !== undefined) names.add(found.workload.name);
   }
   return [...names].sort();
@@ -87,7 +87,7 @@ test.each(modes)("%s", (_name, of, names) => {
 });
 
 test("a port that the service does not list has no endpoint", () => {
-  expect(pool([here]).choose(source, 82, Math.random)).toBeUndefined();
+  expect(pool([here]).choose(source, 82, { random: Math.random })).toBeUndefined();
 });
 
 test("a port without a target needs one of the endpoint's own", () => {
@@ -117,26 +117,26 @@ test("capacity weighs, zero is never chosen", () => {
   ]);
   const counts = new Map<string, number>();
   for (let i = 0; i < 4000; i++) {
-    const name = weighted.choose(source, 80, () => i / 4000)!.workload.name;
+    const name = weighted.choose(source, 80, { random: () => i / 4000 })!.workload.name;
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   expect(Object.fromEntries(counts)).toEqual({ one: 1000, three: 3000 });
 });
 
 test("only zero capacities: none", () => {
-  expect(pool([at("a", [], { capacity: 0 })]).choose(source, 80, () => 0)).toBeUndefined();
+  expect(pool([at("a", [], { capacity: 0 })]).choose(source, 80, { random: () => 0 })).toBeUndefined();
 });
 
 test("equal capacities: evenly", () => {
   const counts = new Map<string, number>();
   const even = pool([here, near, far]);
   for (let i = 0; i < 3000; i++) {
-    const name = even.choose(source, 80, () => i / 3000)!.workload.name;
+    const name = even.choose(source, 80, { random: () => i / 3000 })!.workload.name;
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   expect(Object.fromEntries(counts)).toEqual({ here: 1000, near: 1000, far: 1000 });
 });
 
 test("an empty service has no endpoint", () => {
-  expect(pool([]).choose(source, 80, Math.random)).toBeUndefined();
+  expect(pool([]).choose(source, 80, { random: Math.random })).toBeUndefined();
 });
