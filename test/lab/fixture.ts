@@ -34,6 +34,10 @@ export interface MeshPlan {
   readonly configuration: (lab: Lab) => MeshConfiguration;
   readonly environment?: Record<string, string>;
   readonly nodes?: readonly string[];
+  /** Whether the pods' questions to nameservers are captured too. */
+  readonly dnsCapture?: boolean;
+  /** Text of /etc/resolv.conf as the ztunnels see it; the host's own without. */
+  readonly resolvConf?: (lab: Lab) => string;
   /** Pods that are waypoints; the configuration then is a folder. */
   readonly waypoints?: readonly WaypointPlan[];
 }
@@ -63,7 +67,12 @@ export class Mesh {
     if (host.kind !== "available") throw new Error("a suite ran although the host has no namespaces");
     removeAbandoned();
     this.#plan = plan;
-    this.lab = new Lab({ redirector: host.redirector, nodes: plan.nodes ?? ["a", "b"], pods: plan.pods });
+    this.lab = new Lab({
+      redirector: host.redirector,
+      nodes: plan.nodes ?? ["a", "b"],
+      pods: plan.pods,
+      dnsCapture: plan.dnsCapture ?? false,
+    });
     const folder = (plan.waypoints ?? []).length > 0;
     this.configurationPath = join(this.lab.directory, folder ? "configuration" : "mesh.yaml");
     if (folder) mkdirSync(this.configurationPath);
@@ -78,6 +87,9 @@ export class Mesh {
 
   async start(): Promise<this> {
     const binary = ambientBinary();
+    const resolvConf = this.#plan.resolvConf?.(this.lab);
+    const resolvConfPath = join(this.lab.directory, "resolv.conf");
+    if (resolvConf !== undefined) writeFile(resolvConfPath, resolvConf);
     for (const node of this.lab.nodes) {
       const socket = join(this.lab.directory, `cni-${node.name}.sock`);
       const pods = this.#plan.meshed.map((name) => this.lab.pod(name)).filter((pod) => pod.node === node);
@@ -90,6 +102,7 @@ export class Mesh {
           caDirectory: this.caDirectory,
           socket,
           ...(this.#plan.environment === undefined ? {} : { environment: this.#plan.environment }),
+          ...(resolvConf === undefined ? {} : { resolvConf: resolvConfPath }),
         }),
       );
     }

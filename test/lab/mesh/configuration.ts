@@ -28,6 +28,8 @@ export interface MeshWorkload {
   readonly services?: Readonly<Record<string, Readonly<Record<number, number>>>>;
   readonly policies?: readonly string[];
   readonly status?: "Healthy" | "Unhealthy";
+  /** More of the record, in the file's own words; they replace what the rest says. */
+  readonly fields?: Readonly<Record<string, unknown>>;
 }
 
 export interface MeshService {
@@ -39,6 +41,8 @@ export interface MeshService {
   readonly waypoint?: LabPod;
   /** Service port → declared protocol (`HTTP`, `GRPC`, `TCP` …); undeclared ports are sniffed. */
   readonly appProtocols?: Readonly<Record<number, string>>;
+  /** More of the record, in the file's own words; they replace what the rest says. */
+  readonly fields?: Readonly<Record<string, unknown>>;
 }
 
 /** A policy in the file's own shape. */
@@ -114,7 +118,7 @@ export function renderConfiguration(configuration: MeshConfiguration): string {
     namespace: workload.namespace ?? LAB_NAMESPACE,
     serviceAccount: serviceAccountOf(workload),
     trustDomain: workload.trustDomain ?? LAB_TRUST_DOMAIN,
-    workloadIps: [workload.pod.ip, ...(workload.pod.ip6 === undefined ? [] : [workload.pod.ip6])],
+    workloadIps: workload.pod.ips,
     protocol: workload.hbone ? "HBONE" : "TCP",
     node: workload.pod.node.name,
     workloadName: workload.name ?? workload.pod.name,
@@ -128,6 +132,7 @@ export function renderConfiguration(configuration: MeshConfiguration): string {
     ),
     ...throughWaypoint(workload.waypoint),
     ...(workload.policies === undefined ? {} : { authorizationPolicies: workload.policies }),
+    ...workload.fields,
   }));
   const services = (configuration.services ?? []).map((service) => ({
     name: service.name,
@@ -137,6 +142,7 @@ export function renderConfiguration(configuration: MeshConfiguration): string {
     ports: service.ports,
     ...throughWaypoint(service.waypoint),
     ...(service.appProtocols === undefined ? {} : { appProtocols: service.appProtocols }),
+    ...service.fields,
   }));
   return stringify({ workloads, services, policies: configuration.policies ?? [] });
 }

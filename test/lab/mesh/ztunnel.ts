@@ -14,6 +14,8 @@ export interface ZtunnelOptions {
   /** Where it runs: the node's namespace, or the pod's for dedicated mode. */
   readonly namespace?: NetworkNamespace;
   readonly environment?: Record<string, string>;
+  /** File that it sees as /etc/resolv.conf. */
+  readonly resolvConf?: string;
   readonly onAccess?: (line: LogLine) => void;
   /** Called for each log line that is not of the access log. */
   readonly onLine?: (line: LogLine) => void;
@@ -25,10 +27,11 @@ export class Ztunnel extends Proxy {
   readonly node: LabNode;
 
   constructor(options: ZtunnelOptions) {
+    const command = ["--mode=ztunnel", "--config", options.configuration, "--ca-dir", options.caDirectory];
     super({
       label: `ztunnel on node ${options.node.name}`,
       namespace: options.namespace ?? options.node.namespace,
-      command: [options.binary, "--mode=ztunnel", "--config", options.configuration, "--ca-dir", options.caDirectory],
+      command: [...seeing(options.resolvConf), options.binary, ...command],
       environment: {
         CA_ADDRESS: "embedded",
         XDS_ADDRESS: "",
@@ -43,4 +46,11 @@ export class Ztunnel extends Proxy {
     });
     this.node = options.node;
   }
+}
+
+/** Starts a program in a mount namespace of its own, where this file is /etc/resolv.conf. */
+function seeing(resolvConf: string | undefined): string[] {
+  if (resolvConf === undefined) return [];
+  const script = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"';
+  return ["unshare", "-m", "sh", "-c", script, "sh", resolvConf];
 }

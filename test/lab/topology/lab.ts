@@ -11,12 +11,17 @@ import { makeScratchDirectory, removePath } from "./ledger.ts";
 import { hasIpv6, NetworkNamespace } from "./namespace.ts";
 import { redirectPod } from "./redirection.ts";
 
+/** Which addresses a pod has: those of a cluster of one family, or of both. */
+export type Addresses = "dual" | "ipv4" | "ipv6";
+
 export interface PodPlan {
   readonly name: string;
   /** Index into the node list. */
   readonly node: number;
   /** Whether istio-cni's redirection rules are in its namespace. */
   readonly captured: boolean;
+  /** Default: dual where the host has IPv6, else ipv4. */
+  readonly addresses?: Addresses;
 }
 
 export interface LabPlan {
@@ -41,8 +46,11 @@ export interface LabPod {
   readonly uid: string;
   readonly node: LabNode;
   readonly namespace: NetworkNamespace;
+  /** Its first address: IPv4 where it has one. */
   readonly ip: string;
   readonly ip6: string | undefined;
+  /** All its addresses, the first one first. */
+  readonly ips: readonly string[];
   readonly captured: boolean;
 }
 
@@ -100,39 +108,30 @@ export class Lab {
     this.#podsOnNode[plan.node] = place;
     const host = POD_BASE + place - 1;
     const subnet = NODE_BASE + plan.node;
+    const addresses = plan.addresses ?? (this.#ipv6 ? "dual" : "ipv4");
+    if (addresses !== "ipv4" && !this.#ipv6) throw new Error(`pod ${plan.name} wants IPv6, which this host does not have`);
     const namespace = new NetworkNamespace(plan.name);
-    namespace.configure();
-    const ip = `10.77.${subnet}.${host}`;
-    const ip6 = this.#ipv6 ? `fd77:${subnet}::${host.toString(16)}` : undefined;
+    // A cluster without IPv6 has it off on every interface, lo included.
+    namespace.configure(addresses === "ipv4" ? { "net/ipv6/conf/all/disable_ipv6": "1" } : {});
+    const ip4 = addresses === "ipv6" ? undefined : `10.77.${subnet}.${host}`;
+    const ip6 = addresses === "ipv4" ? undefined : `fd77:${subnet}::${host.toString(16)}`;
+    const ips = [ip4, ip6].filter((ip) => ip !== undefined);
     const port = `pod${place}`;
-    must([
-      "ip",
-      "-n",
-      namespace.name,
-      "link",
-      "add",
-      "eth0",
-      "type",
-      "veth",
-      "peer",
-      "name",
-      port,
-      "netns",
-      node.namespace.name,
-    ]);
+    const pair = ["type", "veth", "peer", "name", port, "netns", node.namespace.name];
+    must(["ip", "-n", namespace.name, "link", "add", "eth0", ...pair]);
     must(["ip", "-n", node.namespace.name, "-batch", "-"], `link set ${port} master ${BRIDGE}\nlink set ${port} up\n`);
     const commands = [
-      `addr add ${ip}/24 dev eth0`,
+      ...(ip4 === undefined ? [] : [`addr add ${ip4}/24 dev eth0`]),
       ...(ip6 === undefined ? [] : [`addr add ${ip6}/64 dev eth0 nodad`]),
       "link set eth0 up",
-      `route add default via ${node.gateway}`,
+      ...(ip4 === undefined ? [] : [`route add default via ${node.gateway}`]),
       ...(ip6 === undefined ? [] : [`route add ::/0 via fd77:${subnet}::1`]),
     ];
     must(["ip", "-n", namespace.name, "-batch", "-"], `${commands.join("\n")}\n`);
     if (plan.captured) {
       redirectPod(namespace.path, {
         redirector: this.#plan.redirector,
-        ipv6: this.#ipv6,
+        ipv6: ip6 !== undefined,
         dnsCapture: this.#plan.dnsCapture ?? false,
       });
     }
@@ -141,8 +140,9 @@ export class Lab {
       uid: crypto.randomUUID(),
       node,
       namespace,
-      ip,
+      ip: ips[0] as string,
       ip6,
+      ips,
       captured: plan.captured,
     };
     this.#pods.set(plan.name, pod);

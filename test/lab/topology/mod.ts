@@ -1,7 +1,7 @@
 /** Network namespaces that look like a small cluster: nodes, pods, istio-cni's redirection, and their complete removal. */
 export { attempt, commandEnvironment, CommandError, findProgram, must } from "./commands.ts";
 export { type Host, inspectHost, installPrograms, type Redirector, rerunIn } from "./host.ts";
-export { Lab, type LabNode, type LabPlan, type LabPod, type PodPlan } from "./lab.ts";
+export { type Addresses, Lab, type LabNode, type LabPlan, type LabPod, type PodPlan } from "./lab.ts";
 export {
   isAlive,
   leftovers,
