@@ -19,7 +19,7 @@ import {
 import { eventually, inspectHost, Lab, type LabPod, type PodPlan, removeAbandoned } from "./topology/mod.ts";
 import type { Behaviour } from "./traffic/mod.ts";
 import { PodServer } from "./traffic/mod.ts";
-import { EchoApplication, type EchoPlan, PodCaller } from "./peers/mod.ts";
+import { EchoApplication, type EchoPlan, PodCaller, TunnelEnd, type TunnelEndPlan } from "./peers/mod.ts";
 
 const host = inspectHost();
 
@@ -173,6 +173,13 @@ export class Mesh {
     const caller = await PodCaller.start(this.lab.pod(pod));
     this.#applications.push(caller);
     return caller;
+  }
+
+  /** An end of tunnels by another hand in a pod, for the whole suite, with a certificate of the mesh in that name. */
+  async tunnelEnd(pod: string, identity: string, plan: Partial<TunnelEndPlan> = {}): Promise<TunnelEnd> {
+    const end = await TunnelEnd.start(this.lab.pod(pod), { ...this.issuer().issue({ identity }), ...plan });
+    this.#applications.push(end);
+    return end;
   }
 
   /** Adds work to what closing the mesh does first. */

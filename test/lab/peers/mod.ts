@@ -9,4 +9,5 @@ export {
   type WebSocketAnswer,
   type WebSocketOrder,
 } from "./pod_caller.ts";
-export { SecureApplication, type SecurePlan, type SeenConnection, startTunnelEnd } from "./secure_application.ts";
+export { SecureApplication, type SecurePlan, type SeenConnection } from "./secure_application.ts";
+export { type SeenConnect, TunnelEnd, type TunnelEndPlan } from "./tunnel_end.ts";

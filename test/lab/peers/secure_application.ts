@@ -48,10 +48,3 @@ export class SecureApplication {
     return this.process.stop("SIGKILL");
   }
 }
-
-/** The end of tunnels in a pod that has no ztunnel, with this certificate. @throws DeadlineError when it does not come up */
-export async function startTunnelEnd(pod: LabPod, certificate: { key: string; chain: string }): Promise<LabProcess> {
-  const process = peerProcess(pod, "tunnel_end.mjs", [JSON.stringify(certificate)]);
-  await process.line((line) => line === "ready", 20_000);
-  return process;
-}

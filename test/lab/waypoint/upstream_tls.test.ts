@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { OutsideCa } from "../../waypoint/upstream/certificates.ts";
 import { labSuite, type Mesh, type MeshPlan, sharedMesh, TEST_MS } from "../fixture.ts";
 import { hostnameOf, LAB_NAMESPACE, waypointGateway, writeFile } from "../mesh/mod.ts";
-import { type EchoedRequest, SecureApplication, type SeenConnection, startTunnelEnd } from "../peers/mod.ts";
+import { type EchoedRequest, SecureApplication, type SeenConnection, TunnelEnd } from "../peers/mod.ts";
 import { eventually } from "../topology/mod.ts";
 import { Conversation, type Http1Answer, jsonOf } from "../traffic/mod.ts";
 import { ACCESS_LOG, ask, HTTP, HTTP_TARGET, logged, open, TCP } from "./mesh.ts";
@@ -75,8 +75,8 @@ labSuite("upstream settings that change", () => {
     legacy = await SecureApplication.start(mesh.lab.pod("legacy"), { port: LEGACY_TARGET, key, chain: certificate });
     mesh.onClose(async () => void await legacy.stop());
     const identity = `spiffe://cluster.local/ns/${LAB_NAMESPACE}/sa/v1`;
-    const tunnels = await startTunnelEnd(mesh.lab.pod("v1"), mesh.issuer().issue({ identity }));
-    mesh.onClose(async () => void await tunnels.stop("SIGKILL"));
+    const tunnels = await TunnelEnd.start(mesh.lab.pod("v1"), mesh.issuer().issue({ identity }));
+    mesh.onClose(async () => void await tunnels.stop());
     await mesh.echo("v1", { http: [HTTP_TARGET] });
   });
 
