@@ -1,3 +1,3 @@
 // Admin, stats and readiness servers.
-export type { AdminOptions, AdminServers } from "./options.ts";
+export type { AdminOptions, AdminServers, ExplainAnswer } from "./options.ts";
 export { startAdmin } from "./servers.ts";

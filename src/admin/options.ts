@@ -21,9 +21,19 @@ export interface AdminOptions {
    * that a large mesh need not be copied. `version` is added here.
    */
   readonly configDump: () => Record<string, unknown> | Promise<Record<string, unknown>>;
+  /** `/debug/dryrun`: flows that policies in dry run would have denied, as plain data; undefined: the page is not there. */
+  readonly dryRun?: () => unknown;
+  /**
+   * `/debug/explain?src=…&dst=…`: what would become of a connection, as plain data; undefined: the page is not there.
+   * Gets the two parameters as they came, not empty; an error is answered with 400.
+   */
+  readonly explain?: (source: string, destination: string) => ExplainAnswer | Promise<ExplainAnswer>;
   /** Called after /quitquitquit has been answered. */
   readonly shutdown: () => void;
 }
+
+/** An explanation as plain data, or what is wrong with the question. */
+export type ExplainAnswer = { readonly explanation: unknown } | { readonly error: string };
 
 /** Servers that are listening. */
 export interface AdminServers {

@@ -3,7 +3,14 @@ export * from "./policy.ts";
 export type { PolicyFlow } from "./flow.ts";
 export { type CompiledPolicy, compilePolicy, type CompileResult } from "./compile.ts";
 export { PolicyIndex, type PolicySet, type PolicyTarget } from "./selection.ts";
-export { authorize, type PolicyEvent, policyEventMessage, policyRejection, type Verdict } from "./authorize.ts";
+export {
+  authorize,
+  type PolicyDecision,
+  type PolicyEvent,
+  policyEventMessage,
+  policyRejection,
+  type Verdict,
+} from "./authorize.ts";
 export type * from "./rbac.ts";
 export type { RequestFacts } from "./request_facts.ts";
 export type { RbacVerdict, ShadowVerdict } from "./rbac_verdict.ts";

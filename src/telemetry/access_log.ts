@@ -1,9 +1,10 @@
 import { formatAddress, type SocketAddress } from "../net/address.ts";
+import type { PolicyDecision } from "../policy/mod.ts";
 import type { Level } from "./log_filter.ts";
 import { type Field, formatFields } from "./log_format.ts";
 import type { Logger, LogScope } from "./log.ts";
 import type { KnownTraffic } from "./traffic.ts";
-import { recordIdentity, type TrafficFlow } from "./traffic_labels.ts";
+import { destinationIdentityOf, type TrafficFlow } from "./traffic_labels.ts";
 
 /** Between whom bytes move. */
 export interface ConnectionEnds {
@@ -21,9 +22,22 @@ export interface ConnectionFigures {
   readonly sent: number;
   readonly durationMs: number;
   readonly error: string | undefined;
+  /** What in the policies denied it; written behind `error` as `policy` and `rule`. */
+  readonly decisions?: readonly PolicyDecision[] | undefined;
 }
 
 export type Direction = "outbound" | "inbound";
+
+/**
+ * What is known of a connection that was turned away before it counted; all of it is written, each in its place.
+ * Identities only where `security` is `mutual_tls`.
+ */
+export interface FailedConnection extends Partial<Omit<TrafficFlow, "reporter">> {
+  /** Inbound HBONE: `:authority` as received. */
+  readonly hboneAuthority?: string | undefined;
+  readonly decisions?: readonly PolicyDecision[] | undefined;
+}
+const NOTHING_KNOWN: FailedConnection = {};
 
 /** Drops fields without a value. */
 function present(fields: readonly (readonly [string, string | undefined])[]): Field[] {
@@ -41,14 +55,24 @@ function sourceFields(flow: TrafficFlow): Field[] {
 }
 
 function destinationFields(flow: TrafficFlow): Field[] {
-  const { destination } = flow;
+  const { destination, destinationBaggage: baggage } = flow;
   return present([
     ["dst.service", flow.service?.hostname],
-    ["dst.workload", destination?.name || destination?.canonicalName],
-    ["dst.namespace", destination?.namespace],
-    ["dst.identity", flow.security === "mutual_tls" && destination ? recordIdentity(destination) : undefined],
-    ["dst.cluster", destination?.clusterId],
+    ["dst.workload", baggage === undefined ? destination?.name || destination?.canonicalName : baggage.workloadName],
+    ["dst.namespace", (baggage ?? destination)?.namespace],
+    ["dst.identity", flow.security === "mutual_tls" ? destinationIdentityOf(flow) : undefined],
+    ["dst.cluster", (baggage ?? destination)?.clusterId],
     ["direction", directionOf(flow)],
+  ]);
+}
+
+/** `policy` and `rule`; of several policies joined with `; `. */
+function decisionFields(decisions: readonly PolicyDecision[] | undefined): Field[] {
+  if (decisions === undefined || decisions.length === 0) return [];
+  const rules = decisions.flatMap(({ rule }) => rule === undefined ? [] : [rule]);
+  return present([
+    ["policy", decisions.map(({ policy }) => policy).join("; ")],
+    ["rule", rules.join("; ")],
   ]);
 }
 
@@ -68,7 +92,7 @@ export class AccessLog {
 
   /** At debug. */
   connectionOpened(ends: ConnectionEnds, traffic: KnownTraffic): void {
-    if (this.#scope.enabled("debug")) this.#write("debug", "connection opened", this.#common(ends, traffic));
+    if (this.#scope.enabled("debug")) this.#write("debug", "connection opened", this.#common(ends, traffic), []);
   }
 
   /** At info, or at error when it ended with one. Bytes are told as the reporter's own workload sees them. */
@@ -82,18 +106,43 @@ export class AccessLog {
       ["duration", `${Math.trunc(figures.durationMs)}ms`],
     ];
     if (figures.error !== undefined) fields.push(["error", figures.error]);
-    const text = this.#common(ends, traffic) + this.#separator + formatFields(this.#logger.format, fields);
-    this.#write(level, "connection complete", text);
+    fields.push(...decisionFields(figures.decisions));
+    this.#write(level, "connection complete", this.#common(ends, traffic), fields);
   }
 
-  /** At warn: a connection that was turned away before anything was known of it. */
-  connectionFailed(source: SocketAddress, destination: SocketAddress, direction: Direction, error: string): void {
-    this.#scope.warn("connection failed", [
+  /** At warn: connecting failed before any byte, and goes on at another endpoint, whose address is `next`. */
+  connectionRetried(ends: ConnectionEnds, traffic: KnownTraffic, error: string, next: SocketAddress): void {
+    if (!this.#scope.enabled("warn")) return;
+    const fields: Field[] = [["error", error], ["retry", { display: formatAddress(next) }]];
+    this.#write("warn", "connection retried", this.#common(ends, traffic), fields);
+  }
+
+  /** At warn: a connection that was turned away before it counted. */
+  connectionFailed(
+    source: SocketAddress,
+    destination: SocketAddress,
+    direction: Direction,
+    error: string,
+    known: FailedConnection = NOTHING_KNOWN,
+  ): void {
+    if (!this.#scope.enabled("warn")) return;
+    const flow: TrafficFlow = {
+      security: "unknown",
+      source: undefined,
+      sourceIdentity: undefined,
+      destination: undefined,
+      service: undefined,
+      ...known,
+      reporter: direction === "outbound" ? "source" : "destination",
+    };
+    const fields: Field[] = [
       ["src.addr", { display: formatAddress(source) }],
+      ...sourceFields(flow),
       ["dst.addr", { display: formatAddress(destination) }],
-      ["direction", direction],
-      ["error", error],
-    ]);
+    ];
+    if (known.hboneAuthority !== undefined) fields.push(["dst.hbone_addr", { display: known.hboneAuthority }]);
+    fields.push(...destinationFields(flow), ["error", error], ...decisionFields(known.decisions));
+    this.#scope.warn("connection failed", fields);
   }
 
   get #separator(): string {
@@ -114,7 +163,8 @@ export class AccessLog {
     return text + traffic.destinationFields;
   }
 
-  #write(level: Level, message: string, fields: string): void {
+  #write(level: Level, message: string, common: string, more: readonly Field[]): void {
+    const fields = more.length === 0 ? common : common + this.#separator + formatFields(this.#logger.format, more);
     this.#logger.writeFormatted(this.#scope.name, level, message, fields);
   }
 }

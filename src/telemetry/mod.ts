@@ -1,5 +1,14 @@
 // Metrics, log and access log, readiness.
-export { AccessLog, type ConnectionEnds, type ConnectionFigures, type Direction } from "./access_log.ts";
+export {
+  AccessLog,
+  type ConnectionEnds,
+  type ConnectionFigures,
+  type Direction,
+  type FailedConnection,
+} from "./access_log.ts";
+export { type ConnectMetrics, HeldConnections, type HeldReason, registerConnectMetrics } from "./connect_metrics.ts";
+export { DnsLog, type DnsQueryFacts } from "./dns_log.ts";
+export { DnsMetrics, type DnsProtocol, type DnsSeries, type DnsSource, OnDemandDnsMetrics } from "./dns_metrics.ts";
 export { exposition } from "./exposition.ts";
 export { GatheredSink } from "./gathered_sink.ts";
 export { log, Logger, type LoggerOptions, type LogScope, standardOutput } from "./log.ts";

@@ -72,7 +72,7 @@ export class KnownTraffic {
   matches(flow: TrafficFlow): boolean {
     const own = this.flow;
     return own.reporter === flow.reporter && own.security === flow.security &&
-      own.sourceIdentity === flow.sourceIdentity &&
+      own.sourceIdentity === flow.sourceIdentity && own.destinationIdentity === flow.destinationIdentity &&
       own.service?.hostname === flow.service?.hostname && own.service?.namespace === flow.service?.namespace;
   }
 }
@@ -115,7 +115,7 @@ export class TrafficMetrics {
   /** The counters for a flow. */
   lookup(flow: TrafficFlow): KnownTraffic {
     // Baggage is parsed anew for each connection, so no object stands for it.
-    if (flow.source === undefined && flow.sourceBaggage !== undefined) return new KnownTraffic(flow, this.#find(flow));
+    if (heard(flow)) return new KnownTraffic(flow, this.#find(flow));
     const source = flow.source ?? NOBODY;
     const destination = flow.destination ?? NOBODY;
     let bySource = this.#known.get(source);
@@ -133,9 +133,8 @@ export class TrafficMetrics {
 
   #find(described: TrafficFlow): TrafficSeries {
     // A peer may say anything of itself in baggage: beyond a bound its words no longer make series of their own.
-    const heard = described.source === undefined && described.sourceBaggage !== undefined;
-    const flow = heard && this.#series.size >= MAX_SERIES_WITH_BAGGAGE
-      ? { ...described, sourceBaggage: undefined }
+    const flow = heard(described) && this.#series.size >= MAX_SERIES_WITH_BAGGAGE
+      ? { ...described, sourceBaggage: undefined, destinationBaggage: undefined }
       : described;
     const values = trafficValues(flow);
     const key = values.join("\u0000");
@@ -147,6 +146,11 @@ export class TrafficMetrics {
     }
     return series;
   }
+}
+
+/** Whether a label of the flow comes from a peer's baggage. */
+function heard({ source, sourceBaggage, destinationBaggage }: TrafficFlow): boolean {
+  return destinationBaggage !== undefined || (source === undefined && sourceBaggage !== undefined);
 }
 
 /** Series up to which those of workloads known by their baggage only are kept apart. */

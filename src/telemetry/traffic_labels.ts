@@ -50,17 +50,23 @@ export interface TrafficFlow {
   /** SPIFFE id that TLS proved (outbound HBONE: our own); undefined for plaintext. */
   readonly sourceIdentity: string | undefined;
   readonly destination: TrafficWorkload | undefined;
+  /** What the inner peer of a double HBONE connection says of itself in its answer; takes the place of `destination`. */
+  readonly destinationBaggage?: BaggageWorkload | undefined;
+  /** SPIFFE id that the inner TLS proved; takes the place of the record's. */
+  readonly destinationIdentity?: string | undefined;
   readonly service: ServiceReference | undefined;
 }
 
 const SOURCE = ["workload", "canonical_service", "canonical_revision", "workload_namespace", "principal", "app"];
 const DESTINATION = ["service", "service_namespace", "service_name", ...SOURCE];
 const TAIL = ["version", "cluster"];
+/** The eight labels of a source, in the order ztunnel writes them. */
+export const SOURCE_LABELS: readonly string[] = [...SOURCE, ...TAIL].map((name) => `source_${name}`);
 
 /** Label names in the order ztunnel writes them. */
 export const TRAFFIC_LABELS: readonly string[] = [
   "reporter",
-  ...[...SOURCE, ...TAIL].map((name) => `source_${name}`),
+  ...SOURCE_LABELS,
   ...[...DESTINATION, ...TAIL].map((name) => `destination_${name}`),
   "request_protocol",
   "response_flags",
@@ -79,8 +85,8 @@ function known(value: string | undefined): string {
   return value === undefined || value === "" ? "unknown" : value;
 }
 
-/** workload, canonical_service, canonical_revision, workload_namespace, principal, app, version, cluster */
-function workloadValues(workload: TrafficWorkload | undefined, principal: string | undefined): string[] {
+/** Values for SOURCE_LABELS (a destination's have the same order); `unknown` for what is not known. */
+export function workloadValues(workload: TrafficWorkload | undefined, principal: string | undefined): string[] {
   return [
     known(workload?.workloadName),
     known(workload?.canonicalName),
@@ -112,9 +118,14 @@ export function recordIdentity(workload: TrafficWorkload): string {
   return `spiffe://${workload.trustDomain}/ns/${workload.namespace}/sa/${workload.serviceAccount}`;
 }
 
+/** What inner TLS proved, else what the destination's record says, even for plaintext (spec/ztunnel.md §10.1). */
+export function destinationIdentityOf({ destination, destinationIdentity }: TrafficFlow): string | undefined {
+  return destinationIdentity ?? (destination && recordIdentity(destination));
+}
+
 /** Values for TRAFFIC_LABELS, and for LOCALITY_LABELS behind them when either workload is known. Flag `-`. */
 export function trafficValues(flow: TrafficFlow): string[] {
-  const { source, sourceBaggage, destination, service } = flow;
+  const { source, sourceBaggage, destination, destinationBaggage, service } = flow;
   const values = [
     flow.reporter,
     ...(source === undefined && sourceBaggage !== undefined
@@ -123,17 +134,20 @@ export function trafficValues(flow: TrafficFlow): string[] {
     known(service?.hostname),
     known(service?.namespace),
     known(service?.name),
-    ...workloadValues(destination, destination && recordIdentity(destination)),
+    ...(destinationBaggage === undefined
+      ? workloadValues(destination, destinationIdentityOf(flow))
+      : baggageValues(destinationBaggage, destinationIdentityOf(flow))),
     "tcp",
     "-",
     flow.security,
   ];
-  if (source === undefined && sourceBaggage === undefined && destination === undefined) return values;
+  const workloads = [source, sourceBaggage, destination, destinationBaggage];
+  if (workloads.every((workload) => workload === undefined)) return values;
   values.push(
     known(source === undefined ? sourceBaggage?.region : source.locality.region),
     known(source === undefined ? sourceBaggage?.zone : source.locality.zone),
-    known(destination?.locality.region),
-    known(destination?.locality.zone),
+    known(destinationBaggage === undefined ? destination?.locality.region : destinationBaggage.region),
+    known(destinationBaggage === undefined ? destination?.locality.zone : destinationBaggage.zone),
   );
   return values;
 }
