@@ -3,44 +3,33 @@ import type { MetricRegistry, Sample } from "./metrics.ts";
 /** Why a first connection of a pod waits. */
 export type HeldReason = "certificate" | "workload";
 
-const REASONS = ["certificate", "workload"] as const;
+type ByReason = Readonly<Record<HeldReason, Sample>>;
 
-/** First connections that wait for what the control plane still has to say of their pod. */
-export class HeldConnections {
-  readonly #now: Record<HeldReason, Sample>;
-  readonly #total: Record<HeldReason, Sample>;
-  readonly #refused: Record<HeldReason, Sample>;
+/** First connections of pods that wait for what the control plane still has to say of their pod. Change the samples. */
+export interface HeldMetrics {
+  /** Those that wait now. */
+  readonly waiting: ByReason;
+  /** Those that ever had to. */
+  readonly total: ByReason;
+  /** Those that were refused because too many waited already. */
+  readonly refused: ByReason;
+}
 
-  constructor(registry: MetricRegistry) {
-    const family = (name: string, type: "gauge" | "counter", help: string) => {
-      const made = registry.family({ name, type, help, labelNames: ["reason"] });
-      return Object.fromEntries(REASONS.map((reason) => [reason, made.labels([reason])])) as Record<HeldReason, Sample>;
-    };
+export function registerHeldMetrics(registry: MetricRegistry): HeldMetrics {
+  const family = (name: string, type: "gauge" | "counter", help: string): ByReason => {
+    const made = registry.family({ name: `ambient_${name}`, type, help, labelNames: ["reason"] });
+    return { certificate: made.labels(["certificate"]), workload: made.labels(["workload"]) };
+  };
+  return {
     // A gauge and a counter cannot share a name (OpenMetrics 1.0, MetricFamily): hence the two orders of words.
-    this.#now = family("ambient_held_connections", "gauge", "Connections that wait for it now (unstable).");
-    this.#total = family("ambient_connections_held", "counter", "Connections that had to wait for it (unstable).");
-    this.#refused = family(
-      "ambient_connections_held_refused",
+    waiting: family("held_connections", "gauge", "Connections that wait now, by what they wait for (unstable)."),
+    total: family("connections_held", "counter", "Connections that had to wait, by what they waited for (unstable)."),
+    refused: family(
+      "connections_held_refused",
       "counter",
-      "Connections that were refused because too many waited for it already (unstable).",
-    );
-  }
-
-  /** One more waits. Followed by exactly one `released`. */
-  held(reason: HeldReason): void {
-    this.#now[reason].value++;
-    this.#total[reason].value++;
-  }
-
-  /** One waits no longer, whatever came of it. */
-  released(reason: HeldReason): void {
-    this.#now[reason].value--;
-  }
-
-  /** One was turned away because of the bound. */
-  refused(reason: HeldReason): void {
-    this.#refused[reason].value++;
-  }
+      "Connections refused because too many waited already, by what they would have waited for (unstable).",
+    ),
+  };
 }
 
 /** What choosing endpoints by experience does. Add to the samples. */

@@ -6,7 +6,13 @@ export {
   type Direction,
   type FailedConnection,
 } from "./access_log.ts";
-export { type ConnectMetrics, HeldConnections, type HeldReason, registerConnectMetrics } from "./connect_metrics.ts";
+export {
+  type ConnectMetrics,
+  type HeldMetrics,
+  type HeldReason,
+  registerConnectMetrics,
+  registerHeldMetrics,
+} from "./connect_metrics.ts";
 export { DnsLog, type DnsQueryFacts } from "./dns_log.ts";
 export { DnsMetrics, type DnsProtocol, type DnsSeries, type DnsSource, OnDemandDnsMetrics } from "./dns_metrics.ts";
 export { exposition } from "./exposition.ts";
