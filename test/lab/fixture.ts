@@ -34,6 +34,10 @@ export interface MeshPlan {
   readonly configuration: (lab: Lab) => MeshConfiguration;
   readonly environment?: Record<string, string>;
   readonly nodes?: readonly string[];
+  /** True: the ztunnels do not know on which node they are. */
+  readonly unnamedNodes?: boolean;
+  /** False: the nodes have no ztunnel; the suite starts what it needs. */
+  readonly start?: boolean;
   /** Whether the pods' questions to nameservers are captured too. */
   readonly dnsCapture?: boolean;
   /** Text of /etc/resolv.conf as the ztunnels see it; the host's own without. */
@@ -102,6 +106,7 @@ export class Mesh {
           caDirectory: this.caDirectory,
           socket,
           ...(this.#plan.environment === undefined ? {} : { environment: this.#plan.environment }),
+          unnamed: this.#plan.unnamedNodes ?? false,
           ...(resolvConf === undefined ? {} : { resolvConf: resolvConfPath }),
         }),
       );
@@ -123,6 +128,29 @@ export class Mesh {
       serviceAccount: plan.serviceAccount ?? plan.pod,
       ...(plan.environment === undefined ? {} : { environment: plan.environment }),
     });
+  }
+
+  /** A ztunnel in dedicated mode in a pod; it ends with the mesh. It is not waited for. */
+  dedicate(pod: string, environment: Record<string, string> = {}): Ztunnel {
+    const { node, namespace } = this.lab.pod(pod);
+    const { namespace: of, name, serviceAccount } = this.cniPod(this.lab.pod(pod));
+    const ztunnel = new Ztunnel({
+      binary: ambientBinary(),
+      node,
+      namespace,
+      configuration: this.configurationPath,
+      caDirectory: this.caDirectory,
+      socket: undefined,
+      environment: {
+        PROXY_MODE: "dedicated",
+        PROXY_WORKLOAD_INFO: `${of}/${name}/${serviceAccount}`,
+        PACKET_MARK: "1337",
+        ...this.#plan.environment,
+        ...environment,
+      },
+    });
+    this.onClose(async () => void await ztunnel.process.stop("SIGKILL"));
+    return ztunnel;
   }
 
   cniPod(pod: LabPod) {
@@ -277,7 +305,7 @@ export function sharedMesh(plan: MeshPlan, prepare: (mesh: Mesh) => void | Promi
   let mesh: Mesh | undefined;
   beforeAll(async () => {
     mesh = new Mesh(plan);
-    await mesh.start();
+    if (plan.start !== false) await mesh.start();
     await prepare(mesh);
   }, PREPARATION_MS);
   afterAll(async () => {

@@ -190,46 +190,6 @@ labSuite("shutdown", () => {
   }, 60_000);
 });
 
-labSuite("dedicated mode", () => {
-  test("client and server with a proxy each in their own namespace", async () => {
-    const mesh = new Mesh({ ...plan, meshed: [] });
-    const proxies: Ztunnel[] = [];
-    try {
-      const agents = ["client", "server"].map((name) => mesh.lab.pod(name));
-      for (const pod of agents) {
-        proxies.push(
-          new Ztunnel({
-            binary: ambientBinary(),
-            node: pod.node,
-            namespace: pod.namespace,
-            configuration: mesh.configurationPath,
-            caDirectory: mesh.caDirectory,
-            socket: undefined,
-            environment: {
-              PROXY_MODE: "dedicated",
-              PROXY_WORKLOAD_INFO: `${LAB_NAMESPACE}/${pod.name}/${pod.name}`,
-              PACKET_MARK: "1337",
-            },
-          }),
-        );
-      }
-      await Promise.all(proxies.map((proxy) => proxy.untilReady()));
-      const server = mesh.serve("server", PORT, doubling);
-      const conversation = await open(mesh.lab);
-      conversation.finish();
-      expect(server.visits.map((visit) => visit.ip)).toEqual([mesh.lab.pod("client").ip]);
-      const line = await (proxies[1] as Ztunnel).accessLine((entry) => entry.message === "connection complete");
-      expect(line.fields).toMatchObject({
-        "src.identity": "spiffe://cluster.local/ns/demo/sa/client",
-        "dst.identity": "spiffe://cluster.local/ns/demo/sa/server",
-      });
-    } finally {
-      await Promise.all(proxies.map((proxy) => proxy.process.stop("SIGKILL")));
-      await mesh.close();
-    }
-  }, 60_000);
-});
-
 labSuite("an agent that is not ours", () => {
   const python = findProgram("python3");
   const event = (process: LabProcess, wanted: Record<string, unknown>, since = 0, deadlineMs?: number) =>

@@ -14,6 +14,8 @@ export interface ZtunnelOptions {
   /** Where it runs: the node's namespace, or the pod's for dedicated mode. */
   readonly namespace?: NetworkNamespace;
   readonly environment?: Record<string, string>;
+  /** True: NODE_NAME is not set. */
+  readonly unnamed?: boolean;
   /** File that it sees as /etc/resolv.conf. */
   readonly resolvConf?: string;
   readonly onAccess?: (line: LogLine) => void;
@@ -35,7 +37,7 @@ export class Ztunnel extends Proxy {
       environment: {
         CA_ADDRESS: "embedded",
         XDS_ADDRESS: "",
-        NODE_NAME: options.node.name,
+        ...(options.unnamed === true ? {} : { NODE_NAME: options.node.name }),
         RUST_LOG: "info,access=debug",
         ...(options.socket === undefined ? {} : { INPOD_UDS: options.socket }),
         ...options.environment,

@@ -41,7 +41,9 @@ export class TunnelEnd {
 
   /** What it was asked for until now, in order. */
   get seen(): SeenConnect[] {
-    return this.process.lines.filter((line) => line.startsWith(MARK)).map((line) => JSON.parse(line.slice(MARK.length)));
+    return this.process.lines.filter((line) => line.startsWith(MARK)).map((line) =>
+      JSON.parse(line.slice(MARK.length))
+    );
   }
 
   /** Waits for the CONNECT number `index`, from 0 on. @throws DeadlineError */

@@ -109,7 +109,9 @@ export class Lab {
     const host = POD_BASE + place - 1;
     const subnet = NODE_BASE + plan.node;
     const addresses = plan.addresses ?? (this.#ipv6 ? "dual" : "ipv4");
-    if (addresses !== "ipv4" && !this.#ipv6) throw new Error(`pod ${plan.name} wants IPv6, which this host does not have`);
+    if (addresses !== "ipv4" && !this.#ipv6) {
+      throw new Error(`pod ${plan.name} wants IPv6, which this host does not have`);
+    }
     const namespace = new NetworkNamespace(plan.name);
     // A cluster without IPv6 has it off on every interface, lo included.
     namespace.configure(addresses === "ipv4" ? { "net/ipv6/conf/all/disable_ipv6": "1" } : {});
