@@ -1,3 +1,4 @@
+import { SortedEntries, SortedList } from "../admin/mod.ts";
 import {
   type Endpoint,
   formatGateway,
@@ -9,8 +10,16 @@ import {
 } from "../mesh/mod.ts";
 import type { Match, Policy, StringMatch } from "../policy/mod.ts";
 
-/** Plain data for JSON; keys are sorted by whoever prints it. */
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+/** Plain data for JSON, and what is made while it is written; keys are sorted by whoever prints it. */
+export type Json =
+  | null
+  | boolean
+  | number
+  | string
+  | Json[]
+  | { [key: string]: Json }
+  | SortedList
+  | SortedEntries;
 
 function ports(map: PortMap): Json {
   const dump: { [key: string]: Json } = {};
@@ -43,9 +52,9 @@ function workloadDump(workload: Workload): Json {
     status: workload.status,
     clusterId: workload.clusterId,
     capacity: workload.capacity,
-    authorizationPolicies: [...workload.authorizationPolicies],
-    services: [...workload.services],
   };
+  if (workload.authorizationPolicies.length > 0) dump["authorizationPolicies"] = [...workload.authorizationPolicies];
+  if (workload.services.length > 0) dump["services"] = [...workload.services];
   set(dump, "trustDomain", workload.trustDomain);
   set(dump, "network", workload.network);
   set(dump, "node", workload.node);
@@ -71,7 +80,7 @@ function endpointDump(endpoint: Endpoint): Json {
 }
 
 function endpointsDump(endpoints: ReadonlyMap<string, Endpoint>): Json {
-  return Object.fromEntries([...endpoints].map(([uid, endpoint]) => [uid, endpointDump(endpoint)]));
+  return SortedEntries.of(endpoints, endpointDump);
 }
 
 function serviceDump(service: Service): Json {
@@ -105,7 +114,7 @@ function serviceDump(service: Service): Json {
 }
 
 function stringMatch(match: StringMatch): Json {
-  if (match.kind === "presence") return "Presence";
+  if (match.kind === "presence") return { Presence: [] };
   return { [match.kind.charAt(0).toUpperCase() + match.kind.slice(1)]: match.value };
 }
 
@@ -136,19 +145,23 @@ function policyDump(policy: Policy): Json {
   };
 }
 
-function by<T>(key: (item: T) => string): (a: T, b: T) => number {
-  return (a, b) => key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0;
+/**
+ * `workloads`, `services`, `policies` and `stagedServices` of the configuration dump. They are read while they are
+ * written, in steps: what changes meanwhile may show as it was or as it is.
+ */
+export function dumpMesh(mesh: MeshState): { [key: string]: Json } {
+  return {
+    workloads: SortedList.of(workloadUids(mesh), (uid) => uid, (uid) => {
+      const workload = mesh.workloadByUid(uid);
+      return workload && workloadDump(workload);
+    }),
+    services: SortedList.of({ [Symbol.iterator]: () => mesh.services() }, ({ hostname }) => hostname, serviceDump),
+    policies: SortedList.of(mesh.policies.entries(), ([key]) => key, ([, { policy }]) => policyDump(policy)),
+    stagedServices: SortedEntries.of(mesh.stagedEndpoints, endpointsDump),
+  };
 }
 
-/** `workloads`, `services`, `policies` and `stagedServices` of the configuration dump. */
-export function dumpMesh(mesh: MeshState): { [key: string]: Json } {
-  const policies = [...mesh.policies.entries()].sort(by(([key]) => key));
-  return {
-    workloads: [...mesh.workloads()].sort(by(({ uid }) => uid)).map(workloadDump),
-    services: [...mesh.services()].sort(by(({ hostname }) => hostname)).map(serviceDump),
-    policies: policies.map(([, { policy }]) => policyDump(policy)),
-    stagedServices: Object.fromEntries(
-      [...mesh.stagedEndpoints].map(([service, endpoints]) => [service, endpointsDump(endpoints)]),
-    ),
-  };
+/** Names and no records: those may be made at each look. */
+function* workloadUids(mesh: MeshState): Generator<string, void> {
+  for (const { uid } of mesh.workloads()) yield uid;
 }
