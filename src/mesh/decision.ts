@@ -58,6 +58,8 @@ export interface HboneRoute extends Routed {
   readonly expectedIdentities: readonly string[];
   /** Whom telemetry calls the destination: the endpoint, or the waypoint in front of it; never the gateway. */
   readonly workload: Workload;
+  /** Who is at `dial`: `workload`, or the gateway in front of it. What `Choice.avoid` has to be told of failures. */
+  readonly hop: Workload;
   readonly service: ServiceReference | undefined;
   /** Present: `dial` is the gateway of another network, and this tunnel goes on inside. */
   readonly inner: InnerTunnel | undefined;

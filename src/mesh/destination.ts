@@ -1,14 +1,61 @@
-/** The address and port at which a chosen workload is reached. */
+/** The endpoint, address and port at which a service or workload is reached. */
 import { isIpv4 } from "../net/address.ts";
+import type { Choice } from "./decision.ts";
+import type { ResolutionMode } from "./load_balancing.ts";
+import { reason } from "./reason.ts";
+import type { Resolution } from "./resolution.ts";
 import type { IpFamilies, Service } from "./service.ts";
 import { targetPortOf, type Workload } from "./workload.ts";
 
 /** Where a connection goes, once a service has given one of its endpoints. */
 export interface Upstream {
   readonly workload: Workload;
+  /** undefined: it has none that may be used. */
   readonly ip: string | undefined;
   readonly port: number;
+  /** The service that it was chosen from. */
   readonly service: Service | undefined;
+  /** The address that was asked for; an address of its family is preferred. */
+  readonly requested: string;
+}
+
+/** One endpoint of a service; undefined when none serves the port (spec/ztunnel.md §4.4). */
+export function selectEndpoint(
+  resolution: Resolution,
+  service: Service,
+  servicePort: number,
+  requested: string,
+  mode: ResolutionMode,
+): Upstream | undefined {
+  const { mesh, source, reasons } = resolution;
+  const pool = mesh.endpointPool(service);
+  const avoided = resolution.choice.avoid === undefined ? undefined : new Set<Workload>();
+  const choice = avoided === undefined ? resolution.choice : noting(resolution.choice, avoided);
+  const chosen = pool.choose(source, servicePort, choice, mode);
+  const port = chosen && selectPort(service, chosen.ports, chosen.workload, servicePort);
+  if (chosen === undefined || port === undefined) {
+    reasons.push(reason("no-endpoint", service, servicePort));
+    return undefined;
+  }
+  const { workload } = chosen;
+  reasons.push(reason("endpoint-chosen", workload, pool.size));
+  avoided?.delete(workload); // all are avoided: then one of them is taken nevertheless
+  if (avoided !== undefined && avoided.size > 0) {
+    reasons.push(reason("passed-over", service, Array.from(avoided, ({ namespace, name }) => `${namespace}/${name}`)));
+  }
+  return { workload, ip: selectAddress(workload, service, requested), port, service, requested };
+}
+
+/** The same choice, which notes whom it passes over. */
+function noting({ random, avoid }: Choice, avoided: Set<Workload>): Choice {
+  return {
+    random,
+    avoid: (workload) => {
+      if (avoid?.(workload) !== true) return false;
+      avoided.add(workload);
+      return true;
+    },
+  };
 }
 
 function familyAllowed(families: IpFamilies | undefined, ip: string): boolean {

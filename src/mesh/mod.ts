@@ -2,7 +2,7 @@
 export * from "./workload.ts";
 export * from "./service.ts";
 export type * from "./decision.ts";
-export { type Reason, type ReasonCode, renderReason } from "./reason.ts";
+export { type Reason, type ReasonCode, type ReasonSubject, renderReason } from "./reason.ts";
 export type * from "./update.ts";
 export { type MeshContents, MeshState } from "./state.ts";
 export type { Random } from "./load_balancing.ts";

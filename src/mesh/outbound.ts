@@ -1,12 +1,14 @@
 /** Where a captured outgoing connection goes. Pure: the same snapshot, flow and random numbers, the same answer. */
 import { formatAddress, isLoopback, type SocketAddress } from "../net/address.ts";
-import type { Choice, OutboundDecision, OutboundFlow, Refusal, RoutingSettings, ServiceReference } from "./decision.ts";
-import { describeWorkload, selectAddress, selectPort, type Upstream } from "./destination.ts";
+import type { Choice, OutboundDecision, OutboundFlow, PassthroughRoute, RoutingSettings } from "./decision.ts";
+import { selectEndpoint, type Upstream } from "./destination.ts";
+import { throughGateway } from "./gateway.ts";
 import { type Reason, reason } from "./reason.ts";
-import { type Service, serviceKey } from "./service.ts";
+import { isUnaddressed, noAddress, reference, refuse, type Resolution, withAddress } from "./resolution.ts";
+import type { Service } from "./service.ts";
 import type { MeshState } from "./state.ts";
-import { isFromWaypoint, selectWaypoint, waypointFor, waypointService } from "./waypoint.ts";
-import { formatGateway, type GatewayAddress, type Workload, type WorkloadInfo } from "./workload.ts";
+import { isFromWaypoint, throughWaypoint, waypointFor } from "./waypoint.ts";
+import type { WorkloadInfo } from "./workload.ts";
 
 /** Error of a connection that would come back to ourselves. */
 export const RECURSIVE_CALL = "attempted recursive call to ourselves";
@@ -18,202 +20,160 @@ export function unknownLocalWorkload(info: WorkloadInfo): string {
 
 const ANY: Choice = { random: Math.random };
 
-/** Resolves one connection; see the steps of ztunnel's outbound path. */
+/**
+ * Resolves one connection: the steps of ztunnel's outbound path (spec/ztunnel.md §5), numbered as there.
+ *
+ * @param choice what to take where several answers are right
+ */
 export function resolveOutbound(
   mesh: MeshState,
   flow: OutboundFlow,
   settings: RoutingSettings,
   choice: Choice = ANY,
 ): OutboundDecision {
-  const { destination, source } = flow;
+  const { destination, downstream, source } = flow;
   const reasons: Reason[] = [];
+  // 1, 2
   if (isLoopback(destination.ip) && settings.illegalPorts.includes(destination.port)) {
-    reasons.push(reason("own-port", formatAddress(destination)));
+    reasons.push(reason("own-port", destination));
     return refuse(source, RECURSIVE_CALL, reasons);
   }
   if (source === undefined) {
     reasons.push(reason("source-unknown", flow.info.name));
     return refuse(source, unknownLocalWorkload(flow.info), reasons);
   }
+  const resolution: Resolution = { mesh, source, downstream, destination, settings, choice, reasons };
 
+  // 3, 4
   const addressed = mesh.workloadByAddress(settings.network, destination.ip) === undefined
     ? mesh.serviceByVip(settings.network, destination.ip, source.namespace)
     : undefined;
   if (addressed !== undefined) {
-    reasons.push(reason("destination-service", addressed, destination.port));
-    const waypoint = waypointFor(addressed, choice.random);
-    if (waypoint !== undefined) {
-      if (!isFromWaypoint(mesh, addressed, source, settings.network, flow.downstream.ip)) {
-        return throughWaypoint(mesh, flow, source, addressed, waypoint, choice, reasons);
+    reasons.push(reason("destination-service", addressed));
+    if (addressed.waypoint !== undefined || addressed.weightedWaypoints.length > 0) {
+      if (isFromWaypoint(resolution, addressed)) {
+        reasons.push(reason("from-waypoint", addressed));
+      } else {
+        const waypoint = waypointFor(addressed, choice.random, reasons);
+        if (waypoint !== undefined) return throughWaypoint(resolution, addressed, waypoint);
       }
-      reasons.push(reason("from-waypoint", addressed));
     }
   }
 
-  const upstream = selectUpstream(mesh, source, destination, choice, reasons);
+  // 5
+  const upstream = selectUpstream(resolution, addressed);
   if (upstream === undefined) {
     if (addressed !== undefined && addressed.loadBalancer?.mode !== "Passthrough") {
       return refuse(source, `no healthy upstream: ${formatAddress(destination)}`, reasons);
     }
-    if (addressed === undefined) reasons.push(reason("destination-unknown", formatAddress(destination)));
-    return { action: "passthrough", dial: destination, source, workload: undefined, service: undefined, reasons };
+    return passThrough(resolution);
   }
-  return route(mesh, flow, source, settings, addressed, upstream, choice, reasons);
+  const { workload } = upstream;
+  if (isUnaddressed(upstream) && workload.networkGateway === undefined) return noAddress(resolution, upstream);
+
+  // 6, 7
+  if (workload.network !== source.network) {
+    reasons.push(reason("other-network", workload, workload.network));
+    if (addressed !== undefined) return throughGateway(resolution, addressed, upstream);
+    reasons.push(reason("no-service", destination));
+    return refuse(source, `no service for target address: ${formatAddress(destination)}`, reasons);
+  }
+
+  // 8
+  if (workload.waypoint !== undefined) {
+    if (isFromWaypoint(resolution, workload)) {
+      reasons.push(reason("from-waypoint", workload));
+    } else if (addressed === undefined) {
+      return throughWaypoint(resolution, workload, workload.waypoint);
+    } else {
+      reasons.push(reason("waypoint-not-asked", workload, workload.waypoint));
+    }
+  }
+
+  // 9
+  return withAddress(resolution, upstream, (ip, reasons) => direct(resolution, upstream, ip, reasons));
 }
 
 /**
- * To a waypoint of a service, or of a workload that was addressed by itself (spec/ztunnel.md §5 steps 4 and 8). The
- * tunnel ends at the instance and asks for the original destination; what telemetry calls the service stays the one
- * that was addressed. Without a usable instance the connection fails: policies at the waypoint cannot be evaded.
+ * A service by VIP, else a workload by address; undefined when there is neither, or a service without a usable
+ * endpoint.
+ *
+ * @param addressed the service that the first lookup found, whose reason is there already
  */
-function throughWaypoint(
-  mesh: MeshState,
-  flow: OutboundFlow,
-  source: Workload,
-  of: Service | Workload,
-  waypoint: GatewayAddress,
-  choice: Choice,
-  reasons: Reason[],
-): OutboundDecision {
-  const to = formatGateway(waypoint.destination);
-  reasons.push(reason("waypoint", of, to));
-  const instance = selectWaypoint(mesh, waypoint, source, flow.destination, choice, reasons);
-  if (instance === undefined) return refuse(source, lostWaypoint(mesh, of, waypoint), reasons);
-  const { workload, ip, port } = instance;
-  const addressed = "endpoints" in of ? of : undefined;
-  if (workload.network !== source.network) {
-    reasons.push(reason("other-network", workload, workload.network));
-    return refuse(source, otherNetwork(flow.destination, addressed, workload), reasons);
-  }
-  if (ip === undefined) return unreachable(source, workload, reasons);
-  return {
-    action: "hbone",
-    dial: { ip, port },
-    authority: formatAddress(flow.destination),
-    expectedIdentities: mesh.expectedIdentities(workload, instance.service),
-    source,
-    workload,
-    service: addressed === undefined ? undefined : reference(addressed),
-    inner: undefined,
-    reasons,
-  };
-}
-
-/** Why a waypoint cannot take a connection, for the one who wrote the reference. */
-function lostWaypoint(mesh: MeshState, of: Service | Workload, waypoint: GatewayAddress): string {
-  const to = formatGateway(waypoint.destination);
-  const service = waypointService(mesh, waypoint);
-  if (service === undefined || service.loadBalancer?.mode === "Passthrough") return `unknown waypoint: ${to}`;
-  const what = "endpoints" in of ? `service ${serviceKey(of)}` : `workload ${of.uid}`;
-  return `waypoint ${to} of ${what} has no workload that serves port ${waypoint.hboneMtlsPort}`;
-}
-
-/** A workload of our network without an address. */
-function unreachable(source: Workload, workload: Workload, reasons: Reason[]): Refusal {
-  if (workload.hostname !== "") {
-    reasons.push(reason("no-route", workload, `it has only the hostname ${workload.hostname}`));
-    return refuse(source, `unsupported feature: hostname ${workload.hostname} of workload ${workload.uid}`, reasons);
-  }
-  const lacking = workload.networkGateway === undefined ? "it has neither address nor gateway" : "it has no address";
-  reasons.push(reason("no-route", workload, lacking));
-  return refuse(source, `no valid routing destination for workload: ${describeWorkload(workload)}`, reasons);
-}
-
-/** A service by VIP, else a workload by address. */
-function selectUpstream(
-  mesh: MeshState,
-  source: Workload,
-  destination: SocketAddress,
-  choice: Choice,
-  reasons: Reason[],
-): Upstream | undefined {
-  const service = mesh.serviceByVip(source.network, destination.ip, source.namespace);
+function selectUpstream(resolution: Resolution, addressed: Service | undefined): Upstream | undefined {
+  const { mesh, source, destination, settings, reasons } = resolution;
+  const { ip, port } = destination;
+  const service = addressed !== undefined && source.network === settings.network
+    ? addressed
+    : mesh.serviceByVip(source.network, ip, source.namespace);
   if (service === undefined) {
-    const workload = mesh.workloadByAddress(source.network, destination.ip);
-    if (workload === undefined) return undefined;
+    const workload = mesh.workloadByAddress(source.network, ip);
+    if (workload === undefined) {
+      if (addressed === undefined) reasons.push(reason("destination-unknown", destination));
+      return undefined;
+    }
     reasons.push(reason("destination-workload", workload));
-    return { workload, ip: destination.ip, port: destination.port, service };
+    return { workload, ip, port, service, requested: ip };
   }
+  if (service !== addressed) reasons.push(reason("destination-service", service));
   if (service.loadBalancer?.mode === "Passthrough") {
     reasons.push(reason("service-passthrough", service));
     return undefined;
   }
-  const pool = mesh.endpointPool(service);
-  const chosen = pool.choose(source, destination.port, choice);
-  const port = chosen && selectPort(service, chosen.ports, chosen.workload, destination.port);
-  if (chosen === undefined || port === undefined) {
-    reasons.push(reason("no-endpoint", service, destination.port));
-    return undefined;
-  }
-  reasons.push(reason("endpoint-chosen", chosen.workload, pool.size));
-  return {
-    workload: chosen.workload,
-    ip: selectAddress(chosen.workload, service, destination.ip),
-    port,
-    service,
-  };
+  return selectEndpoint(resolution, service, port, ip, "Standard");
 }
 
-function route(
-  mesh: MeshState,
-  flow: OutboundFlow,
-  source: Workload,
-  settings: RoutingSettings,
-  addressed: Service | undefined,
-  upstream: Upstream,
-  choice: Choice,
-  reasons: Reason[],
-): OutboundDecision {
+/** To the workload itself, as it wants to be spoken to. */
+function direct(resolution: Resolution, upstream: Upstream, ip: string, reasons: Reason[]): OutboundDecision {
+  const { mesh, source, settings } = resolution;
   const { workload } = upstream;
-  if (upstream.ip === undefined && (workload.hostname !== "" || workload.networkGateway === undefined)) {
-    return unreachable(source, workload, reasons);
-  }
-  if (workload.network !== source.network) {
-    reasons.push(reason("other-network", workload, workload.network));
-    return refuse(source, otherNetwork(flow.destination, addressed, workload), reasons);
-  }
-  if (workload.waypoint !== undefined) {
-    if (isFromWaypoint(mesh, workload, source, settings.network, flow.downstream.ip)) {
-      reasons.push(reason("from-waypoint", workload));
-    } else if (addressed === undefined) {
-      return throughWaypoint(mesh, flow, source, workload, workload.waypoint, choice, reasons);
-    }
-  }
-  if (upstream.ip === undefined) return unreachable(source, workload, reasons);
-
-  reasons.push(reason("protocol", workload, workload.protocol));
+  const target: SocketAddress = { ip, port: upstream.port };
   const service = upstream.service === undefined ? undefined : reference(upstream.service);
   if (workload.protocol === "TCP") {
-    return { action: "tcp", dial: { ip: upstream.ip, port: upstream.port }, source, workload, service, reasons };
+    reasons.push(reason("protocol-tcp", workload));
+    if (isOwnPort(resolution, target)) return recursive(resolution, target, reasons);
+    return { action: "tcp", dial: target, source, workload, service, reasons };
   }
+  reasons.push(reason("protocol-hbone", workload));
   return {
     action: "hbone",
-    dial: { ip: upstream.ip, port: settings.hbonePort },
-    authority: formatAddress({ ip: upstream.ip, port: upstream.port }),
+    dial: { ip, port: settings.hbonePort },
+    authority: formatAddress(target),
     expectedIdentities: mesh.expectedIdentities(workload, upstream.service),
     source,
     workload,
+    hop: workload,
     service,
     inner: undefined,
     reasons,
   };
 }
 
-/** Why a workload of another network cannot be reached. */
-function otherNetwork(destination: SocketAddress, addressed: Service | undefined, workload: Workload): string {
-  if (addressed === undefined) return `no service for target address: ${formatAddress(destination)}`;
-  if (workload.networkGateway === undefined) {
-    return `no valid routing destination for workload: ${describeWorkload(workload)}`;
-  }
-  return `unsupported feature: networkGateway ${formatGateway(workload.networkGateway.destination)} ` +
-    `of workload ${workload.uid}`;
+function passThrough(resolution: Resolution): OutboundDecision {
+  const { source, destination, reasons } = resolution;
+  if (isOwnPort(resolution, destination)) return recursive(resolution, destination, reasons);
+  reasons.push(reason("passthrough", destination));
+  const route: PassthroughRoute = {
+    action: "passthrough",
+    dial: destination,
+    source,
+    workload: undefined,
+    service: undefined,
+    reasons,
+  };
+  return route;
 }
 
-function refuse(source: Workload | undefined, error: string, reasons: Reason[]): Refusal {
-  return { action: "refuse", error, source, reasons };
+/**
+ * Whether plain TCP to `target` would come back to our own listeners in the pod, without end. A tunnel to the pod
+ * itself is no such case: the listener at its other end refuses the port.
+ */
+function isOwnPort({ source, downstream, settings }: Resolution, target: SocketAddress): boolean {
+  if (!settings.illegalPorts.includes(target.port)) return false;
+  return target.ip === downstream.ip || isLoopback(target.ip) || source.addresses.includes(target.ip);
 }
 
-/** What telemetry keeps of a service. */
-export function reference(service: Service): ServiceReference {
-  return { hostname: service.hostname, name: service.name, namespace: service.namespace };
+function recursive({ source }: Resolution, target: SocketAddress, reasons: Reason[]): OutboundDecision {
+  reasons.push(reason("own-port", target));
+  return refuse(source, RECURSIVE_CALL, reasons);
 }
