@@ -5,8 +5,13 @@ export interface ConnectFailure {
   /** Text after `error=` (spec/ztunnel.md §10.4). */
   readonly text: string;
   readonly flag: ResponseFlag;
+  /**
+   * Nothing of the application has left and another endpoint may do better: TCP, TLS or HTTP/2 with the peer failed, or
+   * it answered 503. Never for a refusal (401, 400 …), nor for what is wrong on this side.
+   */
+  readonly retryable: boolean;
 }
 
-export function connectFailure(text: string, flag: ResponseFlag = "CONNECT"): ConnectFailure {
-  return { text, flag };
+export function connectFailure(text: string, flag: ResponseFlag = "CONNECT", retryable = false): ConnectFailure {
+  return { text, flag, retryable };
 }

@@ -39,9 +39,14 @@ const MAX_CONNECTIONS = 500;
 /** Streams that a peer is trusted to take before its SETTINGS say more: the least that RFC 9113 §6.5.2 recommends. */
 const STREAMS_BEFORE_SETTINGS = 100;
 /** A peer takes at most 5 s to know its pod and 10 s to reach the application (§14.4); this is twice as long. */
-const ANSWER_TIMEOUT_MS = 30_000;
+export const ANSWER_TIMEOUT_MS = 30_000;
 /** A connection whose window has been used up for this long gets no new streams, ms. */
 const STALLED_MS = 250;
+
+/** The failure of a CONNECT that nobody answered. */
+export function unanswered(): ConnectFailure {
+  return connectFailure(`h2 failed: no answer to CONNECT within ${ANSWER_TIMEOUT_MS / 1000} s`);
+}
 
 interface Waiting {
   readonly endpoint: StreamEndpoint;
@@ -63,6 +68,8 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
   /** CONNECTs that are sent and not answered, in case they must be sent again. */
   readonly unanswered = new Map<StreamEndpoint, Waiting>();
   dialing = false;
+  /** Takes no new requests; what runs and what waits goes on. */
+  retired = false;
   readonly pool: Pool;
   readonly key: string;
   readonly target: PoolTarget;
@@ -123,6 +130,7 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
       this.transports.push(transport);
       this.pool.admitted(transport);
       this.#serve(transport);
+      if (this.retired) transport.drain();
     }, (failure) => {
       this.dialing = false;
       this.#dialFailed(failure);
@@ -159,9 +167,7 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
     for (const [endpoint, request] of this.unanswered) {
       if (now - request.sentAt < ANSWER_TIMEOUT_MS) continue;
       endpoint.abandon();
-      request.owner.connectFailed(
-        connectFailure(`h2 failed: no answer to CONNECT within ${ANSWER_TIMEOUT_MS / 1000} s`),
-      );
+      request.owner.connectFailed(unanswered());
     }
   }
 
@@ -208,6 +214,12 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
     for (const transport of [...this.transports]) transport.close();
   }
 
+  /** Lets running streams end, serves who waits already, and then ends. */
+  retire(): void {
+    this.retired = true;
+    this.drain();
+  }
+
   /** Lets running streams end; opens no new ones. */
   drain(): void {
     for (const transport of [...this.transports]) transport.drain();
@@ -222,6 +234,8 @@ export class Pool implements Ticking {
   closed = false;
   readonly options: PoolOptions;
   readonly #entries = new Map<string, PoolEntry>();
+  /** Entries of destinations that were closed, until their last stream has ended. */
+  readonly #retired = new Set<PoolEntry>();
   readonly #admitted = new Set<HboneTransport>();
   readonly #dialer: Dialer;
 
@@ -239,8 +253,9 @@ export class Pool implements Ticking {
   /** Asks for a tunnel. The owner hears of the outcome once; the returned endpoint can be abandoned before that. */
   connect(target: PoolTarget, headers: HeaderList, owner: ConnectOwner): StreamEndpoint {
     const { destination } = target;
-    const key =
-      `${target.sourceIdentity}|${target.sourceIp}|${destination.ip}|${destination.port}|${target.expectedIdentities.join()}`;
+    const key = `${target.sourceIdentity}\n${target.sourceIp}\n${destination.ip}\n${destination.port}\n${
+      target.expectedIdentities.join("\n")
+    }`;
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       entry = new PoolEntry(this, key, target);
@@ -296,11 +311,33 @@ export class Pool implements Ticking {
   }
 
   forgetIfUnused(entry: PoolEntry): void {
-    if (entry.transports.length === 0 && entry.waiting.length === 0 && !entry.dialing) this.#entries.delete(entry.key);
+    if (entry.transports.length > 0 || entry.waiting.length > 0 || entry.dialing) return;
+    if (entry.retired) this.#retired.delete(entry);
+    else this.#entries.delete(entry.key);
+  }
+
+  /**
+   * Opens no more streams on the connections to an address: its workload is gone, or the address is another's now (§7).
+   * Running streams live on, requests that wait are served, idle connections close. The next request dials and asks the
+   * peer who it is.
+   */
+  closeDestination(ip: string): void {
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.target.destination.ip !== ip) continue;
+      this.#entries.delete(entry.key);
+      this.#retired.add(entry);
+      entry.retire();
+      this.forgetIfUnused(entry);
+    }
+  }
+
+  *#all(): IterableIterator<PoolEntry> {
+    yield* this.#entries.values();
+    yield* this.#retired;
   }
 
   tick(now: number): void {
-    for (const entry of this.#entries.values()) entry.expire(now);
+    for (const entry of this.#all()) entry.expire(now);
     for (const transport of this.#admitted) {
       if (transport.state === "open" && now - transport.lastUse >= this.options.unusedReleaseTimeout) transport.drain();
     }
@@ -309,14 +346,15 @@ export class Pool implements Ticking {
   /** Graceful end: connections close as their last stream ends. */
   drain(): void {
     this.closed = true;
-    for (const entry of [...this.#entries.values()]) entry.drain();
+    for (const entry of [...this.#all()]) entry.drain();
   }
 
   /** Immediate end, with every stream. */
   close(): void {
     this.closed = true;
     stopTicking(this);
-    for (const entry of [...this.#entries.values()]) entry.close();
+    for (const entry of [...this.#all()]) entry.close();
     this.#entries.clear();
+    this.#retired.clear();
   }
 }

@@ -171,7 +171,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
       return;
     }
     this.#stream?.reset(ErrorCode.CANCEL);
-    owner.connectFailed(connectFailure(`http status: ${statusText(status)}`));
+    owner.connectFailed(connectFailure(`http status: ${statusText(status)}`, "CONNECT", status === "503"));
   }
 
   onData(chunk: Uint8Array, endStream: boolean): void {
@@ -207,7 +207,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
     const owner = this.#owner;
     this.#owner = undefined;
     this.#readEnded();
-    owner?.connectFailed(connectFailure(this.#error?.text ?? resetText(code, remote), "H2_HANDSHAKE_FAILURE"));
+    owner?.connectFailed(connectFailure(this.#error?.text ?? resetText(code, remote), "H2_HANDSHAKE_FAILURE", true));
   }
 
   onClosed(stream: Http2Stream<StreamUser>): void {

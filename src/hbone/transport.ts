@@ -65,6 +65,11 @@ const CLOGGED_MS = 10_000;
 const STALLED_STREAM_MS = 60_000;
 const STALLED_STREAMS_KEPT = 16;
 
+/** How long a transport that ends in order may take to hand its last bytes to the socket, ms. */
+const FLUSH_MS = 10_000;
+/** How long a socket that was ended waits for the peer to end too, ms. */
+const LINGER_MS = 2_000;
+
 export type TransportSocket = Bun.Socket<HboneTransport>;
 
 /**
@@ -88,6 +93,10 @@ export class HboneTransport implements Ticking {
   #nextPing: number;
   #pongDeadline = Infinity;
   #finalGoawayAt = Infinity;
+  /** Why the socket ends as soon as it has taken all that was written; "": it does not. */
+  #ending = "";
+  #endDeadline = Infinity;
+  #linger: Timer | undefined = undefined;
   #cloggedSince = Infinity;
   readonly #connectionWindow: number;
 
@@ -134,7 +143,12 @@ export class HboneTransport implements Ticking {
     const rest = this.#rest;
     this.#rest = undefined;
     this.#writeFrom(rest);
-    if (this.#rest !== undefined || this.#waiting.length === 0) return;
+    if (this.#rest !== undefined) return;
+    if (this.#ending !== "") {
+      this.#shut(this.#ending);
+      return;
+    }
+    if (this.#waiting.length === 0) return;
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const user of waiting) user.onDrained();
@@ -151,6 +165,7 @@ export class HboneTransport implements Ticking {
   }
 
   gone(reason: string): void {
+    clearTimeout(this.#linger);
     if (this.state === "closed") return;
     this.state = "closed";
     this.#rest = undefined;
@@ -178,15 +193,26 @@ export class HboneTransport implements Ticking {
     this.#shut("transport closed");
   }
 
-  /** After the last stream of a draining transport: says good-bye and closes. */
+  /** Opens no more streams here, which the peer need not know, and closes when the last one ends. */
+  endWithLastStream(): void {
+    if (this.state === "open") this.state = "closing";
+    this.closeIfDrained();
+  }
+
+  /** After the last stream of a draining transport: says good-bye and closes, when all that was written has left. */
   closeIfDrained(): void {
-    if (this.state !== "closing" || this.h2.openStreams > 0) return;
+    if (this.state !== "closing" || this.h2.openStreams > 0 || this.#ending !== "") return;
     if (this.h2.role === "server" && this.#finalGoawayAt !== Infinity) return; // requests may still be on their way
-    this.close();
+    this.h2.finalGoaway();
+    this.#end("transport closed");
   }
 
   tick(now: number): void {
     this.#relieve(now);
+    if (now >= this.#endDeadline) {
+      this.#shut(this.#ending);
+      return;
+    }
     if (now >= this.#finalGoawayAt) {
       this.#finalGoawayAt = Infinity;
       this.h2.finalGoaway();
@@ -196,7 +222,8 @@ export class HboneTransport implements Ticking {
     if (now >= this.#pongDeadline) {
       this.h2.finalGoaway();
       this.flush();
-      this.#shut("keepalive timed out");
+      this.gone("keepalive timed out");
+      this.#socket.terminate(); // nobody is there to wait for
     } else if (now >= this.#nextPing) {
       this.#nextPing = Infinity;
       this.#pongDeadline = now + PONG_TIMEOUT_MS;
@@ -252,11 +279,13 @@ export class HboneTransport implements Ticking {
     this.#flushPlanned = false;
     if (this.#rest !== undefined || this.state === "closed") return;
     this.#writeFrom(this.h2.nextOutput());
+    if (this.#ending !== "" && this.#rest === undefined) this.#shut(this.#ending);
   }
 
   fail(code: number, message: string): void {
-    this.flush();
-    this.#shut(`http2 error ${code}: ${message}`);
+    if (this.state === "closed") return;
+    this.state = "closing";
+    this.#end(`http2 error ${code}: ${message}`);
   }
 
   capacity(): void {
@@ -287,9 +316,22 @@ export class HboneTransport implements Ticking {
     }
   }
 
+  /** Ends the socket when it has taken all that the codec has. */
+  #end(reason: string): void {
+    this.#ending = reason;
+    this.#endDeadline = performance.now() + FLUSH_MS;
+    this.planFlush();
+  }
+
+  /**
+   * Ends the socket: what was written goes out, and what the peer still sends is read and dropped until it ends too, since
+   * bytes that nobody reads would make the kernel reset the connection and our last words with it.
+   */
   #shut(reason: string): void {
+    if (this.state === "closed") return;
     const socket = this.#socket;
     this.gone(reason);
+    this.#linger = setTimeout(() => socket.terminate(), LINGER_MS).unref();
     socket.end();
   }
 }

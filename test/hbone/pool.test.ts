@@ -180,6 +180,7 @@ describe("pool", () => {
       connectFailure(
         "h2 failed: stream error received: refused stream before processing any application logic",
         "H2_HANDSHAKE_FAILURE",
+        true,
       ),
     );
   });
