@@ -142,24 +142,6 @@ labSuite("traffic captured in pods", () => {
     conversation.close();
   }, TEST_MS);
 
-  test("IPv6 is carried as IPv4 is", async () => {
-    const mesh = shared();
-    const client = mesh.lab.pod("client");
-    const ip = mesh.lab.pod("server").ip6;
-    if (ip === undefined) return expect(client.ip6).toBeUndefined();
-    const server = mesh.serve("server", 8082, doubling);
-    const since = mesh.ztunnel(1).access.length;
-    const conversation = await Conversation.open(client.namespace, { ip, port: 8082 });
-    await conversation.write(REQUEST).read(22);
-    expect(server.visits.map((visit) => visit.ip)).toEqual([client.ip6 ?? ""]);
-    conversation.finish();
-    const line = await mesh.ztunnel(1).accessLine(
-      (entry) => entry.message === "connection complete" && entry.fields["dst.hbone_addr"] === `[${ip}]:8082`,
-      since,
-    );
-    expect(line.fields).toMatchObject({ "dst.addr": `[${ip}]:15008`, "dst.workload": "server" });
-  }, TEST_MS);
-
   test("a server that speaks first is heard before the client says anything", async () => {
     const mesh = shared();
     const to = { ip: mesh.lab.pod("server").ip, port: 2525 };

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { labSuite, type Mesh, sharedMesh, TEST_MS } from "./fixture.ts";
 import {
+  hostnameOf,
   identityOf,
   LAB_NAMESPACE,
   type LogLine,
@@ -16,7 +17,6 @@ import { eventually } from "./topology/mod.ts";
 import { join } from "node:path";
 
 const PORT = 8080;
-const HOSTNAME = `server.${LAB_NAMESPACE}.svc.cluster.local`;
 
 /** DENY for one principal, as the original's policies name it: without `spiffe://`. */
 function denyPrincipal(name: string, identity: string): PolicyDocument {
@@ -47,13 +47,17 @@ labSuite("security", () => {
       workloads: [
         { pod: lab.pod("client"), hbone: true },
         { pod: lab.pod("foreign"), hbone: true, trustDomain: "other.example" },
-        { pod: lab.pod("server"), hbone: true, services: { server: { 80: PORT } } },
+        { pod: lab.pod("server"), hbone: true, services: { server: { 80: PORT }, named: { 80: PORT } } },
         { pod: lab.pod("strict"), hbone: true, policies: [`${LAB_NAMESPACE}/strict`] },
         { pod: lab.pod("raw"), hbone: false },
         // Known as a mesh member, though what listens there is not: a peer to be found out.
         { pod: lab.pod("impostor"), hbone: true },
       ],
-      services: [{ name: "server", vip: "10.96.0.10", ports: { 80: PORT } }],
+      services: [
+        { name: "server", vip: "10.96.0.10", ports: { 80: PORT } },
+        // A target port by name: each endpoint has its own number for it.
+        { name: "named", vip: "10.96.0.11", ports: { 80: 0 } },
+      ],
       policies: [strictPolicy("strict"), denyPrincipal("no-raw", "spiffe://cluster.local/ns/demo/sa/raw")],
     }),
   }, (mesh) => {
@@ -98,18 +102,49 @@ labSuite("security", () => {
     expect(line.fields["src.identity"]).toBe(rawIdentity());
   }, TEST_MS);
 
+  test("hbone_ip_mismatch: a CONNECT for another pod gets 400, and the line says which", async () => {
+    const mesh = shared();
+    const since = mesh.ztunnel(1).access.length;
+    const [server, strict] = [mesh.lab.pod("server").ip, mesh.lab.pod("strict").ip];
+    await closing(await goodPeer(mesh), async (peer) => {
+      expect((await peer.connect(`${strict}:${PORT}`)).status).toBe(400);
+    });
+    const mismatch = `ip mismatch: ${server} != ${strict}`;
+    await mesh.ztunnel(1).accessLine((entry) => entry.fields["error"] === mismatch, since);
+  }, TEST_MS);
+
+  const hostnames: readonly [name: string, service: string][] = [
+    ["test_svc_hostname_port", "server"],
+    ["test_svc_hostname_named_port", "named"],
+  ];
+  for (const [name, service] of hostnames) {
+    test(`${name}: a CONNECT by a service's hostname reaches its target port`, async () => {
+      const mesh = shared();
+      await closing(await goodPeer(mesh), async (peer) => {
+        const stream = await peer.connect(`${hostnameOf(service)}:80`);
+        expect(stream.status).toBe(200);
+        peer.send(stream, "hello world");
+        expect((await peer.received(stream, 22)).length).toBe(22);
+      });
+    }, TEST_MS);
+  }
+
   test("status codes of what cannot be served", async () => {
     const mesh = shared();
     const { ip } = mesh.lab.pod("server");
     const cases: readonly [string, number][] = [
-      [`${mesh.lab.pod("strict").ip}:${PORT}`, 400], // hbone_ip_mismatch
-      [`${HOSTNAME}:80`, 200], // svc_hostname_port
-      [`unknown.${LAB_NAMESPACE}.svc.cluster.local:80`, 503],
+      [`${hostnameOf("unknown")}:80`, 503],
+      [`${hostnameOf("server")}:81`, 503], // not a port of it
       [ip, 400], // no port
+      [hostnameOf("server"), 400],
+      [":80", 503], // no host
+      [`user@${ip}:${PORT}`, 503],
+      [`${ip}:65536`, 400],
       [`${ip}:7998`, 503], // nobody listens
       [`${ip}:15008`, 503],
       [`${ip}:15001`, 503],
       [`${ip}:15006`, 503],
+      [`${ip}:15080`, 503],
     ];
     await closing(await goodPeer(mesh), async (peer) => {
       for (const [authority, status] of cases) {
