@@ -1,101 +1,74 @@
-/** The verdict over a connection: deny before allow, dry runs noted and never enforced. */
-import type { CompiledPolicy } from "./compile.ts";
-import { factsOf, type PolicyFlow } from "./flow.ts";
-import type { PolicySet } from "./selection.ts";
-
-/** A step of the evaluation, as the decision log tells it. */
-export interface PolicyEvent {
-  readonly message:
-    | "deny policy match"
-    | "allow policy match"
-    | "no allow policies, allow"
-    | "no allow policies matched";
-  readonly dryRun: boolean;
-  /** `namespace/name` of the policy that matched. */
-  readonly policy: string | undefined;
-}
-
-/** The place in a policy that decided. */
-export interface PolicyDecision {
-  /** `namespace/name` */
-  readonly policy: string;
-  /**
-   * The rule that matched and the fields of it that did, e.g. `rules[0][0][1].notPrincipals`; undefined where no rule
-   * did: an ALLOW policy that allowed nothing.
-   */
-  readonly rule: string | undefined;
-}
+/** The verdict over a connection (spec/ztunnel.md §8.3): deny before allow, dry runs noted and never enforced. */
+import { type DryRunVerdict, evaluateDryRun } from "./dry_run.ts";
+import { eventOf, NO_ALLOW, NONE_MATCHED, type PolicyEvent } from "./event.ts";
+import { decide, decideAll, firstFew, type PolicyDecision } from "./explain.ts";
+import { Facts, type PolicyFlow } from "./flow.ts";
+import type { PolicySet } from "./policy_set.ts";
 
 export type Verdict =
-  | { readonly allowed: true; readonly policy: string | undefined; readonly events: readonly PolicyEvent[] }
+  | {
+    readonly allowed: true;
+    readonly policy: string | undefined;
+    readonly events: readonly PolicyEvent[];
+    /** undefined: no dry-run policies apply. */
+    readonly dryRun: DryRunVerdict | undefined;
+  }
   | {
     readonly allowed: false;
     /** Why, as it appears after `connection closed due to policy rejection: `. */
     readonly rejection: string;
     readonly policy: string | undefined;
-    /** Why in full; asked for by those who write it down only. */
+    /**
+     * Why in full; asked for by those who write it down only. The DENY policy that matched; or, if ALLOW policies exist but
+     * none allowed, what of each came nearest, the first eight.
+     */
     readonly decision: () => readonly PolicyDecision[];
     readonly events: readonly PolicyEvent[];
+    /** undefined: no dry-run policies apply. */
+    readonly dryRun: DryRunVerdict | undefined;
   };
 
-const NO_ALLOW: PolicyEvent = { message: "no allow policies, allow", dryRun: false, policy: undefined };
-const UNRESTRICTED: Verdict = { allowed: true, policy: undefined, events: [NO_ALLOW] };
+const UNRESTRICTED: Verdict = { allowed: true, policy: undefined, events: [NO_ALLOW], dryRun: undefined };
 
 /** Evaluates the policies that select a workload against one connection to it. */
 export function authorize(policies: PolicySet, flow: PolicyFlow): Verdict {
   if (policies.size === 0) return UNRESTRICTED;
-  const facts = factsOf(flow);
-  const events: PolicyEvent[] = [];
-  const hit = (policy: CompiledPolicy) => policy.matches(facts);
-
-  for (const policy of policies.dryRunDeny) {
-    if (hit(policy)) events.push({ message: "deny policy match", dryRun: true, policy: policy.key });
-  }
-  const denying = policies.deny.find(hit);
+  const facts = new Facts(flow);
+  const denying = policies.find("deny", facts);
   if (denying !== undefined) {
-    events.push({ message: "deny policy match", dryRun: false, policy: denying.key });
+    const { events, verdict } = evaluateDryRun(policies, facts, "denied");
+    events.push(eventOf("deny policy match", denying));
     return {
       allowed: false,
       rejection: `explicitly denied by: ${denying.key}`,
       policy: denying.key,
-      decision: () => [],
+      decision: () => [decide(denying, facts)],
       events,
+      dryRun: verdict,
     };
   }
 
-  if (policies.dryRunAllow.length > 0) {
-    const dry = policies.dryRunAllow.find(hit);
-    events.push(
-      dry === undefined
-        ? { message: "no allow policies matched", dryRun: true, policy: undefined }
-        : { message: "allow policy match", dryRun: true, policy: dry.key },
-    );
+  const allows = policies.count("allow");
+  const allowing = allows === 0 ? undefined : policies.find("allow", facts);
+  if (allows === 0 || allowing !== undefined) {
+    const { events, verdict } = evaluateDryRun(policies, facts, allows === 0 ? "unrestricted" : "allowed");
+    events.push(allowing === undefined ? NO_ALLOW : eventOf("allow policy match", allowing));
+    return { allowed: true, policy: allowing?.key, events, dryRun: verdict };
   }
-  if (policies.allow.length === 0) {
-    events.push(NO_ALLOW);
-    return { allowed: true, policy: undefined, events };
-  }
-  const allowing = policies.allow.find(hit);
-  if (allowing !== undefined) {
-    events.push({ message: "allow policy match", dryRun: false, policy: allowing.key });
-    return { allowed: true, policy: allowing.key, events };
-  }
-  events.push({ message: "no allow policies matched", dryRun: false, policy: undefined });
+  const { events, verdict } = evaluateDryRun(policies, facts, "not allowed");
+  events.push(NONE_MATCHED);
+  const told = firstFew(policies.of("allow"));
   return {
     allowed: false,
     rejection: "allow policies exist, but none allowed",
     policy: undefined,
-    decision: () => [],
+    decision: () => decideAll(told, allows, facts),
     events,
+    dryRun: verdict,
   };
 }
 
 /** The access log's error of a denied connection. */
 export function policyRejection(rejection: string): string {
   return `connection closed due to policy rejection: ${rejection}`;
-}
-
-/** The message of a decision log line; the policy goes into its `policy` field. */
-export function policyEventMessage(event: PolicyEvent): string {
-  return event.dryRun ? `dry-run: ${event.message}` : event.message;
 }

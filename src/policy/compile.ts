@@ -1,140 +1,125 @@
-/** Policies compiled to predicates over the facts of a connection. Semantics: Istio's AuthorizationPolicy at layer 4. */
+/** Policies compiled to predicates over the facts of a connection. Semantics: spec/ztunnel.md §8.2. */
+import { FIELD_KINDS, type FieldKind, type MatchField } from "./fields.ts";
 import type { Facts } from "./flow.ts";
-import { type Match, type Policy, policyKey } from "./policy.ts";
-import {
-  BadCidr,
-  compileCidrs,
-  compilePorts,
-  compileServiceAccounts,
-  compileStrings,
-  type Predicate,
-} from "./predicates.ts";
+import { type Match, type Policy, policyKey, type Rule } from "./policy.ts";
+import { BadItem, type Predicate } from "./predicates.ts";
 
-export interface CompiledPolicy {
-  readonly policy: Policy;
-  /** `namespace/name` */
-  readonly key: string;
-  readonly matches: Predicate<Facts>;
+/** What one list of a match asks of a flow. */
+export interface FieldTest {
+  /** undefined: the match names nothing, which nothing satisfies. */
+  readonly field: MatchField | undefined;
+  readonly kind: FieldKind | undefined;
+  readonly holds: Predicate<Facts>;
 }
+
+/** Holds if all of its tests do. Never empty. */
+export type CompiledMatch = readonly FieldTest[];
+/** Holds if any of its matches does, or if it has none. */
+export type CompiledClause = readonly CompiledMatch[];
+/** Holds if all of its clauses do. */
+export type CompiledRule = readonly CompiledClause[];
 
 export type CompileResult =
   | { readonly ok: true; readonly compiled: CompiledPolicy }
   | { readonly ok: false; readonly error: string };
 
-type CidrField = "sourceIps" | "notSourceIps" | "destinationIps" | "notDestinationIps";
+const NAMES_NOTHING: CompiledMatch = [{ field: undefined, kind: undefined, holds: () => false }];
 
-/** Compiles a list of ranges; the error names the field and the position. */
-function ranges(match: Match, field: CidrField): Predicate<string> {
-  try {
-    return compileCidrs(match[field]);
-  } catch (error) {
-    if (error instanceof BadCidr) throw new BadMatch(`${field}[${error.index}]: ${error.message}`);
-    throw error;
+/** The first test of a match that the flow fails; −1: the match holds. */
+export function failedTest(match: CompiledMatch, facts: Facts): number {
+  for (let i = 0; i < match.length; i++) if (!match[i]!.holds(facts)) return i;
+  return -1;
+}
+
+/** The first match of a clause that holds; −1: none does. */
+export function heldMatch(clause: CompiledClause, facts: Facts): number {
+  for (let i = 0; i < clause.length; i++) if (failedTest(clause[i]!, facts) < 0) return i;
+  return -1;
+}
+
+/** The first clause of a rule that the flow fails; −1: the rule matches. */
+export function failedClause(rule: CompiledRule, facts: Facts): number {
+  for (let i = 0; i < rule.length; i++) {
+    const clause = rule[i]!;
+    if (clause.length > 0 && heldMatch(clause, facts) < 0) return i;
+  }
+  return -1;
+}
+
+/** A policy that compiles. Its rules do so when they are first asked: most policies select no workload of this node. */
+export class CompiledPolicy {
+  readonly policy: Policy;
+  /** `namespace/name` */
+  readonly key: string;
+  #rules: readonly CompiledRule[] | undefined;
+
+  /** Of a policy whose lists are readable: compilePolicy makes sure. */
+  constructor(policy: Policy) {
+    this.policy = policy;
+    this.key = policyKey(policy);
+  }
+
+  get rules(): readonly CompiledRule[] {
+    return this.#rules ??= this.policy.rules.map(compileRule);
+  }
+
+  /** The first rule that matches; −1: the policy does not match. */
+  matchedRule(facts: Facts): number {
+    const rules = this.rules;
+    for (let i = 0; i < rules.length; i++) if (failedClause(rules[i]!, facts) < 0) return i;
+    return -1;
+  }
+
+  matches(facts: Facts): boolean {
+    return this.matchedRule(facts) >= 0;
   }
 }
 
-class BadMatch extends Error {}
-
-/**
- * One match: of each of its types, (no positive list, or it hits) and (no negative list, or it does not hit). A match
- * that names nothing does not match anything; a type that names nothing adds no test.
- */
-function compileMatch(match: Match): Predicate<Facts> {
-  const tests: Predicate<Facts>[] = [];
-  const add = (list: readonly unknown[], wanted: boolean, compile: () => Predicate<Facts>) => {
-    if (list.length === 0) return;
-    const hits = compile();
-    tests.push(wanted ? hits : (facts) => !hits(facts));
-  };
-
-  const ports = (list: readonly number[]) => () => {
-    const hits = compilePorts(list);
-    return (facts: Facts) => hits(facts.destinationPort);
-  };
-  add(match.destinationPorts, true, ports(match.destinationPorts));
-  add(match.notDestinationPorts, false, ports(match.notDestinationPorts));
-
-  const namespaces = (list: Match["namespaces"]) => () => {
-    const hits = compileStrings(list);
-    return (facts: Facts) => hits(facts.namespace);
-  };
-  add(match.namespaces, true, namespaces(match.namespaces));
-  add(match.notNamespaces, false, namespaces(match.notNamespaces));
-
-  // Without an identity no principal hits: so notPrincipals [presence] is how plaintext is told apart.
-  const principals = (list: Match["principals"]) => () => {
-    const hits = compileStrings(list);
-    return (facts: Facts) => facts.principal !== undefined && hits(facts.principal);
-  };
-  add(match.principals, true, principals(match.principals));
-  add(match.notPrincipals, false, principals(match.notPrincipals));
-
-  const accounts = (list: Match["serviceAccounts"]) => () => {
-    const hits = compileServiceAccounts(list);
-    return (facts: Facts) => facts.identity !== undefined && hits(facts.identity);
-  };
-  add(match.serviceAccounts, true, accounts(match.serviceAccounts));
-  add(match.notServiceAccounts, false, accounts(match.notServiceAccounts));
-
-  const sources = (field: "sourceIps" | "notSourceIps") => () => {
-    const hits = ranges(match, field);
-    return (facts: Facts) => hits(facts.sourceIp);
-  };
-  add(match.sourceIps, true, sources("sourceIps"));
-  add(match.notSourceIps, false, sources("notSourceIps"));
-
-  const destinations = (field: "destinationIps" | "notDestinationIps") => () => {
-    const hits = ranges(match, field);
-    return (facts: Facts) => hits(facts.destinationIp);
-  };
-  add(match.destinationIps, true, destinations("destinationIps"));
-  add(match.notDestinationIps, false, destinations("notDestinationIps"));
-
-  if (tests.length === 0) return () => false;
-  if (tests.length === 1) return tests[0]!;
-  return (facts) => {
-    for (const test of tests) if (!test(facts)) return false;
-    return true;
-  };
-}
-
-/** Compiles a policy. The error names policy, rule, clause, match and field. */
+/** A policy that can be enforced as it is written. The error names policy, rule, clause, match, field and item. */
 export function compilePolicy(policy: Policy): CompileResult {
-  const key = policyKey(policy);
-  const rules: Predicate<Facts>[][][] = [];
   for (const [r, rule] of policy.rules.entries()) {
-    // A clause without matches holds for everything: it adds no test.
-    const clauses: Predicate<Facts>[][] = [];
     for (const [c, clause] of rule.entries()) {
-      if (clause.length === 0) continue;
-      const matches: Predicate<Facts>[] = [];
       for (const [m, match] of clause.entries()) {
-        try {
-          matches.push(compileMatch(match));
-        } catch (error) {
-          if (!(error instanceof BadMatch)) throw error;
-          return { ok: false, error: `policy ${key}: rules[${r}][${c}][${m}].${error.message}` };
+        const problem = matchProblem(match);
+        if (problem !== undefined) {
+          return { ok: false, error: `policy ${policyKey(policy)}: rules[${r}][${c}][${m}].${problem}` };
         }
       }
-      clauses.push(matches);
     }
-    rules.push(clauses);
   }
-  const matches = (facts: Facts) => {
-    for (const rule of rules) if (ruleMatches(rule, facts)) return true;
-    return false;
-  };
-  return { ok: true, compiled: { policy, key, matches } };
+  return { ok: true, compiled: new CompiledPolicy(policy) };
 }
 
-function ruleMatches(clauses: readonly Predicate<Facts>[][], facts: Facts): boolean {
-  for (const matches of clauses) {
-    if (!anyMatches(matches, facts)) return false;
+/** What of a match cannot be read: an item left out would make the match a wider one. */
+function matchProblem(match: Match): string | undefined {
+  for (const kind of FIELD_KINDS) {
+    for (const field of [kind.positive, kind.negative]) {
+      if (match[field].length === 0) continue;
+      try {
+        kind.compile(match, field);
+      } catch (error) {
+        if (!(error instanceof BadItem)) throw error;
+        return `${field}[${error.index}]: ${error.message}`;
+      }
+    }
   }
-  return true;
+  return undefined;
 }
 
-function anyMatches(matches: readonly Predicate<Facts>[], facts: Facts): boolean {
-  for (const match of matches) if (match(facts)) return true;
-  return false;
+function compileRule(rule: Rule): CompiledRule {
+  return rule.map((clause) => clause.map(compileMatch));
+}
+
+/** Of each kind: no positive list, or it hits; and no negative list, or it does not hit. */
+function compileMatch(match: Match): CompiledMatch {
+  const tests: FieldTest[] = [];
+  for (const kind of FIELD_KINDS) {
+    const { positive, negative } = kind;
+    if (match[positive].length > 0) tests.push({ field: positive, kind, holds: kind.compile(match, positive) });
+    if (match[negative].length > 0) {
+      const hits = kind.compile(match, negative);
+      tests.push({ field: negative, kind, holds: (facts) => !hits(facts) });
+    }
+  }
+  return tests.length === 0 ? NAMES_NOTHING : tests;
 }

@@ -2,15 +2,19 @@
 export * from "./policy.ts";
 export type { PolicyFlow } from "./flow.ts";
 export { type CompiledPolicy, compilePolicy, type CompileResult } from "./compile.ts";
-export { PolicyIndex, type PolicySet, type PolicyTarget } from "./selection.ts";
+export { PolicyIndex, type PolicyTarget, type PutResult } from "./selection.ts";
+export type { PolicyKind, PolicySet } from "./policy_set.ts";
+export { authorize, policyRejection, type Verdict } from "./authorize.ts";
+export { type Outcome, type PolicyEvent, policyEventMessage } from "./event.ts";
+export type { DryRunOutcome, DryRunVerdict } from "./dry_run.ts";
 export {
-  authorize,
+  denialFields,
+  explainPolicies,
+  type KnownPolicyExplanation,
   type PolicyDecision,
-  type PolicyEvent,
-  policyEventMessage,
-  policyRejection,
-  type Verdict,
-} from "./authorize.ts";
+  type PolicyExplanation,
+  type RuleMiss,
+} from "./explain.ts";
 export type * from "./rbac.ts";
 export type { RequestFacts } from "./request_facts.ts";
 export type { RbacVerdict, ShadowVerdict } from "./rbac_verdict.ts";

@@ -1,12 +1,12 @@
 import { expect, test } from "bun:test";
-import { factsOf } from "../../src/policy/flow.ts";
+import { Facts } from "../../src/policy/flow.ts";
 import { compilePolicy, type Match, newMatch, type Policy, type PolicyFlow } from "../../src/policy/mod.ts";
 import { flow, plaintext, policy, policyOf } from "./fixtures.ts";
 
 function matches(of: Policy, given: PolicyFlow): boolean {
   const result = compilePolicy(of);
   if (!result.ok) throw new Error(result.error);
-  return result.compiled.matches(factsOf(given));
+  return result.compiled.matches(new Facts(given));
 }
 
 const v6 = flow({ sourceIp: "fd00::1", destinationIp: "fd00::2" });
