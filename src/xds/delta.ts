@@ -1,0 +1,222 @@
+/** Messages of Envoy's delta ADS (envoy.service.discovery.v3, spec/ztunnel.md §3.2), without I/O. */
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { TextCache } from "./sharing.ts";
+import { FieldReader, within } from "./wire.ts";
+
+/** One resource of a push. */
+export interface DeltaResource {
+  readonly name: string;
+  readonly version: string;
+  /** Of the Any inside; empty where there is none. */
+  readonly typeUrl: string;
+  /** The resource itself: a view of the push, so not to be kept. */
+  readonly value: Uint8Array;
+}
+
+export type DeltaResourceResult =
+  | { readonly ok: true; readonly resource: DeltaResource }
+  | { readonly ok: false; readonly error: string };
+
+export interface DeltaResponse {
+  /** All resources of a push are of this type. */
+  readonly typeUrl: string;
+  /** To be given back in the answer. */
+  readonly nonce: string;
+  readonly systemVersion: string;
+  readonly resources: DeltaResources;
+  /** Names. */
+  readonly removed: readonly string[];
+}
+
+export type DeltaResponseResult =
+  | { readonly ok: true; readonly response: DeltaResponse }
+  | { readonly ok: false; readonly error: string };
+
+/**
+ * The resources of a push, each read when it is asked for: a push of 70 000 can be worked through in parts, and between
+ * them the event loop turns. Keeps the bytes of the push as long as it lives itself.
+ */
+export class DeltaResources {
+  readonly #views: readonly Uint8Array[];
+
+  constructor(views: readonly Uint8Array[]) {
+    this.#views = views;
+  }
+
+  get length(): number {
+    return this.#views.length;
+  }
+
+  /** The resource at `i`; one that cannot be read does not keep the others from it. Throws RangeError past the end. */
+  at(i: number): DeltaResourceResult {
+    const view = this.#views[i];
+    if (view === undefined) throw new RangeError(`no resource ${i} of ${this.#views.length}`);
+    const draft: ResourceDraft = { name: "", version: "", any: { typeUrl: "", value: NO_BYTES } };
+    try {
+      new FieldReader(view, texts).fields(readResource, draft);
+    } catch (error) {
+      return { ok: false, error: `resource ${draft.name || i}: ${within("", error).text}` };
+    }
+    const { name, version, any } = draft;
+    return { ok: true, resource: { name, version, typeUrl: any.typeUrl, value: any.value } };
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+const texts = new TextCache();
+
+interface ResourceDraft {
+  name: string;
+  version: string;
+  any: AnyDraft;
+}
+
+interface AnyDraft {
+  typeUrl: string;
+  value: Uint8Array;
+}
+
+function readResource(reader: FieldReader, field: number, into: ResourceDraft): boolean {
+  if (field === 1) into.version = reader.text("version");
+  else if (field === 2) reader.message("resource", readAny, into.any);
+  else if (field === 3) into.name = reader.text("name");
+  else return false;
+  return true;
+}
+
+function readAny(reader: FieldReader, field: number, into: AnyDraft): boolean {
+  if (field === 1) into.typeUrl = reader.sharedText("type_url");
+  else if (field === 2) into.value = reader.view("value");
+  else return false;
+  return true;
+}
+
+class ResponseDraft {
+  systemVersion = "";
+  typeUrl = "";
+  nonce = "";
+  readonly views: Uint8Array[] = [];
+  readonly removed: string[] = [];
+}
+
+function readResponse(reader: FieldReader, field: number, into: ResponseDraft): boolean {
+  if (field === 1) into.systemVersion = reader.text("system_version_info");
+  else if (field === 2) into.views.push(reader.view(`resources[${into.views.length}]`));
+  else if (field === 4) into.typeUrl = reader.sharedText("type_url");
+  else if (field === 5) into.nonce = reader.text("nonce");
+  else if (field === 6) into.removed.push(reader.text(`removed_resources[${into.removed.length}]`));
+  else return false;
+  return true;
+}
+
+/** Reads the frame of a DeltaDiscoveryResponse; its resources wait until they are asked for. Never throws. */
+export function decodeDeltaResponse(bytes: Uint8Array): DeltaResponseResult {
+  const draft = new ResponseDraft();
+  try {
+    new FieldReader(bytes, texts).fields(readResponse, draft);
+  } catch (error) {
+    return { ok: false, error: `DeltaDiscoveryResponse: ${within("", error).text}` };
+  }
+  const { systemVersion, typeUrl, nonce, views, removed } = draft;
+  return { ok: true, response: { systemVersion, typeUrl, nonce, removed, resources: new DeltaResources(views) } };
+}
+
+/** JSON data, as google.protobuf.Struct holds it. */
+export type StructValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly StructValue[]
+  | { readonly [key: string]: StructValue };
+
+/** Who asks. */
+export interface XdsNode {
+  /** e.g. `ztunnel~10.244.0.3~ztunnel-a.istio-system~istio-system.svc.cluster.local` */
+  readonly id: string;
+  readonly metadata: { readonly [key: string]: StructValue };
+}
+
+/** A subscription, or the answer to a response; what is absent or empty is not written. */
+export interface DeltaRequest {
+  /** In the first request of a type on a stream only. */
+  readonly node?: XdsNode | undefined;
+  readonly typeUrl: string;
+  /** Names to add to the subscription and to take from it. Neither, in the first request: everything. */
+  readonly subscribe?: readonly string[];
+  readonly unsubscribe?: readonly string[];
+  /** Name → version of what is known from an earlier stream. */
+  readonly initialVersions?: ReadonlyMap<string, string>;
+  /** Of the response that this answers. */
+  readonly nonce?: string | undefined;
+  /** What was wrong with that response; it is refused by this. */
+  readonly error?: string | undefined;
+}
+
+export function encodeDeltaRequest(request: DeltaRequest): Uint8Array {
+  const writer = new BinaryWriter();
+  if (request.node !== undefined) {
+    writer.tag(1, WireType.LengthDelimited).fork();
+    writeText(writer, 1, request.node.id);
+    writer.tag(3, WireType.LengthDelimited).fork();
+    writeStruct(writer, request.node.metadata);
+    writer.join().join();
+  }
+  writeText(writer, 2, request.typeUrl);
+  for (const name of request.subscribe ?? []) writer.tag(3, WireType.LengthDelimited).string(name);
+  for (const name of request.unsubscribe ?? []) writer.tag(4, WireType.LengthDelimited).string(name);
+  for (const [name, version] of request.initialVersions ?? []) {
+    writer.tag(5, WireType.LengthDelimited).fork();
+    writeText(writer, 1, name);
+    writeText(writer, 2, version);
+    writer.join();
+  }
+  if (request.nonce !== undefined) writeText(writer, 6, request.nonce);
+  if (request.error !== undefined) {
+    writer.tag(7, WireType.LengthDelimited).fork(); // google.rpc.Status, with the code that is not written: 0
+    writeText(writer, 2, request.error);
+    writer.join();
+  }
+  return writer.finish();
+}
+
+function writeText(writer: BinaryWriter, field: number, text: string): void {
+  if (text !== "") writer.tag(field, WireType.LengthDelimited).string(text);
+}
+
+function writeStruct(writer: BinaryWriter, fields: { readonly [key: string]: StructValue }): void {
+  for (const [key, value] of Object.entries(fields)) {
+    writer.tag(1, WireType.LengthDelimited).fork();
+    writeText(writer, 1, key);
+    writer.tag(2, WireType.LengthDelimited).fork();
+    writeValue(writer, value);
+    writer.join().join();
+  }
+}
+
+/** google.protobuf.Value: a oneof, whose member is written even where it is empty. */
+function writeValue(writer: BinaryWriter, value: StructValue): void {
+  if (value === null) writer.tag(1, WireType.Varint).uint32(0);
+  else if (typeof value === "number") writer.tag(2, WireType.Bit64).double(value);
+  else if (typeof value === "string") writer.tag(3, WireType.LengthDelimited).string(value);
+  else if (typeof value === "boolean") writer.tag(4, WireType.Varint).bool(value);
+  else if (isList(value)) {
+    writer.tag(6, WireType.LengthDelimited).fork();
+    for (const item of value) {
+      writer.tag(1, WireType.LengthDelimited).fork();
+      writeValue(writer, item);
+      writer.join();
+    }
+    writer.join();
+  } else {
+    writer.tag(5, WireType.LengthDelimited).fork();
+    writeStruct(writer, value);
+    writer.join();
+  }
+}
+
+function isList(
+  value: readonly StructValue[] | { readonly [key: string]: StructValue },
+): value is readonly StructValue[] {
+  return Array.isArray(value);
+}

@@ -1,0 +1,62 @@
+/** istio.workload.Address: one workload or one service of the mesh. */
+import { type Service, serviceKey } from "../../mesh/service.ts";
+import type { WorkloadUpdate } from "../../mesh/update.ts";
+import { TextCache } from "../sharing.ts";
+import { BadField, FieldReader, within } from "../wire.ts";
+import { readService, ServiceDraft, toService } from "./service.ts";
+import { readWorkload, toWorkload, WorkloadDraft } from "./workload.ts";
+
+export const ADDRESS_TYPE = "type.googleapis.com/istio.workload.Address";
+
+/** A record of the mesh. */
+export type DecodedAddress =
+  | { readonly kind: "workload"; readonly update: WorkloadUpdate }
+  | { readonly kind: "service"; readonly service: Service };
+
+export type AddressResult =
+  | { readonly ok: true; readonly address: DecodedAddress }
+  /** Says which resource and which field, e.g. `workload Kubernetes//Pod/shop/web-1: status: unknown value 7`. */
+  | { readonly ok: false; readonly error: string };
+
+/** What has been read of an Address: of workload and service the one that came last. */
+class AddressDraft {
+  workload: WorkloadDraft | undefined;
+  service: ServiceDraft | undefined;
+}
+
+function readAddress(reader: FieldReader, field: number, into: AddressDraft): boolean {
+  if (field === 1) {
+    into.service = undefined;
+    reader.message("", readWorkload, into.workload ??= new WorkloadDraft());
+  } else if (field === 2) {
+    into.workload = undefined;
+    reader.message("", readService, into.service ??= new ServiceDraft());
+  } else {
+    return false;
+  }
+  return true;
+}
+
+const texts = new TextCache();
+
+/**
+ * Reads one Address and converts it (spec/ztunnel.md §3.3). The record keeps nothing of `bytes`. Bytes that are no
+ * Address, and an Address that does not mean anything, give an error; nothing is thrown.
+ */
+export function decodeAddress(bytes: Uint8Array): AddressResult {
+  const draft = new AddressDraft();
+  try {
+    new FieldReader(bytes, texts).fields(readAddress, draft);
+    const { workload, service } = draft;
+    if (workload !== undefined) return { ok: true, address: { kind: "workload", update: toWorkload(workload) } };
+    if (service !== undefined) return { ok: true, address: { kind: "service", service: toService(service) } };
+    throw new BadField("", "neither workload nor service");
+  } catch (error) {
+    return { ok: false, error: `${nameOf(draft)}: ${within("", error).text}` };
+  }
+}
+
+function nameOf({ workload, service }: AddressDraft): string {
+  if (workload !== undefined) return `workload ${workload.uid || `${workload.namespace}/${workload.name}`}`;
+  return service === undefined ? "address" : `service ${serviceKey(service)}`;
+}

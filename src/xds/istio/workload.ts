@@ -1,0 +1,266 @@
+/** istio.workload.Workload: fields of spec/ztunnel.md §4.1, converted as in §3.3. */
+import type { ServiceMembership, WorkloadUpdate } from "../../mesh/update.ts";
+import { type ApplicationTunnel, type Locality, newWorkload } from "../../mesh/workload.ts";
+import { hashText, sameItems, ValueCache } from "../sharing.ts";
+import { BadField, type FieldReader } from "../wire.ts";
+import {
+  APPLICATION_PROTOCOLS,
+  LEGACY_ISTIO_MTLS,
+  NETWORK_MODES,
+  TUNNEL_PROTOCOLS,
+  wordOf,
+  WORKLOAD_STATUSES,
+  WORKLOAD_TYPES,
+} from "./enums.ts";
+import { GatewayDraft, readGateway, toGateway, toPort } from "./gateway.ts";
+import { readPortList, toPortMap } from "./ports.ts";
+
+/** What an empty field stands for. */
+const DEFAULT_TRUST_DOMAIN = "cluster.local";
+const DEFAULT_SERVICE_ACCOUNT = "default";
+const DEFAULT_CLUSTER = "Kubernetes";
+const DEFAULT_CAPACITY = 1;
+
+interface MembershipDraft {
+  service: string;
+  ports: number[];
+}
+
+/** What has been read of a Workload; enums are still numbers, since the last one on the wire is the one that counts. */
+export class WorkloadDraft {
+  uid = "";
+  name = "";
+  namespace = "";
+  addresses: string[] = [];
+  hostname = "";
+  network = "";
+  tunnelProtocol = 0;
+  trustDomain = "";
+  serviceAccount = "";
+  waypoint: GatewayDraft | undefined;
+  networkGateway: GatewayDraft | undefined;
+  node = "";
+  canonicalName = "";
+  canonicalRevision = "";
+  workloadType = 0;
+  workloadName = "";
+  nativeTunnel = false;
+  applicationTunnel: { protocol: number; port: number } | undefined;
+  services: MembershipDraft[] = [];
+  authorizationPolicies: string[] = [];
+  status = 0;
+  clusterId = "";
+  locality: { region: string; zone: string; subzone: string } | undefined;
+  networkMode = 0;
+  capacity: { value: number } | undefined;
+}
+
+export function readWorkload(reader: FieldReader, field: number, into: WorkloadDraft): boolean {
+  switch (field) {
+    case 20:
+      into.uid = reader.text("uid");
+      return true;
+    case 1:
+      into.name = reader.text("name");
+      return true;
+    case 2:
+      into.namespace = reader.sharedText("namespace");
+      return true;
+    case 3:
+      into.addresses.push(reader.ip(`addresses[${into.addresses.length}]`));
+      return true;
+    case 21:
+      into.hostname = reader.text("hostname");
+      return true;
+    case 4:
+      into.network = reader.sharedText("network");
+      return true;
+    case 5:
+      into.tunnelProtocol = reader.enumeration("tunnel_protocol");
+      return true;
+    case 6:
+      into.trustDomain = reader.sharedText("trust_domain");
+      return true;
+    case 7:
+      into.serviceAccount = reader.sharedText("service_account");
+      return true;
+    case 8:
+      reader.message("waypoint", readGateway, into.waypoint ??= new GatewayDraft());
+      return true;
+    case 19:
+      reader.message("network_gateway", readGateway, into.networkGateway ??= new GatewayDraft());
+      return true;
+    case 9:
+      into.node = reader.sharedText("node");
+      return true;
+    case 10:
+      into.canonicalName = reader.sharedText("canonical_name");
+      return true;
+    case 11:
+      into.canonicalRevision = reader.sharedText("canonical_revision");
+      return true;
+    case 12:
+      into.workloadType = reader.enumeration("workload_type");
+      return true;
+    case 13:
+      into.workloadName = reader.sharedText("workload_name");
+      return true;
+    case 14:
+      into.nativeTunnel = reader.bool("native_tunnel");
+      return true;
+    case 23:
+      reader.message("application_tunnel", readApplicationTunnel, into.applicationTunnel ??= { protocol: 0, port: 0 });
+      return true;
+    case 22:
+      readMembership(reader, into.services);
+      return true;
+    case 16:
+      into.authorizationPolicies.push(
+        reader.sharedText(`authorization_policies[${into.authorizationPolicies.length}]`),
+      );
+      return true;
+    case 17:
+      into.status = reader.enumeration("status");
+      return true;
+    case 18:
+      into.clusterId = reader.sharedText("cluster_id");
+      return true;
+    case 24:
+      reader.message("locality", readLocality, into.locality ??= { region: "", zone: "", subzone: "" });
+      return true;
+    case 25:
+      into.networkMode = reader.enumeration("network_mode");
+      return true;
+    case 27:
+      reader.message("capacity", readUint32Value, into.capacity ??= { value: 0 });
+      return true;
+    default:
+      return false;
+  }
+}
+
+function readApplicationTunnel(reader: FieldReader, field: number, into: { protocol: number; port: number }): boolean {
+  if (field === 1) into.protocol = reader.enumeration("protocol");
+  else if (field === 2) into.port = toPort(reader.uint32("port"));
+  else return false;
+  return true;
+}
+
+function readLocality(reader: FieldReader, field: number, into: NonNullable<WorkloadDraft["locality"]>): boolean {
+  if (field === 1) into.region = reader.sharedText("region");
+  else if (field === 2) into.zone = reader.sharedText("zone");
+  else if (field === 3) into.subzone = reader.sharedText("subzone");
+  else return false;
+  return true;
+}
+
+function readUint32Value(reader: FieldReader, field: number, into: { value: number }): boolean {
+  if (field !== 1) return false;
+  into.value = reader.uint32("value");
+  return true;
+}
+
+/** An entry of the map `services`; of two with the same key the later counts. */
+function readMembership(reader: FieldReader, into: MembershipDraft[]): void {
+  const entry: MembershipDraft = { service: "", ports: [] };
+  reader.message("services", readMapEntry, entry);
+  for (const known of into) {
+    if (known.service !== entry.service) continue;
+    known.ports = entry.ports;
+    return;
+  }
+  into.push(entry);
+}
+
+function readMapEntry(reader: FieldReader, field: number, into: MembershipDraft): boolean {
+  if (field === 1) into.service = reader.sharedText("key");
+  else if (field === 2) reader.message("value", readPortList, into.ports);
+  else return false;
+  return true;
+}
+
+const NONE: readonly never[] = [];
+
+const lists = new ValueCache<readonly string[]>(sameItems);
+const memberships = new ValueCache<readonly ServiceMembership[]>((a, b) => {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) {
+    // Port maps are shared: mostly, equal ones are the same one. Where not, this is a copy more.
+    if (a[i]!.service !== b[i]!.service || a[i]!.ports !== b[i]!.ports) return false;
+  }
+  return true;
+});
+const localities = new ValueCache<Locality>((a, b) =>
+  a.region === b.region && a.zone === b.zone && a.subzone === b.subzone
+);
+
+/** Throws BadField, whose path begins at the workload. */
+export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
+  if (draft.tunnelProtocol === LEGACY_ISTIO_MTLS) {
+    throw new BadField("tunnel_protocol", "LEGACY_ISTIO_MTLS is not supported");
+  }
+  const members = toMemberships(draft.services);
+  const workload = newWorkload({
+    uid: draft.uid,
+    name: draft.name,
+    namespace: draft.namespace,
+    trustDomain: draft.trustDomain || DEFAULT_TRUST_DOMAIN,
+    serviceAccount: draft.serviceAccount || DEFAULT_SERVICE_ACCOUNT,
+    addresses: draft.addresses,
+    hostname: draft.hostname,
+    network: draft.network,
+    protocol: wordOf(TUNNEL_PROTOCOLS, draft.tunnelProtocol, "tunnel_protocol"),
+    networkMode: wordOf(NETWORK_MODES, draft.networkMode, "network_mode"),
+    node: draft.node,
+    // A pod of its own is its own workload: then the names are one text.
+    workloadName: draft.workloadName === draft.name ? draft.name : draft.workloadName,
+    workloadType: wordOf(WORKLOAD_TYPES, draft.workloadType, "workload_type"),
+    canonicalName: draft.canonicalName,
+    canonicalRevision: draft.canonicalRevision,
+    clusterId: draft.clusterId || DEFAULT_CLUSTER,
+    locality: draft.locality && toLocality(draft.locality),
+    capacity: draft.capacity === undefined ? DEFAULT_CAPACITY : draft.capacity.value,
+    status: wordOf(WORKLOAD_STATUSES, draft.status, "status"),
+    nativeTunnel: draft.nativeTunnel,
+    waypoint: draft.waypoint && toGateway(draft.waypoint, "waypoint"),
+    networkGateway: draft.networkGateway && toGateway(draft.networkGateway, "network_gateway"),
+    applicationTunnel: draft.applicationTunnel && toApplicationTunnel(draft.applicationTunnel),
+    authorizationPolicies: toList(draft.authorizationPolicies),
+    services: toList(members.map(({ service }) => service)),
+  });
+  return { workload, memberships: members };
+}
+
+function toList(list: readonly string[]): readonly string[] {
+  if (list.length === 0) return NONE;
+  let hash = list.length;
+  for (const text of list) hash = hashText(text, hash);
+  return lists.share(list, hash);
+}
+
+/** In the order of their keys: that of a map on the wire is accidental, and replicas are to share one list. */
+function toMemberships(drafts: MembershipDraft[]): readonly ServiceMembership[] {
+  if (drafts.length === 0) return NONE;
+  if (drafts.length > 1) drafts.sort((a, b) => a.service < b.service ? -1 : 1);
+  let hash = drafts.length;
+  const members: ServiceMembership[] = [];
+  for (const { service, ports } of drafts) {
+    if (!service.includes("/")) {
+      throw new BadField(`services[${JSON.stringify(service)}]`, "the key is not namespace/hostname");
+    }
+    hash = hashText(service, hash);
+    members.push({ service, ports: toPortMap(ports) });
+  }
+  return memberships.share(members, hash);
+}
+
+function toLocality(draft: Locality): Locality {
+  return localities.share(draft, hashText(draft.subzone, hashText(draft.zone, hashText(draft.region, 0))));
+}
+
+function toApplicationTunnel({ protocol, port }: { protocol: number; port: number }): ApplicationTunnel {
+  return {
+    protocol: wordOf(APPLICATION_PROTOCOLS, protocol, "application_tunnel.protocol"),
+    port: port === 0 ? undefined : port,
+  };
+}
