@@ -11,4 +11,9 @@ export class AddressIndex<T> {
     if (addresses === undefined) this.#networks.set(network, addresses = new Map());
     addresses.set(ip, value);
   }
+
+  delete(network: string, ip: string): void {
+    const addresses = this.#networks.get(network);
+    if (addresses?.delete(ip) && addresses.size === 0) this.#networks.delete(network);
+  }
 }

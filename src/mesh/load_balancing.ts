@@ -1,57 +1,18 @@
 /** Choice of an endpoint of a service: usable ones, ranked by closeness to the client, weighted by capacity. */
 import type { Choice } from "./decision.ts";
+import { type Candidate, EndpointGroup } from "./endpoint_group.ts";
 import type { LoadBalancer, RoutingScope, Service } from "./service.ts";
 import { targetPortOf, type Workload } from "./workload.ts";
 
-/** Uniform in [0, 1); injected, so that choices can be repeated. */
-export type Random = () => number;
+export type { Candidate };
 
-export interface Candidate {
-  readonly workload: Workload;
-  readonly ports: readonly number[];
-}
+/** Where a client or endpoint is, as far as choices depend on it. */
+export type Place = Pick<Workload, "locality" | "node" | "clusterId" | "network">;
 
-/** Endpoints among which capacity alone decides. */
-class Group {
-  readonly candidates: readonly Candidate[];
-  /** Running sums of capacities; undefined when all are equal (and not 0), the common case. */
-  readonly #sums: Float64Array | undefined;
-  /** Every member can be reached by an address or hostname of its own, whoever asks. */
-  readonly plain: boolean;
+/** Views kept for one service: clients of one node are in few places. */
+const MAX_VIEWS = 32;
 
-  constructor(candidates: readonly Candidate[]) {
-    this.candidates = candidates;
-    this.plain = candidates.every(({ workload }) => workload.addresses.length > 0 || workload.hostname !== "");
-    const first = candidates[0]?.workload.capacity ?? 0;
-    if (first > 0 && candidates.every(({ workload }) => workload.capacity === first)) {
-      this.#sums = undefined;
-      return;
-    }
-    this.#sums = new Float64Array(candidates.length);
-    let sum = 0;
-    for (const [i, { workload }] of candidates.entries()) this.#sums[i] = sum += workload.capacity;
-  }
-
-  /** Weighted choice; undefined when there is no weight at all. */
-  pick(random: Random): Candidate | undefined {
-    const sums = this.#sums;
-    if (sums === undefined) return this.candidates[Math.floor(random() * this.candidates.length)];
-    const total = sums.length === 0 ? 0 : sums[sums.length - 1]!;
-    if (total === 0) return undefined;
-    const point = random() * total;
-    // The first running sum beyond the point; members of capacity 0 are never first beyond anything.
-    let low = 0;
-    let high = sums.length - 1;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (sums[middle]! > point) high = middle;
-      else low = middle + 1;
-    }
-    return this.candidates[low];
-  }
-}
-
-function scopeMatches(scope: RoutingScope, source: Workload, endpoint: Workload): boolean {
+function scopeMatches(scope: RoutingScope, source: Place, endpoint: Place): boolean {
   switch (scope) {
     case "Region":
       return source.locality.region === endpoint.locality.region;
@@ -75,8 +36,8 @@ function scopeMatches(scope: RoutingScope, source: Workload, endpoint: Workload)
  */
 export function rankEndpoint(
   preferences: readonly RoutingScope[],
-  source: Workload,
-  endpoint: Workload,
+  source: Place,
+  endpoint: Place,
 ): { rank: number; complete: boolean } {
   let rank = 0;
   let complete = true;
@@ -92,85 +53,145 @@ export function rankEndpoint(
   return { rank, complete };
 }
 
-function closest(all: readonly Candidate[], balancer: LoadBalancer, source: Workload): Candidate[] {
-  let highest = -1;
-  let chosen: Candidate[] = [];
-  for (const candidate of all) {
-    const { rank, complete } = rankEndpoint(balancer.routingPreferences, source, candidate.workload);
-    if (balancer.mode === "Strict" && !complete) continue;
-    if (rank > highest) {
-      highest = rank;
-      chosen = [];
-    }
-    if (rank === highest) chosen.push(candidate);
-  }
-  return chosen;
-}
-
 /** What is asked for: the service itself, or the waypoint that it is, whose port need not be listed (§4.4). */
 export type ResolutionMode = "Standard" | "Waypoint";
+
+/** An endpoint that everyone can reach: by an address or hostname of its own. */
+function isPlain({ workload }: Candidate): boolean {
+  return workload.addresses.length > 0 || workload.hostname !== "";
+}
 
 /**
  * What an endpoint must fulfil for this client and port, besides being known.
  *
  * @param target of the service; undefined: the service does not list the port
  */
-function usable(
-  { workload, ports }: Candidate,
-  source: Workload,
-  servicePort: number,
-  target: number | undefined,
-): boolean {
-  if (workload.addresses.length === 0 && workload.hostname === "") {
-    if (workload.network === source.network || workload.networkGateway === undefined) return false;
-  }
+function usable(candidate: Candidate, network: string, servicePort: number, target: number | undefined): boolean {
+  const { workload, ports } = candidate;
+  if (!isPlain(candidate) && (workload.network === network || workload.networkGateway === undefined)) return false;
   if (target === undefined) return workload.applicationTunnel !== undefined;
   return target > 0 || (targetPortOf(ports, servicePort) ?? 0) > 0;
 }
 
-/** The endpoints of one service in one snapshot, grouped as they are asked for. */
+/** The endpoints that clients of one place can use for one kind of port, by rank. */
+class View {
+  /** By rank; without preferences all are of rank 0. Gaps are empty groups. */
+  readonly #groups: EndpointGroup[] = [];
+  readonly #rank: (candidate: Candidate) => number | undefined;
+
+  /** @param rank undefined: not to be used at all */
+  constructor(candidates: Iterable<Candidate>, rank: (candidate: Candidate) => number | undefined) {
+    this.#rank = rank;
+    for (const candidate of candidates) this.add(candidate);
+  }
+
+  add(candidate: Candidate): void {
+    const rank = this.#rank(candidate);
+    if (rank === undefined) return;
+    while (this.#groups.length <= rank) this.#groups.push(new EndpointGroup());
+    this.#groups[rank]!.add(candidate);
+  }
+
+  remove(candidate: Candidate): void {
+    const rank = this.#rank(candidate);
+    if (rank !== undefined) this.#groups[rank]?.remove(candidate);
+  }
+
+  /** Of the highest rank that there is. Where all of it are avoided, others may come from lower ranks. */
+  pick({ random, avoid }: Choice): Candidate | undefined {
+    let top = this.#groups.length - 1;
+    while (top >= 0 && this.#groups[top]!.size === 0) top--;
+    const chosen = this.#groups[top]?.pick(random);
+    if (chosen === undefined || avoid === undefined || !avoid(chosen.workload)) return chosen;
+    for (let rank = top; rank >= 0; rank--) {
+      const other = this.#groups[rank]!.pickOther(random, avoid);
+      if (other !== undefined) return other;
+    }
+    return chosen;
+  }
+}
+
+/** The known endpoints of one service, in the views that clients have of them. Follows changes one by one. */
 export class EndpointPool {
   readonly #service: Service;
-  readonly #all: Group;
-  /** Closest endpoints by the client's place; few places occur on one node. */
-  readonly #byPlace = new Map<string, Group>();
+  /** By uid. */
+  readonly #candidates = new Map<string, Candidate>();
+  readonly #all: View;
+  readonly #views = new Map<string, View>();
+  /** How many are not for everyone. */
+  #special = 0;
 
-  constructor(service: Service, candidates: readonly Candidate[]) {
+  constructor(service: Service, candidates: Iterable<Candidate>) {
     this.#service = service;
-    this.#all = new Group(candidates);
+    this.#all = new View([], () => 0);
+    for (const candidate of candidates) this.put(candidate);
   }
 
   get size(): number {
-    return this.#all.candidates.length;
+    return this.#candidates.size;
   }
 
-  /** One endpoint for a connection of `source` to `servicePort`; undefined if there is none. */
+  /** Adds an endpoint, in place of one with its uid. */
+  put(candidate: Candidate): void {
+    this.remove(candidate.workload.uid);
+    this.#candidates.set(candidate.workload.uid, candidate);
+    if (!isPlain(candidate)) this.#special++;
+    this.#all.add(candidate);
+    for (const view of this.#views.values()) view.add(candidate);
+  }
+
+  remove(uid: string): void {
+    const candidate = this.#candidates.get(uid);
+    if (candidate === undefined) return;
+    this.#candidates.delete(uid);
+    if (!isPlain(candidate)) this.#special--;
+    this.#all.remove(candidate);
+    for (const view of this.#views.values()) view.remove(candidate);
+  }
+
+  /**
+   * One endpoint for a connection of `source` to `servicePort`; undefined if there is none. Avoided ones are passed over
+   * as long as another can take the connection: of the same rank first, then, unless the mode is Strict, of lower ones.
+   */
   choose(
-    source: Workload,
+    source: Place,
     servicePort: number,
-    { random }: Choice,
+    choice: Choice,
     mode: ResolutionMode = "Standard",
   ): Candidate | undefined {
     const target = targetPortOf(this.#service.ports, servicePort);
     if (target === undefined && mode === "Standard") return undefined;
     const balancer = this.#service.loadBalancer;
     const ranked = balancer !== undefined && balancer.mode !== "Standard";
-    if (this.#all.plain && target !== undefined && target > 0) {
-      return (ranked ? this.#closest(source, balancer) : this.#all).pick(random);
-    }
-    // Whether an endpoint counts depends on who asks for which port: filter first, then rank, as the order matters.
-    const filtered = this.#all.candidates.filter((candidate) => usable(candidate, source, servicePort, target));
-    return new Group(ranked ? closest(filtered, balancer, source) : filtered).pick(random);
+    const forAll = this.#special === 0 && target !== undefined && target > 0;
+    const view = forAll && !ranked ? this.#all : this.#view(source, servicePort, target, ranked ? balancer : undefined);
+    return view.pick(choice);
   }
 
-  #closest(source: Workload, balancer: LoadBalancer): Group {
-    const { region, zone, subzone } = source.locality;
-    const place = `${region}\0${zone}\0${subzone}\0${source.node}\0${source.clusterId}\0${source.network}`;
-    let group = this.#byPlace.get(place);
-    if (group === undefined) {
-      group = new Group(closest(this.#all.candidates, balancer, source));
-      this.#byPlace.set(place, group);
+  /** Whether an endpoint counts depends on who asks for which port; only those that count are ranked. */
+  #view(source: Place, servicePort: number, target: number | undefined, balancer: LoadBalancer | undefined): View {
+    const port = target === undefined ? "tunnel" : target > 0 ? "" : servicePort;
+    const key = balancer === undefined ? `${port}\0${source.network}` : `${port}\0${placeKey(source)}`;
+    let view = this.#views.get(key);
+    if (view === undefined) {
+      const { locality, node, clusterId, network } = source;
+      const place: Place = { locality, node, clusterId, network };
+      view = new View(this.#candidates.values(), (candidate) => {
+        if (!usable(candidate, network, servicePort, target)) return undefined;
+        if (balancer === undefined) return 0;
+        const { rank, complete } = rankEndpoint(balancer.routingPreferences, place, candidate.workload);
+        return balancer.mode === "Strict" && !complete ? undefined : rank;
+      });
+      for (const oldest of this.#views.keys()) {
+        if (this.#views.size < MAX_VIEWS) break;
+        this.#views.delete(oldest);
+      }
+      this.#views.set(key, view);
     }
-    return group;
+    return view;
   }
+}
+
+function placeKey({ locality: { region, zone, subzone }, node, clusterId, network }: Place): string {
+  return `${region}\0${zone}\0${subzone}\0${node}\0${clusterId}\0${network}`;
 }

@@ -1,4 +1,5 @@
 /** What the mesh knows of a service (istio.workload.Service). Plain data, as workload.ts. */
+import { internGateway, internPorts, internText } from "./intern.ts";
 import type { GatewayAddress, HealthStatus, Known, PortMap } from "./workload.ts";
 
 export interface NetworkAddress {
@@ -47,7 +48,7 @@ export interface Service {
   readonly vips: readonly NetworkAddress[];
   readonly cidrVips: readonly NetworkCidr[];
   readonly ports: PortMap;
-  /** By workload uid. Unhealthy ones are absent unless the health policy is AllowAll. */
+  /** By workload uid; changed in place by the mesh. Unhealthy ones are absent unless the health policy is AllowAll. */
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   readonly subjectAltNames: readonly string[];
   readonly waypoint: GatewayAddress | undefined;
@@ -66,14 +67,14 @@ const NO_ENDPOINTS: ReadonlyMap<string, Endpoint> = new Map();
 export function newService(known: Known<Service>): Service {
   return {
     name: known.name ?? "",
-    namespace: known.namespace ?? "",
+    namespace: internText(known.namespace ?? ""),
     hostname: known.hostname ?? "",
     vips: known.vips ?? NONE,
     cidrVips: known.cidrVips ?? NONE,
-    ports: known.ports ?? NONE,
+    ports: internPorts(known.ports ?? NONE),
     endpoints: known.endpoints ?? NO_ENDPOINTS,
     subjectAltNames: known.subjectAltNames ?? NONE,
-    waypoint: known.waypoint,
+    waypoint: known.waypoint && internGateway(known.waypoint),
     weightedWaypoints: known.weightedWaypoints ?? NONE,
     loadBalancer: known.loadBalancer,
     ipFamilies: known.ipFamilies,

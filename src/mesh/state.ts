@@ -1,60 +1,85 @@
-/** A snapshot of the mesh: who is where, which services there are, which policies apply. Never changes. */
+/** What is known of the mesh: who is where, which services there are, which policies apply. Changed in place. */
 import type { LocalDocument } from "../config/local_document.ts";
-import { parseIdentity } from "../identity/spiffe.ts";
-import { type Policy, PolicyIndex, type PolicySet } from "../policy/mod.ts";
-import { type Candidate, EndpointPool } from "./load_balancing.ts";
-import { type Endpoint, type Service, serviceKey } from "./service.ts";
-import { ServiceIndex } from "./service_index.ts";
-import { type Workload, workloadIdentity, type WorkloadInfo } from "./workload.ts";
+import { PolicyIndex, type PolicySet } from "../policy/mod.ts";
+import { EndpointStore } from "./endpoint_store.ts";
+import { ExpectedIdentities } from "./expected_identities.ts";
+import type { EndpointPool } from "./load_balancing.ts";
+import type { Endpoint, Service } from "./service.ts";
+import { type HostnamePreference, ServiceIndex } from "./service_index.ts";
+import type { MeshChange, MeshUpdate, WorkloadChange, WorkloadUpdate } from "./update.ts";
+import { parseRanges } from "./vip_ranges.ts";
+import type { Workload, WorkloadInfo } from "./workload.ts";
 import { WorkloadIndex } from "./workload_index.ts";
 
-export interface MeshContents {
-  readonly workloads: Iterable<Workload>;
-  readonly services: Iterable<Service>;
-  readonly policies: Iterable<Policy>;
-  /** Endpoints whose service is not known (yet): `namespace/hostname` → uid → endpoint. */
-  readonly staged?: ReadonlyMap<string, ReadonlyMap<string, Endpoint>>;
-}
-
+/**
+ * Records are immutable, and what is answered holds until the next `apply`; the state itself changes in place, as a
+ * push touches few records of many.
+ */
 export class MeshState {
   readonly #workloads: WorkloadIndex;
-  readonly #services: ServiceIndex;
-  readonly #policies: PolicyIndex;
-  readonly #staged: ReadonlyMap<string, ReadonlyMap<string, Endpoint>>;
-  readonly #pools = new Map<Service, EndpointPool>();
-  readonly #memberships = new Map<Workload, readonly Service[]>();
-  readonly #identities = new Map<Workload, readonly string[]>();
-  readonly #serviceIdentities = new Map<Service, Map<Workload, readonly string[]>>();
+  readonly #services = new ServiceIndex();
+  readonly #endpoints: EndpointStore;
+  #policies = new PolicyIndex([]);
+  readonly #identities = new ExpectedIdentities();
 
   /** @param nodeName our node; undefined: every workload counts as local */
-  constructor(contents: MeshContents, nodeName: string | undefined) {
-    this.#workloads = new WorkloadIndex(contents.workloads, nodeName);
-    this.#services = new ServiceIndex(contents.services);
-    this.#policies = new PolicyIndex(contents.policies);
-    this.#staged = contents.staged ?? new Map();
+  constructor(nodeName?: string) {
+    this.#workloads = new WorkloadIndex(nodeName);
+    this.#endpoints = new EndpointStore(this.#workloads, this.#services);
   }
 
   /** A mesh in which nothing is known. */
   static empty(): MeshState {
-    return new MeshState({ workloads: [], services: [], policies: [] }, undefined);
+    return new MeshState();
   }
 
   /** The mesh that a local file describes. */
   static fromDocument(document: LocalDocument, nodeName: string | undefined): MeshState {
-    const endpoints = new Map<string, Map<string, Endpoint>>();
-    for (const { service, endpoint } of document.memberships) {
-      let members = endpoints.get(service);
-      if (members === undefined) endpoints.set(service, members = new Map());
-      members.set(endpoint.workloadUid, endpoint);
+    const { workloads, services, policies, memberships } = document;
+    const state = new MeshState(nodeName);
+    state.apply({ workloads: workloads.map((workload) => ({ workload, memberships: [] })), services, policies });
+    for (const { service, endpoint } of memberships) state.#endpoints.list(service, endpoint);
+    return state;
+  }
+
+  /**
+   * Applies a batch: policies, then removals, services and workloads. Throws on a CIDR or policy that cannot be read,
+   * before anything is changed; whoever decodes records refuses those.
+   */
+  apply(update: MeshUpdate): MeshChange {
+    const services = (update.services ?? []).map((service) => ({ service, ranges: parseRanges(service) }));
+    const policiesChanged = this.#applyPolicies(update);
+    const workloads: WorkloadChange[] = [];
+    const unknownRemovals: string[] = [];
+    for (const name of update.removed ?? []) {
+      const before = this.#removeWorkload(name);
+      if (before !== undefined) workloads.push({ before });
+      else if (!this.#endpoints.removeService(name)) unknownRemovals.push(name);
     }
-    const services: Service[] = [];
-    for (const service of document.services) {
-      const key = serviceKey(service);
-      services.push(withEndpoints(service, endpoints.get(key)));
-      endpoints.delete(key);
-    }
-    const { workloads, policies } = document;
-    return new MeshState({ workloads, services, policies, staged: endpoints }, nodeName);
+    for (const { service, ranges } of services) this.#endpoints.addService(service, ranges);
+    for (const insert of update.workloads ?? []) workloads.push(this.#putWorkload(insert));
+    return { unknownRemovals, policiesChanged, workloads };
+  }
+
+  #putWorkload({ workload, memberships }: WorkloadUpdate): WorkloadChange {
+    const before = this.#removeWorkload(workload.uid);
+    this.#workloads.add(workload);
+    this.#endpoints.join(workload, memberships);
+    return before === undefined ? { after: workload } : { before, after: workload };
+  }
+
+  #removeWorkload(uid: string): Workload | undefined {
+    const workload = this.#workloads.remove(uid);
+    if (workload !== undefined) this.#endpoints.leave(uid);
+    return workload;
+  }
+
+  #applyPolicies({ policies = [], removedPolicies = [] }: MeshUpdate): boolean {
+    const removed = removedPolicies.filter((key) => this.#policies.get(key) !== undefined);
+    if (policies.length === 0 && removed.length === 0) return false;
+    const kept = [...this.#policies.entries()].filter(([key]) => !removed.includes(key));
+    this.#policies = new PolicyIndex([...kept.map(([, { policy }]) => policy), ...policies]);
+    return true;
   }
 
   /** By uid, in no particular order. */
@@ -72,7 +97,7 @@ export class MeshState {
 
   /** Endpoints that wait for their service. */
   get stagedEndpoints(): ReadonlyMap<string, ReadonlyMap<string, Endpoint>> {
-    return this.#staged;
+    return this.#endpoints.staged;
   }
 
   workloadByUid(uid: string): Workload | undefined {
@@ -103,8 +128,9 @@ export class MeshState {
     return this.#services.byVip(network, ip, clientNamespace);
   }
 
-  serviceByHostname(hostname: string, clientNamespace?: string): Service | undefined {
-    return this.#services.byHostname(hostname, clientNamespace);
+  /** @param preference what DNS adds to the precedence */
+  serviceByHostname(hostname: string, clientNamespace?: string, preference?: HostnamePreference): Service | undefined {
+    return this.#services.byHostname(hostname, clientNamespace, preference);
   }
 
   /** The service `namespace/hostname`. */
@@ -116,58 +142,21 @@ export class MeshState {
     return this.#policies.for(workload);
   }
 
-  /** Services that a workload is an endpoint of. Looked up once for each workload: only local ones are asked for. */
+  /** Services that a workload is an endpoint of. */
   servicesOf(workload: Workload): readonly Service[] {
-    let services = this.#memberships.get(workload);
-    if (services === undefined) {
-      services = [...this.#services.values()].filter((service) => service.endpoints.has(workload.uid));
-      this.#memberships.set(workload, services);
-    }
-    return services;
+    return this.#endpoints.servicesOf(workload.uid);
   }
 
   /** The endpoints of a service whose workloads are known. */
   endpointPool(service: Service): EndpointPool {
-    let pool = this.#pools.get(service);
-    if (pool === undefined) {
-      const candidates: Candidate[] = [];
-      for (const { workloadUid, ports } of service.endpoints.values()) {
-        const workload = this.#workloads.byUid(workloadUid);
-        if (workload !== undefined) candidates.push({ workload, ports });
-      }
-      this.#pools.set(service, pool = new EndpointPool(service, candidates));
-    }
-    return pool;
+    return this.#endpoints.pool(service);
   }
 
   /**
-   * SPIFFE ids that a workload may show when it is reached (as an endpoint of a service): its own and the service's
-   * alternative names. The same array each time.
+   * SPIFFE ids that a workload may show when it is reached (as an endpoint of a service): the service's alternative
+   * names and its own. The same array for the same contents.
    */
   expectedIdentities(workload: Workload, service: Service | undefined): readonly string[] {
-    if (service === undefined || service.subjectAltNames.length === 0) {
-      return remember(this.#identities, workload, () => [workloadIdentity(workload)]);
-    }
-    const identities = remember(this.#serviceIdentities, service, () => new Map<Workload, readonly string[]>());
-    return remember(identities, workload, () => [
-      ...service.subjectAltNames.filter((name) => parseIdentity(name) !== undefined),
-      workloadIdentity(workload),
-    ]);
+    return this.#identities.of(workload, service);
   }
-}
-
-function remember<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  let value = map.get(key);
-  if (value === undefined) map.set(key, value = make());
-  return value;
-}
-
-/** The service with its endpoints; unhealthy ones only where the health policy wants them. */
-function withEndpoints(service: Service, members: ReadonlyMap<string, Endpoint> | undefined): Service {
-  const all = service.loadBalancer?.healthPolicy === "AllowAll";
-  const endpoints = new Map<string, Endpoint>();
-  for (const [uid, endpoint] of members ?? []) {
-    if (all || endpoint.status === "Healthy") endpoints.set(uid, endpoint);
-  }
-  return { ...service, endpoints };
 }

@@ -5,6 +5,8 @@
  * share one shape.
  */
 
+import { internGateway, internLocality, internText, internTexts } from "./intern.ts";
+
 /** How a workload wants to be reached: HBONE (mTLS tunnel) or plain TCP. */
 export type InboundProtocol = "TCP" | "HBONE";
 /** HostNetwork workloads share the node's addresses, so no address leads to them alone. */
@@ -88,34 +90,37 @@ const NONE: readonly never[] = [];
 /** Some fields of a record; an undefined one is an absent one. */
 export type Known<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
-/** A workload record from the fields that are known, the others at the defaults of ztunnel's local file. */
+/**
+ * A workload record from the fields that are known, the others at the defaults of ztunnel's local file. What records
+ * usually have in common is shared with earlier ones (intern.ts).
+ */
 export function newWorkload(known: Known<Workload>): Workload {
   return {
     uid: known.uid ?? "",
     name: known.name ?? "",
-    namespace: known.namespace ?? "",
-    trustDomain: known.trustDomain ?? "",
-    serviceAccount: known.serviceAccount ?? "",
+    namespace: internText(known.namespace ?? ""),
+    trustDomain: internText(known.trustDomain ?? ""),
+    serviceAccount: internText(known.serviceAccount ?? ""),
     addresses: known.addresses ?? NONE,
     hostname: known.hostname ?? "",
-    network: known.network ?? "",
+    network: internText(known.network ?? ""),
     protocol: known.protocol ?? "TCP",
     networkMode: known.networkMode ?? "Standard",
-    node: known.node ?? "",
-    workloadName: known.workloadName ?? "",
-    workloadType: known.workloadType ?? "",
-    canonicalName: known.canonicalName ?? "",
-    canonicalRevision: known.canonicalRevision ?? "",
-    clusterId: known.clusterId ?? "",
-    locality: known.locality ?? NOWHERE,
+    node: internText(known.node ?? ""),
+    workloadName: internText(known.workloadName ?? ""),
+    workloadType: internText(known.workloadType ?? ""),
+    canonicalName: internText(known.canonicalName ?? ""),
+    canonicalRevision: internText(known.canonicalRevision ?? ""),
+    clusterId: internText(known.clusterId ?? ""),
+    locality: known.locality === undefined ? NOWHERE : internLocality(known.locality),
     capacity: known.capacity ?? 1,
     status: known.status ?? "Healthy",
     nativeTunnel: known.nativeTunnel ?? false,
-    waypoint: known.waypoint,
-    networkGateway: known.networkGateway,
+    waypoint: known.waypoint && internGateway(known.waypoint),
+    networkGateway: known.networkGateway && internGateway(known.networkGateway),
     applicationTunnel: known.applicationTunnel,
-    authorizationPolicies: known.authorizationPolicies ?? NONE,
-    services: known.services ?? NONE,
+    authorizationPolicies: internTexts(known.authorizationPolicies ?? NONE),
+    services: internTexts(known.services ?? NONE),
   };
 }
 

@@ -1,4 +1,4 @@
-/** Workloads by uid, by address, and those of our own node by name. */
+/** Workloads by uid, by address, by hostname, and those of our own node by name. Changed in place, record by record. */
 import { AddressIndex } from "./addresses.ts";
 import type { Workload, WorkloadInfo } from "./workload.ts";
 
@@ -7,36 +7,121 @@ function addressRank(workload: Workload): number {
   return (workload.uid.includes("//Pod/") ? 2 : 0) + (workload.protocol === "HBONE" ? 1 : 0);
 }
 
+/** Several workloads with one address, the earliest first. Rare: an index entry is usually the workload itself. */
+class Sharers {
+  readonly members: Workload[];
+  /** The one that a lookup finds: of the highest rank, the latest. */
+  owner: Workload;
+
+  constructor(first: Workload, second: Workload) {
+    this.members = [first, second];
+    this.owner = this.#best();
+  }
+
+  add(workload: Workload): void {
+    this.members.push(workload);
+    this.owner = this.#best();
+  }
+
+  remove(workload: Workload): void {
+    const at = this.members.indexOf(workload);
+    if (at >= 0) this.members.splice(at, 1);
+    this.owner = this.#best();
+  }
+
+  #best(): Workload {
+    return this.members.reduce((best, next) => addressRank(next) >= addressRank(best) ? next : best);
+  }
+}
+
 export class WorkloadIndex {
   readonly #byUid = new Map<string, Workload>();
-  readonly #byAddress = new AddressIndex<Workload>();
+  readonly #byAddress = new AddressIndex<Workload | Sharers>();
+  /** `namespace/hostname` → workloads that have a hostname. */
+  readonly #byHostname = new Map<string, Set<Workload>>();
   /** Namespace → name → workloads that run on our node. */
   readonly #local = new Map<string, Map<string, Workload[]>>();
+  readonly #nodeName: string | undefined;
 
   /** @param nodeName our node; undefined: every workload counts as local */
-  constructor(workloads: Iterable<Workload>, nodeName: string | undefined) {
-    for (const workload of workloads) this.#byUid.set(workload.uid, workload);
-    for (const workload of this.#byUid.values()) {
-      if (workload.networkMode !== "HostNetwork") this.#indexAddresses(workload);
-      if (nodeName === undefined || workload.node === nodeName) this.#indexLocal(workload);
+  constructor(nodeName: string | undefined) {
+    this.#nodeName = nodeName;
+  }
+
+  /** Adds a workload whose uid nobody has (any more). It comes last wherever order decides. */
+  add(workload: Workload): void {
+    this.#byUid.set(workload.uid, workload);
+    if (workload.networkMode !== "HostNetwork") {
+      for (const ip of workload.addresses) this.#addAddress(workload, ip);
+    }
+    if (workload.hostname !== "") this.#addHostname(workload);
+    if (this.#isLocal(workload)) this.#addLocal(workload);
+  }
+
+  /** Removes and returns the workload; undefined when there is none. */
+  remove(uid: string): Workload | undefined {
+    const workload = this.#byUid.get(uid);
+    if (workload === undefined) return undefined;
+    this.#byUid.delete(uid);
+    if (workload.networkMode !== "HostNetwork") {
+      for (const ip of workload.addresses) this.#removeAddress(workload, ip);
+    }
+    if (workload.hostname !== "") this.#removeHostname(workload);
+    if (this.#isLocal(workload)) this.#removeLocal(workload);
+    return workload;
+  }
+
+  #isLocal(workload: Workload): boolean {
+    return this.#nodeName === undefined || workload.node === this.#nodeName;
+  }
+
+  #addAddress(workload: Workload, ip: string): void {
+    const { network } = workload;
+    const present = this.#byAddress.get(network, ip);
+    if (present === undefined) this.#byAddress.set(network, ip, workload);
+    else if (present instanceof Sharers) present.add(workload);
+    else if (present !== workload) this.#byAddress.set(network, ip, new Sharers(present, workload));
+  }
+
+  #removeAddress(workload: Workload, ip: string): void {
+    const { network } = workload;
+    const present = this.#byAddress.get(network, ip);
+    if (present === workload) {
+      this.#byAddress.delete(network, ip);
+    } else if (present instanceof Sharers) {
+      present.remove(workload);
+      if (present.members.length === 1) this.#byAddress.set(network, ip, present.owner);
     }
   }
 
-  #indexAddresses(workload: Workload): void {
-    for (const ip of workload.addresses) {
-      const present = this.#byAddress.get(workload.network, ip);
-      if (present === undefined || addressRank(workload) >= addressRank(present)) {
-        this.#byAddress.set(workload.network, ip, workload);
-      }
-    }
+  #addHostname(workload: Workload): void {
+    const key = `${workload.namespace}/${workload.hostname}`;
+    const named = this.#byHostname.get(key);
+    if (named === undefined) this.#byHostname.set(key, new Set([workload]));
+    else named.add(workload);
   }
 
-  #indexLocal(workload: Workload): void {
+  #removeHostname(workload: Workload): void {
+    const key = `${workload.namespace}/${workload.hostname}`;
+    const named = this.#byHostname.get(key);
+    if (named?.delete(workload) && named.size === 0) this.#byHostname.delete(key);
+  }
+
+  #addLocal(workload: Workload): void {
     let names = this.#local.get(workload.namespace);
     if (names === undefined) this.#local.set(workload.namespace, names = new Map());
     const list = names.get(workload.name);
     if (list === undefined) names.set(workload.name, [workload]);
     else list.push(workload);
+  }
+
+  #removeLocal(workload: Workload): void {
+    const names = this.#local.get(workload.namespace);
+    const list = names?.get(workload.name);
+    if (names === undefined || list === undefined) return;
+    const rest = list.filter((other) => other !== workload);
+    if (rest.length > 0) names.set(workload.name, rest);
+    else if (names.delete(workload.name) && names.size === 0) this.#local.delete(workload.namespace);
   }
 
   get size(): number {
@@ -52,7 +137,13 @@ export class WorkloadIndex {
   }
 
   byAddress(network: string, ip: string): Workload | undefined {
-    return this.#byAddress.get(network, ip);
+    const found = this.#byAddress.get(network, ip);
+    return found instanceof Sharers ? found.owner : found;
+  }
+
+  /** A workload by its hostname; the earliest of several. */
+  byHostname(namespace: string, hostname: string): Workload | undefined {
+    return this.#byHostname.get(`${namespace}/${hostname}`)?.values().next().value;
   }
 
   /** The record of a pod of this node, all three of name, namespace and service account being equal. */
@@ -68,13 +159,5 @@ export class WorkloadIndex {
     for (const names of this.#local.values()) {
       for (const list of names.values()) yield* list;
     }
-  }
-
-  /** A workload by its hostname. A scan: only gateways given by the hostname of a workload need it. */
-  byHostname(namespace: string, hostname: string): Workload | undefined {
-    for (const workload of this.#byUid.values()) {
-      if (workload.hostname === hostname && workload.namespace === namespace) return workload;
-    }
-    return undefined;
   }
 }

@@ -1,0 +1,144 @@
+/** Which workload is an endpoint of which service, and what waits for a service that is not known yet. */
+import { internPorts, internTexts } from "./intern.ts";
+import { type Candidate, EndpointPool } from "./load_balancing.ts";
+import { type Endpoint, type Service, serviceKey } from "./service.ts";
+import type { LiveService, ServiceIndex } from "./service_index.ts";
+import type { ServiceMembership } from "./update.ts";
+import type { VipRange } from "./vip_ranges.ts";
+import type { Workload } from "./workload.ts";
+import type { WorkloadIndex } from "./workload_index.ts";
+
+const NONE: readonly never[] = [];
+
+function allowsAll(service: Service): boolean {
+  return service.loadBalancer?.healthPolicy === "AllowAll";
+}
+
+/**
+ * The endpoints of all services (spec/ztunnel.md §3.3). Those of a service are changed in place, one at a time; an
+ * unhealthy one is kept only if the service allows all when it comes, and lost when a service stops to allow all.
+ */
+export class EndpointStore {
+  readonly #workloads: WorkloadIndex;
+  readonly #services: ServiceIndex;
+  /** Uid → keys of the services that the workload was made an endpoint of, wanted there or not. */
+  readonly #memberships = new Map<string, readonly string[]>();
+  /** Endpoints whose service is not known: `namespace/hostname` → uid → endpoint. */
+  readonly #staged = new Map<string, Map<string, Endpoint>>();
+  /** Made when first asked for, then kept up to date; a record that takes the place of another has a new one. */
+  readonly #pools = new WeakMap<Service, EndpointPool>();
+
+  constructor(workloads: WorkloadIndex, services: ServiceIndex) {
+    this.#workloads = workloads;
+    this.#services = services;
+  }
+
+  get staged(): ReadonlyMap<string, ReadonlyMap<string, Endpoint>> {
+    return this.#staged;
+  }
+
+  /** Adds or replaces a service, with the endpoints that are there for it and that it wants. */
+  addService(service: Service, ranges: readonly VipRange[]): void {
+    const key = serviceKey(service);
+    const before = this.#services.remove(key);
+    const endpoints = before?.endpoints ?? this.#staged.get(key) ?? new Map<string, Endpoint>();
+    this.#staged.delete(key);
+    if (!allowsAll(service) && (before === undefined || allowsAll(before))) {
+      for (const [uid, { status }] of endpoints) if (status === "Unhealthy") endpoints.delete(uid);
+    }
+    this.#services.add({ ...service, endpoints }, ranges);
+  }
+
+  /** Removes a service; its endpoints wait for it to come back, as their workloads still name it. False: not there. */
+  removeService(key: string): boolean {
+    const service = this.#services.remove(key);
+    if (service === undefined) return false;
+    if (service.endpoints.size > 0) this.#staged.set(key, service.endpoints);
+    return true;
+  }
+
+  /** Makes a workload, just added, an endpoint of services; what was listed for its uid before it came stays. */
+  join(workload: Workload, memberships: readonly ServiceMembership[]): void {
+    const { uid, status } = workload;
+    const listed = this.#memberships.get(uid) ?? NONE;
+    for (const key of listed) this.#admit(key, uid);
+    const keys = memberships.map(({ service }) => service);
+    if (keys.length > 0) this.#memberships.set(uid, internTexts(listed.length > 0 ? [...listed, ...keys] : keys));
+    for (const { service, ports } of memberships) {
+      this.#put(service, { workloadUid: uid, ports: internPorts(ports), status });
+    }
+  }
+
+  /** An endpoint that is listed with its service (a local file), whether its workload is known or not. */
+  list(key: string, endpoint: Endpoint): void {
+    this.#memberships.set(endpoint.workloadUid, [...this.#memberships.get(endpoint.workloadUid) ?? NONE, key]);
+    this.#put(key, endpoint);
+  }
+
+  /** Removes all endpoints of a workload, staged ones too. */
+  leave(uid: string): void {
+    for (const key of this.#memberships.get(uid) ?? NONE) {
+      const service = this.#services.byKey(key);
+      if (service !== undefined) {
+        this.#drop(service, uid);
+        continue;
+      }
+      const waiting = this.#staged.get(key);
+      if (waiting?.delete(uid) && waiting.size === 0) this.#staged.delete(key);
+    }
+    this.#memberships.delete(uid);
+  }
+
+  #put(key: string, endpoint: Endpoint): void {
+    const uid = endpoint.workloadUid;
+    const service = this.#services.byKey(key);
+    if (service === undefined) {
+      let waiting = this.#staged.get(key);
+      if (waiting === undefined) this.#staged.set(key, waiting = new Map());
+      waiting.set(uid, endpoint);
+    } else if (endpoint.status === "Healthy" || allowsAll(service)) {
+      service.endpoints.set(uid, endpoint);
+      this.#admit(key, uid);
+    } else {
+      this.#drop(service, uid);
+    }
+  }
+
+  /** An endpoint can be chosen once its workload is known. */
+  #admit(key: string, uid: string): void {
+    const service = this.#services.byKey(key);
+    const pool = service && this.#pools.get(service);
+    const endpoint = service?.endpoints.get(uid);
+    const workload = this.#workloads.byUid(uid);
+    if (endpoint !== undefined && workload !== undefined) pool?.put({ workload, ports: endpoint.ports });
+  }
+
+  #drop(service: LiveService, uid: string): void {
+    service.endpoints.delete(uid);
+    this.#pools.get(service)?.remove(uid);
+  }
+
+  /** The services that a workload is an endpoint of. */
+  servicesOf(uid: string): Service[] {
+    const services: Service[] = [];
+    for (const key of this.#memberships.get(uid) ?? NONE) {
+      const service = this.#services.byKey(key);
+      if (service?.endpoints.has(uid) && !services.includes(service)) services.push(service);
+    }
+    return services;
+  }
+
+  /** The endpoints of a service whose workloads are known. */
+  pool(service: Service): EndpointPool {
+    let pool = this.#pools.get(service);
+    if (pool === undefined) {
+      const candidates: Candidate[] = [];
+      for (const { workloadUid, ports } of service.endpoints.values()) {
+        const workload = this.#workloads.byUid(workloadUid);
+        if (workload !== undefined) candidates.push({ workload, ports });
+      }
+      this.#pools.set(service, pool = new EndpointPool(service, candidates));
+    }
+    return pool;
+  }
+}
