@@ -1,12 +1,12 @@
 /** What is known of the mesh: who is where, which services there are, which policies apply. Changed in place. */
 import type { LocalDocument } from "../config/local_document.ts";
-import { PolicyIndex, type PolicySet } from "../policy/mod.ts";
+import { PolicyIndex, policyKey, type PolicySet } from "../policy/mod.ts";
 import { EndpointStore } from "./endpoint_store.ts";
 import { ExpectedIdentities } from "./expected_identities.ts";
 import type { EndpointPool } from "./load_balancing.ts";
 import type { Endpoint, Service } from "./service.ts";
 import { type HostnamePreference, ServiceIndex } from "./service_index.ts";
-import type { MeshChange, MeshUpdate, WorkloadChange, WorkloadUpdate } from "./update.ts";
+import type { MeshChange, MeshUpdate, RejectedPolicy, WorkloadChange, WorkloadUpdate } from "./update.ts";
 import { parseRanges } from "./vip_ranges.ts";
 import type { Workload, WorkloadInfo } from "./workload.ts";
 import { WorkloadIndex } from "./workload_index.ts";
@@ -19,7 +19,7 @@ export class MeshState {
   readonly #workloads: WorkloadIndex;
   readonly #services = new ServiceIndex();
   readonly #endpoints: EndpointStore;
-  #policies = new PolicyIndex([]);
+  readonly #policies = new PolicyIndex();
   readonly #identities = new ExpectedIdentities();
 
   /** @param nodeName our node; undefined: every workload counts as local */
@@ -37,18 +37,24 @@ export class MeshState {
   static fromDocument(document: LocalDocument, nodeName: string | undefined): MeshState {
     const { workloads, services, policies, memberships } = document;
     const state = new MeshState(nodeName);
-    state.apply({ workloads: workloads.map((workload) => ({ workload, memberships: [] })), services, policies });
+    const { rejectedPolicies: [rejected] } = state.apply({
+      workloads: workloads.map((workload) => ({ workload, memberships: [] })),
+      services,
+      policies,
+    });
+    if (rejected !== undefined) throw new Error(rejected.error);
     for (const { service, endpoint } of memberships) state.#endpoints.list(service, endpoint);
     return state;
   }
 
   /**
-   * Applies a batch: policies, then removals, services and workloads. Throws on a CIDR or policy that cannot be read,
-   * before anything is changed; whoever decodes records refuses those.
+   * Applies a batch: policies, then removals, services and workloads. Throws on a CIDR VIP that is none, before anything
+   * is changed: whoever decodes records refuses those.
    */
   apply(update: MeshUpdate): MeshChange {
     const services = (update.services ?? []).map((service) => ({ service, ranges: parseRanges(service) }));
-    const policiesChanged = this.#applyPolicies(update);
+    const rejectedPolicies: RejectedPolicy[] = [];
+    const policiesChanged = this.#applyPolicies(update, rejectedPolicies);
     const workloads: WorkloadChange[] = [];
     const unknownRemovals: string[] = [];
     for (const name of update.removed ?? []) {
@@ -58,7 +64,7 @@ export class MeshState {
     }
     for (const { service, ranges } of services) this.#endpoints.addService(service, ranges);
     for (const insert of update.workloads ?? []) workloads.push(this.#putWorkload(insert));
-    return { unknownRemovals, policiesChanged, workloads };
+    return { unknownRemovals, policiesChanged, rejectedPolicies, workloads };
   }
 
   #putWorkload({ workload, memberships }: WorkloadUpdate): WorkloadChange {
@@ -74,12 +80,14 @@ export class MeshState {
     return workload;
   }
 
-  #applyPolicies({ policies = [], removedPolicies = [] }: MeshUpdate): boolean {
-    const removed = removedPolicies.filter((key) => this.#policies.get(key) !== undefined);
-    if (policies.length === 0 && removed.length === 0) return false;
-    const kept = [...this.#policies.entries()].filter(([key]) => !removed.includes(key));
-    this.#policies = new PolicyIndex([...kept.map(([, { policy }]) => policy), ...policies]);
-    return true;
+  #applyPolicies({ policies = [], removedPolicies = [] }: MeshUpdate, rejected: RejectedPolicy[]): boolean {
+    const version = this.#policies.version;
+    for (const key of removedPolicies) this.#policies.remove(key);
+    for (const policy of policies) {
+      const result = this.#policies.put(policy);
+      if (!result.ok) rejected.push({ policy: policyKey(policy), error: result.error });
+    }
+    return this.#policies.version !== version;
   }
 
   /** By uid, in no particular order. */

@@ -18,7 +18,7 @@ export interface WorkloadUpdate {
 }
 
 /**
- * One batch of changes: a push. Removals are applied before what is inserted. Its cost is in proportion to the batch,
+ * One batch of changes: a push, applied whole between two turns of the event loop; removals before what is inserted. Its cost is in proportion to the batch,
  * whatever the size of the mesh.
  */
 export interface MeshUpdate {
@@ -38,10 +38,18 @@ export interface WorkloadChange {
   readonly after?: Workload;
 }
 
+/** A policy that does not compile. An earlier one of its key stays. */
+export interface RejectedPolicy {
+  /** `namespace/name` */
+  readonly policy: string;
+  readonly error: string;
+}
+
 export interface MeshChange {
   /** Names in `removed` that nothing had: worth a warning. */
   readonly unknownRemovals: readonly string[];
-  /** Policies came, changed or went, or a workload names others: running connections must be asked about again. */
+  /** Policies came, changed or went: they must be asked about running connections again (spec/ztunnel.md §8.4). */
   readonly policiesChanged: boolean;
+  readonly rejectedPolicies: readonly RejectedPolicy[];
   readonly workloads: readonly WorkloadChange[];
 }
