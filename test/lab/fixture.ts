@@ -16,7 +16,15 @@ import {
   writeFile,
   Ztunnel,
 } from "./mesh/mod.ts";
-import { eventually, inspectHost, Lab, type LabPod, type PodPlan, removeAbandoned } from "./topology/mod.ts";
+import {
+  eventually,
+  inspectHost,
+  Lab,
+  type LabNode,
+  type LabPod,
+  type PodPlan,
+  removeAbandoned,
+} from "./topology/mod.ts";
 import type { Behaviour } from "./traffic/mod.ts";
 import { PodServer } from "./traffic/mod.ts";
 import { EchoApplication, type EchoPlan, PodCaller, TunnelEnd, type TunnelEndPlan } from "./peers/mod.ts";
@@ -32,7 +40,8 @@ export interface MeshPlan {
   /** Names of the pods announced through the CNI. */
   readonly meshed: readonly string[];
   readonly configuration: (lab: Lab) => MeshConfiguration;
-  readonly environment?: Record<string, string>;
+  /** Of every ztunnel, or of each by the index of its node. */
+  readonly environment?: Record<string, string> | ((node: number) => Record<string, string>);
   readonly nodes?: readonly string[];
   /** True: the ztunnels do not know on which node they are. */
   readonly unnamedNodes?: boolean;
@@ -105,7 +114,7 @@ export class Mesh {
           configuration: this.configurationPath,
           caDirectory: this.caDirectory,
           socket,
-          ...(this.#plan.environment === undefined ? {} : { environment: this.#plan.environment }),
+          environment: this.#environment(node),
           unnamed: this.#plan.unnamedNodes ?? false,
           ...(resolvConf === undefined ? {} : { resolvConf: resolvConfPath }),
         }),
@@ -116,6 +125,11 @@ export class Mesh {
     for (const plan of this.#plan.waypoints ?? []) this.waypoints.push(this.startWaypoint(plan));
     await Promise.all(this.waypoints.map((waypoint) => waypoint.untilReady()));
     return this;
+  }
+
+  #environment(node: LabNode): Record<string, string> {
+    const { environment = {} } = this.#plan;
+    return typeof environment === "function" ? environment(this.lab.nodes.indexOf(node)) : environment;
   }
 
   startWaypoint(plan: WaypointPlan): Waypoint {
@@ -145,7 +159,7 @@ export class Mesh {
         PROXY_MODE: "dedicated",
         PROXY_WORKLOAD_INFO: `${of}/${name}/${serviceAccount}`,
         PACKET_MARK: "1337",
-        ...this.#plan.environment,
+        ...this.#environment(node),
         ...environment,
       },
     });

@@ -1,15 +1,16 @@
 /**
  * The end of HBONE tunnels in a pod without a ztunnel, run by Node: it shows one certificate, whatever the mesh expects,
- * and joins each CONNECT with the pod's own port, or with one fixed address as a gateway does. It prints each CONNECT:
+ * and joins each CONNECT with the pod's own port, or with what `to` has for its authority, as a gateway does. It prints
+ * each CONNECT:
  *
- *     node tunnel_end.mjs '{"key":"-----BEGIN …","chain":"-----BEGIN …","port":15009,"to":{"ip":"10.77.2.10","port":15008}}'
+ *     node tunnel_end.mjs '{"key":"-----BEGIN …","chain":"-----BEGIN …","to":{"web.example:80":{"ip":"10.77.2.10","port":15008}}}'
  *     CONNECT {"headers":{":method":"CONNECT",…},"identity":"spiffe://…","remote":"10.77.1.10"}
  */
 import { createSecureServer } from "node:http2";
 import { connect } from "node:net";
 import process from "node:process";
 
-const { key, chain, port = 15008, to, status = 200 } = JSON.parse(process.argv[2]);
+const { key, chain, port = 15008, to = {}, status = 200 } = JSON.parse(process.argv[2]);
 const server = createSecureServer({
   key,
   cert: chain,
@@ -29,7 +30,7 @@ server.on("stream", (stream, headers) => {
   }`);
   if (status !== 200) return void stream.respond({ ":status": status }, { endStream: true });
   const own = { ip: "127.0.0.1", port: Number(authority.slice(authority.lastIndexOf(":") + 1)) };
-  const target = to ?? own;
+  const target = to[authority] ?? own;
   const socket = connect({ host: target.ip, port: target.port, allowHalfOpen: true });
   const end = () => {
     socket.destroy();

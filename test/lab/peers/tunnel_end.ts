@@ -8,8 +8,8 @@ export interface TunnelEndPlan {
   readonly chain: string;
   /** Default 15008. */
   readonly port?: number;
-  /** Where every tunnel leads; without it, to the port that was asked for, in the pod itself. */
-  readonly to?: { readonly ip: string; readonly port: number };
+  /** Where the tunnel for an authority leads; without one, to the port that was asked for, in the pod itself. */
+  readonly to?: Readonly<Record<string, { readonly ip: string; readonly port: number }>>;
   /** Answer to every CONNECT; default 200. */
   readonly status?: number;
 }
