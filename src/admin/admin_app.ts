@@ -1,5 +1,6 @@
 import { Hono } from "hono/tiny";
-import { dashboardPage } from "./dashboard.ts";
+import { dashboardPage, endpointsOf } from "./dashboard.ts";
+import { explainAnswer, heapAnswer, profileAnswer } from "./debug_pages.ts";
 import { answerLogging } from "./logging.ts";
 import type { AdminOptions } from "./options.ts";
 import { sortedJson } from "./sorted_json.ts";
@@ -8,19 +9,31 @@ import { textResponse } from "./text_response.ts";
 
 const JSON_HEADERS = { "content-type": "application/json" };
 
+function queryOf(url: string): URLSearchParams {
+  return new URL(url).searchParams;
+}
+
 /** What the admin port answers. */
-export function adminApp(options: AdminOptions): (request: Request) => Response | Promise<Response> {
-  const app = new Hono();
-  app.all("/", (context) => context.html(dashboardPage(options.mode, options.build)));
+export function adminApp(options: AdminOptions): (request: Request, wait: () => void) => Response | Promise<Response> {
+  const app = new Hono<{ Bindings: { wait: () => void } }>();
+  app.all("/", (context) => context.html(dashboardPage(options.mode, options.build, endpointsOf(options))));
   app.all("/config_dump", async (context) => {
     const dump = { ...await options.configDump(), version: options.build };
     return context.body(streamed(sortedJson(dump)), 200, JSON_HEADERS);
   });
   app.all("/logging", (context) => {
-    const { status, text } = answerLogging(options.logger, context.req.method, new URL(context.req.url).searchParams);
+    const { status, text } = answerLogging(options.logger, context.req.method, queryOf(context.req.url));
     return textResponse(status, text);
   });
   app.all("/version", (context) => context.body(streamed(sortedJson(options.build)), 200, JSON_HEADERS));
+  app.all("/debug/pprof/profile", (context) => profileAnswer(queryOf(context.req.url), context.env.wait));
+  app.all("/debug/pprof/heap", heapAnswer);
+  app.all("/debug/pprof/heap/profiling", heapAnswer);
+  const { dryRun, explain } = options;
+  if (dryRun !== undefined) {
+    app.all("/debug/dryrun", (context) => context.body(streamed(sortedJson(dryRun())), 200, JSON_HEADERS));
+  }
+  if (explain !== undefined) app.all("/debug/explain", (context) => explainAnswer(explain, queryOf(context.req.url)));
   app.post("/quitquitquit", () => {
     // The answer must be on its way before the listeners close.
     setTimeout(options.shutdown, 0);
@@ -29,5 +42,5 @@ export function adminApp(options: AdminOptions): (request: Request) => Response 
   app.all("/quitquitquit", () => textResponse(405, "Invalid HTTP method\n"));
   app.notFound(() => new Response(null, { status: 404 }));
   app.onError((error) => textResponse(500, `${error.message}\n`));
-  return (request) => app.fetch(request);
+  return (request, wait) => app.fetch(request, { wait });
 }

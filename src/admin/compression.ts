@@ -12,21 +12,25 @@ function qualities(header: string): Map<string, number> {
     const [name = "", ...parameters] = item.split(";").map((part) => part.trim().toLowerCase());
     const weight = parameters.find((parameter) => parameter.startsWith("q="));
     const quality = weight === undefined ? 1 : Number(weight.slice(2));
-    if (name !== "" && quality >= 0 && quality <= 1) found.set(name, quality);
+    if (name !== "" && quality >= 0 && quality <= 1) found.set(name === "x-gzip" ? "gzip" : name, quality);
   }
   return found;
 }
 
-/** The coding the client likes best among ours; `identity` when it names none of them. */
+/**
+ * The coding the client likes best among ours; `identity` when it likes none of them, or that one better. Where it
+ * accepts nothing that we have, not even `identity`, it is answered all the same: what asks here wants metrics.
+ */
 export function preferredEncoding(header: string): Encoding {
   const wanted = qualities(header);
   let best: Encoding = "identity";
   let bestQuality = 0;
+  const identity = wanted.get("identity") ?? 0;
   for (const encoding of ENCODINGS) {
     const quality = wanted.get(encoding) ?? wanted.get("*") ?? 0;
     if (quality > bestQuality) [best, bestQuality] = [encoding, quality];
   }
-  return best;
+  return identity > bestQuality ? "identity" : best;
 }
 
 /** The runtime's names of our codings. */

@@ -1,12 +1,14 @@
 import type { BuildInfo } from "../cli/mod.ts";
+import type { AdminOptions } from "./options.ts";
 
-interface Endpoint {
+/** A page of the admin port. */
+export interface Endpoint {
   readonly path: string;
   readonly method: "GET" | "POST";
   readonly does: string;
 }
 
-export const ENDPOINTS: readonly Endpoint[] = [
+const ENDPOINTS: readonly Endpoint[] = [
   {
     path: "/config_dump",
     method: "GET",
@@ -14,12 +16,41 @@ export const ENDPOINTS: readonly Endpoint[] = [
   },
   { path: "/logging", method: "POST", does: "show or change log levels" },
   { path: "/version", method: "GET", does: "version and build of this proxy" },
+  {
+    path: "/debug/pprof/profile",
+    method: "GET",
+    does: "CPU profile for pprof; ?seconds=10&amp;frequency=100",
+  },
   { path: "/quitquitquit", method: "POST", does: "shut down gracefully" },
 ];
 
+const EXPLAIN: Endpoint = {
+  path: "/debug/explain?src=SOURCE&amp;dst=DESTINATION",
+  method: "GET",
+  does: "what would become of a connection, and why",
+};
+const DRY_RUN: Endpoint = {
+  path: "/debug/dryrun",
+  method: "GET",
+  does: "connections that policies in dry run would have denied",
+};
+
+/** The pages that a process with these options has. */
+export function endpointsOf({ dryRun, explain }: Pick<AdminOptions, "dryRun" | "explain">): Endpoint[] {
+  return [
+    ...ENDPOINTS,
+    ...(explain === undefined ? [] : [EXPLAIN]),
+    ...(dryRun === undefined ? [] : [DRY_RUN]),
+  ];
+}
+
 /** The page at `/`. */
-export function dashboardPage(mode: "ztunnel" | "waypoint", build: BuildInfo): string {
-  const rows = ENDPOINTS.map(({ path, method, does }) => {
+export function dashboardPage(
+  mode: "ztunnel" | "waypoint",
+  build: BuildInfo,
+  endpoints: readonly Endpoint[],
+): string {
+  const rows = endpoints.map(({ path, method, does }) => {
     const name = method === "GET" ? `<a href="${path}">${path}</a>` : path;
     return `<tr><td>${method}</td><td>${name}</td><td>${does}</td></tr>`;
   });

@@ -4,10 +4,14 @@ import type { AdminOptions, AdminServers } from "./options.ts";
 import { readinessPage } from "./readiness_page.ts";
 import { textResponse } from "./text_response.ts";
 
-type Handler = (request: Request) => Response | Promise<Response>;
+/** `wait` takes the limit of silence off a request whose answer is long in coming. */
+type Handler = (request: Request, wait: () => void) => Response | Promise<Response>;
 type Component = "readiness" | "admin" | "stats";
 
-/** Seconds a connection may be silent. */
+/**
+ * Seconds a connection may be silent. The head of a request has limits of the runtime's own: 10 s (looked at every 4 s)
+ * until its end, however slowly it comes, and 16 KiB, beyond which the answer is 431.
+ */
 const IDLE_SECONDS = 30;
 
 interface Listening {
@@ -27,7 +31,7 @@ function listen(component: Component, wanted: readonly SocketAddress[], handler:
         idleTimeout: IDLE_SECONDS,
         // A listener of another process on the same port is an error, not company.
         reusePort: false,
-        fetch: handler,
+        fetch: (request, server) => handler(request, () => server.timeout(request, 0)),
         error: (error) => textResponse(500, `${error.message}\n`),
       });
       servers.push(server);
@@ -47,7 +51,7 @@ function listen(component: Component, wanted: readonly SocketAddress[], handler:
 /** Makes a handler on its first request, so that a process nobody asks does not load what answers. */
 function lazily(make: () => Promise<Handler>): Handler {
   let handler: Promise<Handler> | undefined;
-  return async (request) => await (await (handler ??= make()))(request);
+  return async (request, wait) => await (await (handler ??= make()))(request, wait);
 }
 
 /**

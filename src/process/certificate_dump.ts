@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { SortedList } from "../admin/mod.ts";
 import type { CacheEntrySnapshot, CertificateCache, CertificateSummary } from "../identity/mod.ts";
 import type { Json } from "./mesh_dump.ts";
 
@@ -22,14 +23,16 @@ function stateText({ state, error }: CacheEntrySnapshot): string {
   return state === "unavailable" && error !== undefined ? `${text}: ${error}` : text;
 }
 
+function entryDump(entry: CacheEntrySnapshot): Json {
+  return {
+    identity: entry.identity,
+    state: stateText(entry),
+    certChain: entry.certificate?.certificates.map(certificate) ?? [],
+    rootCerts: entry.certificate?.roots.map(certificate) ?? [],
+  };
+}
+
 /** `certificates` of the configuration dump, as istioctl reads them (spec/ztunnel.md §11.2). */
 export function dumpCertificates(cache: CertificateCache): Json {
-  return cache.snapshot()
-    .sort((a, b) => a.identity < b.identity ? -1 : 1)
-    .map((entry) => ({
-      identity: entry.identity,
-      state: stateText(entry),
-      certChain: entry.certificate?.certificates.map(certificate) ?? [],
-      rootCerts: entry.certificate?.roots.map(certificate) ?? [],
-    }));
+  return SortedList.of(cache.snapshot(), ({ identity }) => identity, entryDump);
 }
