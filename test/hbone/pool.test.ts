@@ -2,9 +2,9 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { type ConnectFailure, connectFailure, Pool, type PoolOptions, StreamEndpoint } from "../../src/hbone/mod.ts";
 import type { Dialer, PoolTarget } from "../../src/hbone/pool.ts";
 import { ErrorCode, type HeaderList } from "../../src/http2/mod.ts";
-import { Endpoint } from "../../src/net/endpoint.ts";
 import { Relay } from "../../src/net/relay.ts";
-import { connectPlain, type OnConnect, PlainServer } from "./plain_transport.ts";
+import { connectPlain, PlainServer } from "./plain_transport.ts";
+import { echo as accept, Tape, tapeOn, until } from "./tape.ts";
 
 const cleanups: (() => void)[] = [];
 afterEach(() => {
@@ -41,88 +41,6 @@ function connect(pool: Pool, to = target()): Promise<StreamEndpoint | ConnectFai
     pool.connect(to, HEADERS, { connected: (endpoint) => resolve(endpoint), connectFailed: resolve });
   });
 }
-
-/** The other end of a tunnel in a test: keeps what arrives, sends what it is told. */
-class Tape extends Endpoint {
-  readonly chunks: Uint8Array[] = [];
-  finished = false;
-  closed = false;
-  /** Unconsumed bytes: a tape that does not release holds the sender back. */
-  held = 0;
-  hold = false;
-  inFlight = 0;
-  readonly done = Promise.withResolvers<void>();
-
-  override deliver(chunk: Uint8Array): void {
-    this.chunks.push(chunk);
-    if (this.hold) this.held += chunk.length;
-    else this.peer?.consumed(chunk.length);
-  }
-  override consumed(bytes: number): void {
-    this.inFlight -= bytes;
-  }
-  override finish(): void {
-    this.finished = true;
-    this.done.resolve();
-  }
-  override close(_abrupt: boolean): void {
-    if (this.closed) return;
-    this.closed = true;
-    this.done.resolve();
-    this.relay?.endpointClosed(this, undefined, false);
-  }
-  override abort(): void {
-    this.close(true);
-  }
-  override joined(): void {}
-
-  say(text: string): void {
-    this.push(new TextEncoder().encode(text));
-  }
-  push(bytes: Uint8Array): void {
-    this.inFlight += bytes.length;
-    this.bytesRead += bytes.length;
-    this.peer?.deliver(bytes);
-  }
-  release(): void {
-    this.hold = false;
-    const { held } = this;
-    this.held = 0;
-    this.peer?.consumed(held);
-  }
-  get text(): string {
-    return this.chunks.map((chunk) => new TextDecoder().decode(chunk)).join("");
-  }
-  get bytes(): number {
-    return this.chunks.reduce((sum, { length }) => sum + length, 0);
-  }
-}
-
-function tapeOn(endpoint: StreamEndpoint): Tape {
-  const tape = new Tape();
-  new Relay(tape, endpoint, { relayFinished() {} }, { value: 0 }, { value: 0 });
-  return tape;
-}
-
-async function until(what: string, when: () => boolean): Promise<void> {
-  const deadline = performance.now() + 15_000;
-  while (!when()) {
-    if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
-const accept: OnConnect = (stream, endpoint) => {
-  stream.respond([[":status", "200"]], false);
-  // Echo: the endpoint is its own peer's source.
-  const echo = new Tape();
-  echo.deliver = (chunk) => {
-    echo.peer?.deliver(chunk);
-    echo.peer?.consumed(chunk.length);
-  };
-  echo.finish = () => echo.peer?.finish();
-  new Relay(endpoint, echo, { relayFinished() {} }, { value: 0 }, { value: 0 });
-};
 
 describe("pool", () => {
   test("one connection carries the streams of one target", async () => {

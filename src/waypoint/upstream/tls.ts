@@ -1,11 +1,11 @@
 /** TLS that the waypoint originates towards servers outside the mesh, and what it asks of their certificates. */
 import { existsSync, readFileSync } from "node:fs";
 import { DerError, parseCertificate } from "../../identity/mod.ts";
-import { closeFd, socketPair, SystemError } from "../../linux/mod.ts";
+import { closeFd, SystemError } from "../../linux/mod.ts";
 import { canonicalIp } from "../../net/address.ts";
-import { Endpoint } from "../../net/endpoint.ts";
+import { Conduit } from "../../net/conduit.ts";
+import type { Endpoint } from "../../net/endpoint.ts";
 import { errorCode, osErrorText } from "../../net/os_error.ts";
-import { Relay } from "../../net/relay.ts";
 import { surfaceBug } from "../../net/surface.ts";
 import { TcpEndpoint, type TcpSocket } from "../../net/tcp_endpoint.ts";
 import type { StreamTarget } from "./target.ts";
@@ -78,6 +78,8 @@ export class TlsHandshake {
   readonly #tls: TargetTls;
   #owner: TlsOwner | undefined;
   #socket: Bun.Socket<TlsData> | undefined = undefined;
+  /** What it runs in, if that is another stream. */
+  #conduit: Conduit | undefined = undefined;
 
   constructor(tls: TargetTls, owner: TlsOwner) {
     this.#tls = tls;
@@ -99,8 +101,9 @@ export class TlsHandshake {
     }
   }
 
-  /** On a descriptor, which it owns from here on. */
-  startOnFd(fd: number): void {
+  /** On the descriptor of a conduit; both are its own from here on. */
+  startInside(conduit: Conduit, fd: number): void {
+    this.#conduit = conduit;
     try {
       Bun.connect<TlsData>({
         fd,
@@ -140,8 +143,7 @@ export class TlsHandshake {
 
   fail(detail: string): void {
     const owner = this.#owner;
-    this.#owner = undefined;
-    this.#socket?.terminate();
+    this.cancel();
     owner?.tlsFailed(detail);
   }
 
@@ -149,6 +151,7 @@ export class TlsHandshake {
   cancel(): void {
     this.#owner = undefined;
     this.#socket?.terminate();
+    this.#conduit?.cut();
   }
 
   /** Why this server is not the one that is wanted; "" when it is. */
@@ -215,42 +218,13 @@ const handlers: Bun.SocketHandler<TlsData> = {
   },
 };
 
-const uncounted = { value: 0 };
-const IGNORED = { relayFinished() {} };
-
 /**
- * TLS inside another byte stream: the stream is relayed with one end of a socket pair, the other end speaks TLS. A
- * failure to make the pair is returned.
+ * TLS inside another byte stream, which belongs to it from here on: it ends with a handshake that fails. A failure to
+ * begin is returned.
  */
 export function startTlsInside(stream: Endpoint, handshake: TlsHandshake): SystemError | undefined {
-  const pair = socketPair();
-  if (pair instanceof SystemError) return pair;
-  const [near, far] = pair;
-  adopt(near, (socket) => new Relay(new TcpEndpoint(socket), stream, IGNORED, uncounted, uncounted), () => {
-    stream.abort();
-    handshake.fail("TLS error: no socket for it");
-  });
-  handshake.startOnFd(far);
+  const opened = Conduit.open(stream, () => {});
+  if (opened instanceof SystemError) return opened;
+  handshake.startInside(opened.conduit, opened.fd);
   return undefined;
-}
-
-/** A connected descriptor as an endpoint. */
-function adopt(fd: number, opened: (socket: TcpSocket) => void, failed: () => void): void {
-  try {
-    Bun.connect<TcpEndpoint>({
-      fd,
-      allowHalfOpen: true,
-      socket: {
-        open: (socket: TcpSocket) => opened(socket),
-        data: (socket: TcpSocket, chunk: Uint8Array) => socket.data.received(chunk),
-        drain: (socket: TcpSocket) => socket.data.writable(),
-        end: (socket: TcpSocket) => socket.data.ended(),
-        close: (socket: TcpSocket, error: Error | undefined) => socket.data.gone(error),
-        error: (socket: TcpSocket, error: Error) => socket.data.broken(error),
-      },
-    } as unknown as Bun.TCPSocketConnectOptions<TcpEndpoint>).catch(failed);
-  } catch {
-    closeFd(fd);
-    failed();
-  }
 }
