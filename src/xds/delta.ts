@@ -1,6 +1,6 @@
 /** Messages of Envoy's delta ADS (envoy.service.discovery.v3, spec/ztunnel.md §3.2), without I/O. */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { TextCache } from "./sharing.ts";
+import { TextCache } from "./text_cache.ts";
 import { FieldReader, within } from "./wire.ts";
 
 /** One resource of a push. */
@@ -37,20 +37,24 @@ export type DeltaResponseResult =
  * them the event loop turns. Keeps the bytes of the push as long as it lives itself.
  */
 export class DeltaResources {
-  readonly #views: readonly Uint8Array[];
+  readonly #bytes: Uint8Array;
+  readonly #bounds: readonly number[];
 
-  constructor(views: readonly Uint8Array[]) {
-    this.#views = views;
+  /** @param bounds where each resource begins and ends in `bytes` */
+  constructor(bytes: Uint8Array, bounds: readonly number[]) {
+    this.#bytes = bytes;
+    this.#bounds = bounds;
   }
 
   get length(): number {
-    return this.#views.length;
+    return this.#bounds.length / 2;
   }
 
   /** The resource at `i`; one that cannot be read does not keep the others from it. Throws RangeError past the end. */
   at(i: number): DeltaResourceResult {
-    const view = this.#views[i];
-    if (view === undefined) throw new RangeError(`no resource ${i} of ${this.#views.length}`);
+    const [start, end] = [this.#bounds[2 * i], this.#bounds[2 * i + 1]];
+    if (start === undefined || end === undefined) throw new RangeError(`no resource ${i} of ${this.length}`);
+    const view = this.#bytes.subarray(start, end);
     const draft: ResourceDraft = { name: "", version: "", any: { typeUrl: "", value: NO_BYTES } };
     try {
       new FieldReader(view, texts).fields(readResource, draft);
@@ -95,13 +99,14 @@ class ResponseDraft {
   systemVersion = "";
   typeUrl = "";
   nonce = "";
-  readonly views: Uint8Array[] = [];
+  /** Of the resources, in pairs. */
+  readonly bounds: number[] = [];
   readonly removed: string[] = [];
 }
 
 function readResponse(reader: FieldReader, field: number, into: ResponseDraft): boolean {
   if (field === 1) into.systemVersion = reader.text("system_version_info");
-  else if (field === 2) into.views.push(reader.view(`resources[${into.views.length}]`));
+  else if (field === 2) reader.bounds("resources", into.bounds);
   else if (field === 4) into.typeUrl = reader.sharedText("type_url");
   else if (field === 5) into.nonce = reader.text("nonce");
   else if (field === 6) into.removed.push(reader.text(`removed_resources[${into.removed.length}]`));
@@ -117,8 +122,9 @@ export function decodeDeltaResponse(bytes: Uint8Array): DeltaResponseResult {
   } catch (error) {
     return { ok: false, error: `DeltaDiscoveryResponse: ${within("", error).text}` };
   }
-  const { systemVersion, typeUrl, nonce, views, removed } = draft;
-  return { ok: true, response: { systemVersion, typeUrl, nonce, removed, resources: new DeltaResources(views) } };
+  const { systemVersion, typeUrl, nonce, bounds, removed } = draft;
+  const resources = new DeltaResources(bytes, bounds);
+  return { ok: true, response: { systemVersion, typeUrl, nonce, removed, resources } };
 }
 
 /** JSON data, as google.protobuf.Struct holds it. */

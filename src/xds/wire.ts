@@ -5,7 +5,7 @@
 import { Buffer } from "node:buffer";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { readIp } from "../net/address.ts";
-import type { TextCache } from "./sharing.ts";
+import type { TextCache } from "./text_cache.ts";
 
 /** What is wrong and where, e.g. `waypoint.address`. Never leaves the decoders: their results carry its text. */
 export class BadField extends Error {
@@ -129,6 +129,17 @@ export class FieldReader {
       const view = this.#bytes.subarray(this.#reader.pos, end);
       this.#reader.pos = end;
       return view;
+    } catch (error) {
+      throw within(name, error);
+    }
+  }
+
+  /** Passes over bytes and notes where they begin and end, for views to be made when they are wanted. */
+  bounds(name: string, into: number[]): void {
+    try {
+      const end = this.#length();
+      into.push(this.#reader.pos, end);
+      this.#reader.pos = end;
     } catch (error) {
       throw within(name, error);
     }

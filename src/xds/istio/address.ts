@@ -1,7 +1,7 @@
 /** istio.workload.Address: one workload or one service of the mesh. */
 import { type Service, serviceKey } from "../../mesh/service.ts";
 import type { WorkloadUpdate } from "../../mesh/update.ts";
-import { TextCache } from "../sharing.ts";
+import { TextCache } from "../text_cache.ts";
 import { BadField, FieldReader, within } from "../wire.ts";
 import { readService, ServiceDraft, toService } from "./service.ts";
 import { readWorkload, toWorkload, WorkloadDraft } from "./workload.ts";

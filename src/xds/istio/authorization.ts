@@ -12,7 +12,7 @@ import {
   type ServiceAccountMatch,
   type StringMatch,
 } from "../../policy/policy.ts";
-import { TextCache } from "../sharing.ts";
+import { TextCache } from "../text_cache.ts";
 import { BadField, FieldReader, within } from "../wire.ts";
 import { rangeOf } from "./cidr.ts";
 import { POLICY_ACTIONS, POLICY_SCOPES, wordOf } from "./enums.ts";

@@ -1,6 +1,5 @@
 /** istio.workload.GatewayAddress, NetworkAddress and NamespacedHostname. */
 import type { GatewayAddress, GatewayDestination } from "../../mesh/workload.ts";
-import { hashText, ValueCache } from "../sharing.ts";
 import { BadField, type FieldReader } from "../wire.ts";
 import { ipOf } from "./cidr.ts";
 
@@ -64,22 +63,9 @@ export function toPort(number: number): number {
   return number & 0xffff;
 }
 
-const gateways = new ValueCache<GatewayAddress>((a, b) => {
-  if (a.hboneMtlsPort !== b.hboneMtlsPort) return false;
-  const [one, other] = [a.destination, b.destination];
-  if (one.kind === "address") {
-    return other.kind === "address" && one.network === other.network && one.ip === other.ip;
-  }
-  return other.kind === "hostname" && one.namespace === other.namespace && one.hostname === other.hostname;
-});
-
 /** Throws BadField where the destination is missing. */
 export function toGateway(draft: GatewayDraft, path: string): GatewayAddress {
-  const destination = destinationOf(draft, path);
-  const hash = destination.kind === "address"
-    ? hashText(destination.ip, draft.port)
-    : hashText(destination.hostname, draft.port);
-  return gateways.share({ destination, hboneMtlsPort: draft.port }, hash);
+  return { destination: destinationOf(draft, path), hboneMtlsPort: draft.port };
 }
 
 function destinationOf({ address, hostname }: GatewayDraft, path: string): GatewayDestination {

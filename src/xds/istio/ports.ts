@@ -1,11 +1,6 @@
-/** istio.workload.Port and PortList as PortMap: flat pairs of service and target port. */
-import type { PortMap } from "../../mesh/workload.ts";
-import { sameItems, ValueCache } from "../sharing.ts";
+/** istio.workload.Port and PortList as what becomes a PortMap: flat pairs of service and target port. */
 import type { FieldReader } from "../wire.ts";
 import { toPort } from "./gateway.ts";
-
-const maps = new ValueCache<PortMap>(sameItems);
-const NONE: PortMap = [];
 
 interface PortDraft {
   service: number;
@@ -35,11 +30,4 @@ export function readPortList(reader: FieldReader, field: number, pairs: number[]
   if (field !== 1) return false;
   readPortInto(reader, pairs);
   return true;
-}
-
-export function toPortMap(pairs: readonly number[]): PortMap {
-  if (pairs.length === 0) return NONE;
-  let hash = pairs.length;
-  for (const port of pairs) hash = (Math.imul(hash, 31) + port) | 0;
-  return maps.share(pairs, hash);
 }

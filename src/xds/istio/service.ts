@@ -26,7 +26,7 @@ import {
   readNetworkAddress,
   toGateway,
 } from "./gateway.ts";
-import { readPortInto, toPortMap } from "./ports.ts";
+import { readPortInto } from "./ports.ts";
 
 interface LoadBalancingDraft {
   routingPreference: number[];
@@ -129,7 +129,7 @@ export function toService(draft: ServiceDraft): Service {
     hostname: draft.hostname,
     vips,
     cidrVips,
-    ports: toPortMap(draft.ports),
+    ports: draft.ports,
     subjectAltNames: draft.subjectAltNames,
     waypoint: draft.waypoint && toGateway(draft.waypoint, "waypoint"),
     weightedWaypoints: draft.weightedWaypoints.map(toWeightedWaypoint),

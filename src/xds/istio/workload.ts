@@ -1,7 +1,6 @@
 /** istio.workload.Workload: fields of spec/ztunnel.md §4.1, converted as in §3.3. */
 import type { ServiceMembership, WorkloadUpdate } from "../../mesh/update.ts";
-import { type ApplicationTunnel, type Locality, newWorkload } from "../../mesh/workload.ts";
-import { hashText, sameItems, ValueCache } from "../sharing.ts";
+import { type ApplicationTunnel, newWorkload } from "../../mesh/workload.ts";
 import { BadField, type FieldReader } from "../wire.ts";
 import {
   APPLICATION_PROTOCOLS,
@@ -13,7 +12,7 @@ import {
   WORKLOAD_TYPES,
 } from "./enums.ts";
 import { GatewayDraft, readGateway, toGateway, toPort } from "./gateway.ts";
-import { readPortList, toPortMap } from "./ports.ts";
+import { readPortList } from "./ports.ts";
 
 /** What an empty field stands for. */
 const DEFAULT_TRUST_DOMAIN = "cluster.local";
@@ -179,21 +178,6 @@ function readMapEntry(reader: FieldReader, field: number, into: MembershipDraft)
   return true;
 }
 
-const NONE: readonly never[] = [];
-
-const lists = new ValueCache<readonly string[]>(sameItems);
-const memberships = new ValueCache<readonly ServiceMembership[]>((a, b) => {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) {
-    // Port maps are shared: mostly, equal ones are the same one. Where not, this is a copy more.
-    if (a[i]!.service !== b[i]!.service || a[i]!.ports !== b[i]!.ports) return false;
-  }
-  return true;
-});
-const localities = new ValueCache<Locality>((a, b) =>
-  a.region === b.region && a.zone === b.zone && a.subzone === b.subzone
-);
-
 /** Throws BadField, whose path begins at the workload. */
 export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
   if (draft.tunnelProtocol === LEGACY_ISTIO_MTLS) {
@@ -218,44 +202,26 @@ export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
     canonicalName: draft.canonicalName,
     canonicalRevision: draft.canonicalRevision,
     clusterId: draft.clusterId || DEFAULT_CLUSTER,
-    locality: draft.locality && toLocality(draft.locality),
+    locality: draft.locality,
     capacity: draft.capacity === undefined ? DEFAULT_CAPACITY : draft.capacity.value,
     status: wordOf(WORKLOAD_STATUSES, draft.status, "status"),
     nativeTunnel: draft.nativeTunnel,
     waypoint: draft.waypoint && toGateway(draft.waypoint, "waypoint"),
     networkGateway: draft.networkGateway && toGateway(draft.networkGateway, "network_gateway"),
     applicationTunnel: draft.applicationTunnel && toApplicationTunnel(draft.applicationTunnel),
-    authorizationPolicies: toList(draft.authorizationPolicies),
-    services: toList(members.map(({ service }) => service)),
+    authorizationPolicies: draft.authorizationPolicies,
+    services: members.map(({ service }) => service),
   });
   return { workload, memberships: members };
 }
 
-function toList(list: readonly string[]): readonly string[] {
-  if (list.length === 0) return NONE;
-  let hash = list.length;
-  for (const text of list) hash = hashText(text, hash);
-  return lists.share(list, hash);
-}
-
-/** In the order of their keys: that of a map on the wire is accidental, and replicas are to share one list. */
+/** In the order of their keys: that of a map on the wire is accidental, and replicas are to have equal lists. */
 function toMemberships(drafts: MembershipDraft[]): readonly ServiceMembership[] {
-  if (drafts.length === 0) return NONE;
-  if (drafts.length > 1) drafts.sort((a, b) => a.service < b.service ? -1 : 1);
-  let hash = drafts.length;
-  const members: ServiceMembership[] = [];
-  for (const { service, ports } of drafts) {
-    if (!service.includes("/")) {
-      throw new BadField(`services[${JSON.stringify(service)}]`, "the key is not namespace/hostname");
-    }
-    hash = hashText(service, hash);
-    members.push({ service, ports: toPortMap(ports) });
+  for (const { service } of drafts) {
+    if (service.includes("/")) continue;
+    throw new BadField(`services[${JSON.stringify(service)}]`, "the key is not namespace/hostname");
   }
-  return memberships.share(members, hash);
-}
-
-function toLocality(draft: Locality): Locality {
-  return localities.share(draft, hashText(draft.subzone, hashText(draft.zone, hashText(draft.region, 0))));
+  return drafts.length > 1 ? drafts.sort((a, b) => a.service < b.service ? -1 : 1) : drafts;
 }
 
 function toApplicationTunnel({ protocol, port }: { protocol: number; port: number }): ApplicationTunnel {
