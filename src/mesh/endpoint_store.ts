@@ -1,5 +1,4 @@
 /** Which workload is an endpoint of which service, and what waits for a service that is not known yet. */
-import { internPorts, internTexts } from "./intern.ts";
 import { type Candidate, EndpointPool } from "./load_balancing.ts";
 import { type Endpoint, type Service, serviceKey } from "./service.ts";
 import type { LiveService, ServiceIndex } from "./service_index.ts";
@@ -21,8 +20,8 @@ function allowsAll(service: Service): boolean {
 export class EndpointStore {
   readonly #workloads: WorkloadIndex;
   readonly #services: ServiceIndex;
-  /** Uid → keys of the services that the workload was made an endpoint of, wanted there or not. */
-  readonly #memberships = new Map<string, readonly string[]>();
+  /** Uid → the services that the workload was made an endpoint of, wanted there or not. */
+  readonly #memberships = new Map<string, readonly ServiceMembership[]>();
   /** Endpoints whose service is not known: `namespace/hostname` → uid → endpoint. */
   readonly #staged = new Map<string, Map<string, Endpoint>>();
   /** Made when first asked for, then kept up to date; a record that takes the place of another has a new one. */
@@ -61,23 +60,25 @@ export class EndpointStore {
   join(workload: Workload, memberships: readonly ServiceMembership[]): void {
     const { uid, status } = workload;
     const listed = this.#memberships.get(uid) ?? NONE;
-    for (const key of listed) this.#admit(key, uid);
-    const keys = memberships.map(({ service }) => service);
-    if (keys.length > 0) this.#memberships.set(uid, internTexts(listed.length > 0 ? [...listed, ...keys] : keys));
+    for (const { service } of listed) this.#admit(service, uid);
+    if (memberships.length > 0) {
+      this.#memberships.set(uid, listed.length > 0 ? [...listed, ...memberships] : memberships);
+    }
     for (const { service, ports } of memberships) {
-      this.#put(service, { workloadUid: uid, ports: internPorts(ports), status });
+      this.#put(service, { workloadUid: uid, ports, status });
     }
   }
 
   /** An endpoint that is listed with its service (a local file), whether its workload is known or not. */
   list(key: string, endpoint: Endpoint): void {
-    this.#memberships.set(endpoint.workloadUid, [...this.#memberships.get(endpoint.workloadUid) ?? NONE, key]);
+    const { workloadUid, ports } = endpoint;
+    this.#memberships.set(workloadUid, [...this.#memberships.get(workloadUid) ?? NONE, { service: key, ports }]);
     this.#put(key, endpoint);
   }
 
   /** Removes all endpoints of a workload, staged ones too. */
   leave(uid: string): void {
-    for (const key of this.#memberships.get(uid) ?? NONE) {
+    for (const { service: key } of this.#memberships.get(uid) ?? NONE) {
       const service = this.#services.byKey(key);
       if (service !== undefined) {
         this.#drop(service, uid);
@@ -121,7 +122,7 @@ export class EndpointStore {
   /** The services that a workload is an endpoint of. */
   servicesOf(uid: string): Service[] {
     const services: Service[] = [];
-    for (const key of this.#memberships.get(uid) ?? NONE) {
+    for (const { service: key } of this.#memberships.get(uid) ?? NONE) {
       const service = this.#services.byKey(key);
       if (service?.endpoints.has(uid) && !services.includes(service)) services.push(service);
     }

@@ -1,5 +1,4 @@
 /** What the mesh knows of a service (istio.workload.Service). Plain data, as workload.ts. */
-import { internGateway, internPorts, internText } from "./intern.ts";
 import type { GatewayAddress, HealthStatus, Known, PortMap } from "./workload.ts";
 
 export interface NetworkAddress {
@@ -67,14 +66,14 @@ const NO_ENDPOINTS: ReadonlyMap<string, Endpoint> = new Map();
 export function newService(known: Known<Service>): Service {
   return {
     name: known.name ?? "",
-    namespace: internText(known.namespace ?? ""),
+    namespace: known.namespace ?? "",
     hostname: known.hostname ?? "",
     vips: known.vips ?? NONE,
     cidrVips: known.cidrVips ?? NONE,
-    ports: internPorts(known.ports ?? NONE),
+    ports: known.ports ?? NONE,
     endpoints: known.endpoints ?? NO_ENDPOINTS,
     subjectAltNames: known.subjectAltNames ?? NONE,
-    waypoint: known.waypoint && internGateway(known.waypoint),
+    waypoint: known.waypoint,
     weightedWaypoints: known.weightedWaypoints ?? NONE,
     loadBalancer: known.loadBalancer,
     ipFamilies: known.ipFamilies,

@@ -2,10 +2,9 @@
  * What the mesh knows of a workload: one pod, VM or external endpoint (istio.workload.Workload).
  *
  * Records are plain data: they cross threads by structured clone, and every field is always present so that all records
- * share one shape.
+ * share one shape. There may be a hundred thousand of them: what many say alike (names of namespaces and nodes, lists,
+ * localities, gateways) is one value in all of them, which is the care of whoever decodes them.
  */
-
-import { internGateway, internLocality, internText, internTexts } from "./intern.ts";
 
 /** How a workload wants to be reached: HBONE (mTLS tunnel) or plain TCP. */
 export type InboundProtocol = "TCP" | "HBONE";
@@ -90,37 +89,34 @@ const NONE: readonly never[] = [];
 /** Some fields of a record; an undefined one is an absent one. */
 export type Known<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
-/**
- * A workload record from the fields that are known, the others at the defaults of ztunnel's local file. What records
- * usually have in common is shared with earlier ones (intern.ts).
- */
+/** A workload record from the fields that are known, the others at the defaults of ztunnel's local file. */
 export function newWorkload(known: Known<Workload>): Workload {
   return {
     uid: known.uid ?? "",
     name: known.name ?? "",
-    namespace: internText(known.namespace ?? ""),
-    trustDomain: internText(known.trustDomain ?? ""),
-    serviceAccount: internText(known.serviceAccount ?? ""),
+    namespace: known.namespace ?? "",
+    trustDomain: known.trustDomain ?? "",
+    serviceAccount: known.serviceAccount ?? "",
     addresses: known.addresses ?? NONE,
     hostname: known.hostname ?? "",
-    network: internText(known.network ?? ""),
+    network: known.network ?? "",
     protocol: known.protocol ?? "TCP",
     networkMode: known.networkMode ?? "Standard",
-    node: internText(known.node ?? ""),
-    workloadName: internText(known.workloadName ?? ""),
-    workloadType: internText(known.workloadType ?? ""),
-    canonicalName: internText(known.canonicalName ?? ""),
-    canonicalRevision: internText(known.canonicalRevision ?? ""),
-    clusterId: internText(known.clusterId ?? ""),
-    locality: known.locality === undefined ? NOWHERE : internLocality(known.locality),
+    node: known.node ?? "",
+    workloadName: known.workloadName ?? "",
+    workloadType: known.workloadType ?? "",
+    canonicalName: known.canonicalName ?? "",
+    canonicalRevision: known.canonicalRevision ?? "",
+    clusterId: known.clusterId ?? "",
+    locality: known.locality ?? NOWHERE,
     capacity: known.capacity ?? 1,
     status: known.status ?? "Healthy",
     nativeTunnel: known.nativeTunnel ?? false,
-    waypoint: known.waypoint && internGateway(known.waypoint),
-    networkGateway: known.networkGateway && internGateway(known.networkGateway),
+    waypoint: known.waypoint,
+    networkGateway: known.networkGateway,
     applicationTunnel: known.applicationTunnel,
-    authorizationPolicies: internTexts(known.authorizationPolicies ?? NONE),
-    services: internTexts(known.services ?? NONE),
+    authorizationPolicies: known.authorizationPolicies ?? NONE,
+    services: known.services ?? NONE,
   };
 }
 
