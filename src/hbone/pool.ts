@@ -317,13 +317,13 @@ export class Pool implements Ticking {
   }
 
   /**
-   * Opens no more streams on the connections to an address: its workload is gone, or the address is another's now (§7).
+   * Opens no more streams on the connections to some addresses: their workload is gone, or they are another's now (§7).
    * Running streams live on, requests that wait are served, idle connections close. The next request dials and asks the
    * peer who it is.
    */
-  closeDestination(ip: string): void {
+  closeDestinations(moved: (ip: string) => boolean): void {
     for (const entry of [...this.#entries.values()]) {
-      if (entry.target.destination.ip !== ip) continue;
+      if (!moved(entry.target.destination.ip)) continue;
       this.#entries.delete(entry.key);
       this.#retired.add(entry);
       entry.retire();
