@@ -101,13 +101,6 @@ test("the service: the one the client named, else the first with that target por
   expect(named({ authority: "10.0.1.1:9999", forwardedHost: other.hostname })).toBe("other");
 });
 
-test("an application tunnel is refused, not ignored", () => {
-  const tunnelled = pod("web", "10.0.1.1", { applicationTunnel: { protocol: "PROXY", port: 15088 } });
-  expect(outcome(resolve({ local: tunnelled, authority: "10.96.0.1:80" }))).toBe(
-    "503 unsupported feature: applicationTunnel of workload Kubernetes//Pod/shop/web",
-  );
-});
-
 test("a waypoint answers for the services and workloads that name it", () => {
   const hostname = "web-waypoint.shop.svc.cluster.local";
   const byName = { destination: { kind: "hostname", namespace: "shop", hostname }, hboneMtlsPort: 15008 } as const;

@@ -1,11 +1,12 @@
 import { expect, test } from "bun:test";
 import {
-  type GatewayAddress,
+  type AddressLookup,
   type MeshState,
   type OutboundDecision,
   renderReason,
   resolveOutbound,
   type RoutingSettings,
+  type Service,
   type Workload,
 } from "../../src/mesh/mod.ts";
 import { address, infoOf, mesh, pod, service, SETTINGS } from "./fixtures.ts";
@@ -18,7 +19,13 @@ const passthrough = { mode: "Passthrough", routingPreferences: [], healthPolicy:
 function resolve(
   state: MeshState,
   destination: string,
-  given: { source?: Workload | undefined; downstream?: string; settings?: RoutingSettings; random?: () => number } = {},
+  given: {
+    source?: Workload | undefined;
+    downstream?: string;
+    settings?: RoutingSettings;
+    random?: () => number;
+    avoid?: (workload: Workload) => boolean;
+  } = {},
 ): OutboundDecision {
   return resolveOutbound(
     state,
@@ -29,7 +36,7 @@ function resolve(
       destination: address(destination),
     },
     given.settings ?? SETTINGS,
-    { random: given.random ?? (() => 0) },
+    { random: given.random ?? (() => 0), avoid: given.avoid },
   );
 }
 
@@ -155,44 +162,106 @@ test("an application tunnel of the endpoint stands in for a missing target port"
   expect(resolve(withPort, "10.96.0.1:80")).toMatchObject({ authority: "10.0.1.3:1" });
 });
 
-const gateway: GatewayAddress = {
-  destination: { kind: "address", network: "n2", ip: "192.0.2.1" },
-  hboneMtlsPort: 15008,
-};
-const unsupported: [name: string, state: MeshState, destination: string, error: string][] = [
-  (() => {
-    const s = service("s", "10.96.0.1");
-    const remote = pod("r", "10.9.0.1", { network: "n2", networkGateway: gateway });
-    return [
-      "an endpoint of another network",
-      mesh({ workloads: [remote], services: [s], members: [{ of: s, workload: remote }] }),
-      "10.96.0.1:80",
-      "unsupported feature: networkGateway n2/192.0.2.1 of workload Kubernetes//Pod/shop/r",
-    ];
-  })(),
-  (() => {
-    const s = service("s", "10.96.0.1");
-    const remote = pod("r", "10.9.0.1", { network: "n2" });
-    return [
-      "an endpoint of another network without a gateway",
-      mesh({ workloads: [remote], services: [s], members: [{ of: s, workload: remote }] }),
-      "10.96.0.1:80",
-      "no valid routing destination for workload: Workload{r with uid Kubernetes//Pod/shop/r (HBONE)}",
-    ];
-  })(),
-  (() => {
-    const s = service("s", "10.96.0.1");
-    const external = pod("x", [], { hostname: "example.org", protocol: "TCP" });
-    return [
-      "an endpoint that has only a hostname",
-      mesh({ workloads: [external], services: [s], members: [{ of: s, workload: external }] }),
-      "10.96.0.1:80",
-      "unsupported feature: hostname example.org of workload Kubernetes//Pod/shop/x",
-    ];
-  })(),
-];
-test.each(unsupported)("refused: %s", (_name, state, destination, text) => {
-  expect(error(resolve(state, destination))).toBe(text);
+/** The lookup's decision, or a failure of the test. */
+function looked(decision: OutboundDecision): AddressLookup {
+  if (decision.action !== "lookup") throw new Error(`no lookup but ${decision.action}`);
+  return decision;
+}
+
+const external = (given: Partial<Workload> = {}) =>
+  pod("x", [], { hostname: "example.org", protocol: "TCP", ...given });
+function behindName(given: Partial<Workload> = {}, of: Partial<Service> = {}): MeshState {
+  const vips = [{ network: "", ip: "10.96.0.1" }, { network: "", ip: "fd00:96::1" }];
+  const s = service("s", "", { vips, ...of });
+  const workload = external(given);
+  return mesh({ workloads: [workload], services: [s], members: [{ of: s, workload }] });
+}
+
+test("§4.5: an endpoint that has only a hostname is looked up, then reached as if it had the address", () => {
+  const lookup = looked(resolve(behindName(), "10.96.0.1:80"));
+  expect(lookup).toMatchObject({ hostname: "example.org", prefer: "IPv4", source: client, workload: { name: "x" } });
+  expect(lookup.proceed("203.0.113.1")).toMatchObject({
+    action: "tcp",
+    dial: { ip: "203.0.113.1", port: 8080 },
+    workload: { name: "x" },
+    service: { name: "s" },
+  });
+  expect(lookup.proceed("2001:db8::1")).toMatchObject({ dial: { ip: "2001:db8::1", port: 8080 } });
+  expect(looked(resolve(behindName({ protocol: "HBONE" }), "10.96.0.1:80")).proceed("2001:db8::1")).toMatchObject({
+    action: "hbone",
+    dial: { ip: "2001:db8::1", port: 15008 },
+    authority: "[2001:db8::1]:8080",
+    expectedIdentities: ["spiffe://cluster.local/ns/shop/sa/x"],
+  });
+});
+
+test("§4.5: an address of the family that was asked for is preferred", () => {
+  expect(looked(resolve(behindName(), "[fd00:96::1]:80")).prefer).toBe("IPv6");
+});
+
+test("§4.5: asked twice, a lookup answers twice; its own reasons stay as they are", () => {
+  const lookup = looked(resolve(behindName(), "10.96.0.1:80"));
+  const own = lookup.reasons.map(renderReason);
+  expect(own.at(-1)).toBe("workload shop/x has no address, only the hostname example.org, which is resolved");
+  const once = lookup.proceed("203.0.113.1");
+  expect(lookup.proceed("203.0.113.1")).toEqual(once);
+  expect(once.reasons.map(renderReason)).toEqual([
+    ...own,
+    "the hostname of workload shop/x resolved to 203.0.113.1",
+    "workload shop/x speaks only plain TCP: nothing there ends a tunnel",
+  ]);
+  expect(lookup.reasons.map(renderReason)).toEqual(own);
+});
+
+test("§4.5: an address that the service does not allow is no address", () => {
+  const fails = error(
+    resolve(behindName({ addresses: ["10.0.1.7"], hostname: "" }, { ipFamilies: "IPv6" }), "10.96.0.1:80"),
+  );
+  expect(fails).toBe("no valid routing destination for workload: Workload{x with uid Kubernetes//Pod/shop/x (TCP)}");
+  // With a hostname there may be others.
+  const lookup = resolve(behindName({ addresses: ["10.0.1.7"] }, { ipFamilies: "IPv6" }), "10.96.0.1:80");
+  expect(looked(lookup).hostname).toBe("example.org");
+});
+
+test("a name that leads to our own listeners is no way around the loop check", () => {
+  const lookup = looked(resolve(behindName({}, { ports: [80, 15001] }), "10.96.0.1:80"));
+  for (const ip of ["127.0.0.1", "::1", "10.0.0.1"]) {
+    const decision = lookup.proceed(ip);
+    expect(error(decision)).toBe("attempted recursive call to ourselves");
+    expect(decision.reasons.map(renderReason).at(-1)).toBe(
+      `${ip.includes(":") ? `[${ip}]` : ip}:15001 is one of the proxy's own ports`,
+    );
+  }
+  expect(lookup.proceed("10.0.0.2").action).toBe("tcp");
+});
+
+test("plain TCP to our own listeners at the pod's address would come back without end", () => {
+  // The record does not know all addresses of the pod, but the connection comes from the one that it goes to.
+  const of = mesh({ workloads: [client] });
+  expect(error(resolve(of, "[fd00::1]:15001", { downstream: "[fd00::1]:40000" })))
+    .toBe("attempted recursive call to ourselves");
+  expect(resolve(of, "[fd00::1]:8080", { downstream: "[fd00::1]:40000" }).action).toBe("passthrough");
+  expect(resolve(of, "[fd00::2]:15001", { downstream: "[fd00::1]:40000" }).action).toBe("passthrough");
+  const plain = { ...client, protocol: "TCP" } as const;
+  expect(error(resolve(mesh({ workloads: [plain] }), "10.0.0.1:15001", { source: plain })))
+    .toBe("attempted recursive call to ourselves");
+});
+
+test("endpoints that failed lately are passed over as long as there is another one", () => {
+  const avoid = (workload: Workload) => workload.uid === web.uid;
+  for (const point of [0, 0.4, 0.6, 0.99]) {
+    const decision = resolve(inCart, "10.96.0.1:80", { random: () => point, avoid });
+    expect(decision).toMatchObject({ action: "tcp", workload: db });
+  }
+  const texts = resolve(inCart, "10.96.0.1:80", { random: () => 0, avoid }).reasons.map(renderReason);
+  expect(texts).toContain(
+    "endpoints of service shop/cart.shop.svc.cluster.local passed over, as connects to them failed lately: shop/web",
+  );
+  // All of them: then one is taken nevertheless, and the other told.
+  const all = resolve(inCart, "10.96.0.1:80", { random: () => 0, avoid: () => true });
+  expect(all.action).not.toBe("refuse");
+  // Whom somebody addresses by itself has no stand-in.
+  expect(resolve(inCart, "10.0.1.1:8080", { avoid: () => true })).toMatchObject({ action: "hbone", workload: web });
 });
 
 test("our own ports on loopback are refused before anything else", () => {
@@ -231,10 +300,11 @@ test("every decision tells its reasons", () => {
   ]);
   expect(texts(resolve(inCart, "10.0.1.2:5432"))).toEqual([
     "the address belongs to workload shop/db",
-    "workload shop/db speaks TCP",
+    "workload shop/db speaks only plain TCP: nothing there ends a tunnel",
   ]);
   expect(texts(resolve(inCart, "1.1.1.1:443"))).toEqual([
     "1.1.1.1:443 is neither a service nor a workload of the mesh",
+    "plain TCP to 1.1.1.1:443, as it was asked for",
   ]);
   expect(texts(resolve(inCart, "10.96.0.1:81"))).toEqual([
     "the address is a VIP of service shop/cart.shop.svc.cluster.local",

@@ -59,7 +59,12 @@ function state(given: {
 function resolve(
   of: MeshState,
   destination: string,
-  given: { source?: Workload; downstream?: string; random?: () => number } = {},
+  given: {
+    source?: Workload;
+    downstream?: string;
+    random?: () => number;
+    avoid?: (workload: Workload) => boolean;
+  } = {},
 ): OutboundDecision {
   const source = given.source ?? client;
   return resolveOutbound(
@@ -71,7 +76,7 @@ function resolve(
       destination: address(destination),
     },
     SETTINGS,
-    { random: given.random ?? (() => 0) },
+    { random: given.random ?? (() => 0), avoid: given.avoid },
   );
 }
 
@@ -239,20 +244,48 @@ const lost: [name: string, given: Parameters<typeof state>[0], destination: stri
       instances: [{ ...first, network: "n2", networkGateway: byPodIp }],
     },
     "10.96.0.1:80",
-    "unsupported feature: networkGateway /10.0.2.1 of workload Kubernetes//Pod/shop/waypoint-1",
-  ],
-  [
-    "an instance that has only a hostname",
-    {
-      service: { waypoint: byHostname },
-      instances: [newWorkload({ uid: "vm", name: "vm", hostname: "vm.example", protocol: "HBONE" })],
-    },
-    "10.96.0.1:80",
-    "unsupported feature: hostname vm.example of workload vm",
+    "unknown network gateway: /10.0.2.1",
   ],
 ];
 test.each(lost)("fail closed: %s", (_name, given, destination, error) => {
   expect(outcome(resolve(state(given), destination))).toBe(error);
+});
+
+test("§4.5: an instance that has only a hostname is looked up", () => {
+  const vm = newWorkload({ uid: "vm", name: "vm", hostname: "vm.example", protocol: "HBONE" });
+  const vips = [{ network: "", ip: "10.96.0.1" }, { network: "", ip: "fd00:96::1" }];
+  for (
+    const [way, destination, prefer] of [
+      [byHostname, "10.96.0.1:80", "IPv4"],
+      [byHostname, "[fd00:96::1]:80", "IPv6"],
+      [byVip, "[fd00:96::1]:80", "IPv4"],
+    ] as const
+  ) {
+    const decision = resolve(state({ service: { vips, waypoint: way }, instances: [vm] }), destination);
+    if (decision.action !== "lookup") throw new Error(outcome(decision));
+    expect(decision).toMatchObject({ hostname: "vm.example", prefer, workload: vm });
+    expect(decision.proceed("203.0.113.1")).toMatchObject({
+      action: "hbone",
+      dial: { ip: "203.0.113.1", port: 15008 },
+      authority: destination,
+      workload: vm,
+      hop: vm,
+      service: { name: "web" },
+      inner: undefined,
+    });
+  }
+});
+
+test("instances that failed lately are passed over", () => {
+  const of = state({ service: { waypoint: byHostname }, workload: { waypoint: byHostname } });
+  for (const destination of ["10.96.0.1:80", "10.0.1.1:8080"]) {
+    for (const point of [0, 0.4, 0.99]) {
+      const avoid = (workload: Workload) => workload.uid === first.uid;
+      expect(outcome(resolve(of, destination, { random: () => point, avoid })))
+        .toBe(`hbone 10.0.2.2:15008 CONNECT ${destination}`);
+    }
+    expect(resolve(of, destination, { avoid: () => true }).action).toBe("hbone");
+  }
 });
 
 test("§5 step 4: a Passthrough service goes through its waypoint as well", () => {
@@ -306,12 +339,15 @@ test("reasons tell the waypoint and its instance, or why there is none", () => {
   expect(texts(resolve(state({ service: { waypoint: byHostname } }), "10.96.0.1:80"))).toEqual([
     "the address is a VIP of service shop/web.shop.svc.cluster.local",
     `shop/web.shop.svc.cluster.local is behind waypoint shop/${HOSTNAME}`,
+    `shop/${HOSTNAME} is service shop/${HOSTNAME}`,
     "endpoint shop/waypoint-1 chosen among 2",
   ]);
   expect(texts(resolve(state({ workload: { waypoint: byVip }, instances: [] }), "10.0.1.1:8080"))).toEqual([
     "the address belongs to workload shop/web",
     "shop/web is behind waypoint /10.96.0.2",
-    "waypoint /10.96.0.2 has no usable instance for port 15008",
+    `/10.96.0.2 is service shop/${HOSTNAME}`,
+    `service shop/${HOSTNAME} has no usable endpoint for port 15008`,
+    "waypoint /10.96.0.2 has no workload that serves its port",
   ]);
   expect(texts(resolve(state({ service: { waypoint: byHostname } }), "10.96.0.1:80", { source: first }))).toEqual([
     "the address is a VIP of service shop/web.shop.svc.cluster.local",
@@ -319,6 +355,23 @@ test("reasons tell the waypoint and its instance, or why there is none", () => {
     "endpoint shop/web chosen among 1",
     "workload shop/web speaks HBONE",
   ]);
+});
+
+test("reasons tell how a waypoint was picked, and of one that was not asked", () => {
+  const texts = (given: Parameters<typeof state>[0], destination = "10.96.0.1:80") =>
+    resolve(state(given), destination).reasons.map(renderReason);
+  const weighted = [{ destination: byPodIp, weight: 3 }];
+  expect(texts({ service: { weightedWaypoints: weighted } })).toEqual([
+    "the address is a VIP of service shop/web.shop.svc.cluster.local",
+    `service ${WEB} has weighted waypoints, and its connection went to /10.0.2.1 (weight 3)`,
+    "shop/web.shop.svc.cluster.local is behind waypoint /10.0.2.1",
+    "/10.0.2.1 is workload shop/waypoint-1",
+  ]);
+  expect(texts({ service: { weightedWaypoints: [{ destination: byPodIp, weight: 0 }], waypoint: byVip } })[1])
+    .toBe(`the weighted waypoints of service ${WEB} have no weight`);
+  expect(texts({ workload: { waypoint: byVip } })).toContain(
+    "waypoint /10.96.0.2 of workload shop/web is only for those who address the workload itself",
+  );
 });
 
 function inbound(of: MeshState, local: Workload, authority: string, peer: string): InboundDecision {
