@@ -2,6 +2,7 @@
 import type { GatewayAddress, GatewayDestination } from "../../mesh/workload.ts";
 import { BadField, type FieldReader } from "../wire.ts";
 import { ipOf } from "./cidr.ts";
+import { sharedGateway } from "./shared.ts";
 
 /** What has been read of a NetworkAddress. */
 export interface AddressDraft {
@@ -65,7 +66,7 @@ export function toPort(number: number): number {
 
 /** Throws BadField where the destination is missing. */
 export function toGateway(draft: GatewayDraft, path: string): GatewayAddress {
-  return { destination: destinationOf(draft, path), hboneMtlsPort: draft.port };
+  return sharedGateway({ destination: destinationOf(draft, path), hboneMtlsPort: draft.port });
 }
 
 function destinationOf({ address, hostname }: GatewayDraft, path: string): GatewayDestination {

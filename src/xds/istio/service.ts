@@ -27,6 +27,7 @@ import {
   toGateway,
 } from "./gateway.ts";
 import { readPortInto } from "./ports.ts";
+import { sharedList, sharedPorts } from "./shared.ts";
 
 interface LoadBalancingDraft {
   routingPreference: number[];
@@ -129,8 +130,8 @@ export function toService(draft: ServiceDraft): Service {
     hostname: draft.hostname,
     vips,
     cidrVips,
-    ports: draft.ports,
-    subjectAltNames: draft.subjectAltNames,
+    ports: sharedPorts(draft.ports),
+    subjectAltNames: sharedList(draft.subjectAltNames),
     waypoint: draft.waypoint && toGateway(draft.waypoint, "waypoint"),
     weightedWaypoints: draft.weightedWaypoints.map(toWeightedWaypoint),
     loadBalancer: draft.loadBalancing && toLoadBalancer(draft.loadBalancing),

@@ -13,6 +13,7 @@ import {
 } from "./enums.ts";
 import { GatewayDraft, readGateway, toGateway, toPort } from "./gateway.ts";
 import { readPortList } from "./ports.ts";
+import { sharedList, sharedLocality, sharedMemberships, sharedPorts } from "./shared.ts";
 
 /** What an empty field stands for. */
 const DEFAULT_TRUST_DOMAIN = "cluster.local";
@@ -202,26 +203,30 @@ export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
     canonicalName: draft.canonicalName,
     canonicalRevision: draft.canonicalRevision,
     clusterId: draft.clusterId || DEFAULT_CLUSTER,
-    locality: draft.locality,
+    locality: draft.locality && sharedLocality(draft.locality),
     capacity: draft.capacity === undefined ? DEFAULT_CAPACITY : draft.capacity.value,
     status: wordOf(WORKLOAD_STATUSES, draft.status, "status"),
     nativeTunnel: draft.nativeTunnel,
     waypoint: draft.waypoint && toGateway(draft.waypoint, "waypoint"),
     networkGateway: draft.networkGateway && toGateway(draft.networkGateway, "network_gateway"),
     applicationTunnel: draft.applicationTunnel && toApplicationTunnel(draft.applicationTunnel),
-    authorizationPolicies: draft.authorizationPolicies,
-    services: members.map(({ service }) => service),
+    authorizationPolicies: sharedList(draft.authorizationPolicies),
+    services: sharedList(members.map(({ service }) => service)),
   });
   return { workload, memberships: members };
 }
 
-/** In the order of their keys: that of a map on the wire is accidental, and replicas are to have equal lists. */
+/** In the order of their keys: that of a map on the wire is accidental, and replicas are to share one list. */
 function toMemberships(drafts: MembershipDraft[]): readonly ServiceMembership[] {
-  for (const { service } of drafts) {
-    if (service.includes("/")) continue;
-    throw new BadField(`services[${JSON.stringify(service)}]`, "the key is not namespace/hostname");
+  if (drafts.length > 1) drafts.sort((a, b) => a.service < b.service ? -1 : 1);
+  const members: ServiceMembership[] = [];
+  for (const { service, ports } of drafts) {
+    if (!service.includes("/")) {
+      throw new BadField(`services[${JSON.stringify(service)}]`, "the key is not namespace/hostname");
+    }
+    members.push({ service, ports: sharedPorts(ports) });
   }
-  return drafts.length > 1 ? drafts.sort((a, b) => a.service < b.service ? -1 : 1) : drafts;
+  return sharedMemberships(members);
 }
 
 function toApplicationTunnel({ protocol, port }: { protocol: number; port: number }): ApplicationTunnel {
