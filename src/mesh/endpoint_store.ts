@@ -13,6 +13,12 @@ function allowsAll(service: Service): boolean {
   return service.loadBalancer?.healthPolicy === "AllowAll";
 }
 
+/** The keys of memberships: the list in the record, if it says the same, as many workloads share one. */
+function keysOf({ services }: Workload, memberships: readonly ServiceMembership[]): readonly string[] {
+  const same = services.length === memberships.length && services.every((key, i) => key === memberships[i]!.service);
+  return same ? services : memberships.map(({ service }) => service);
+}
+
 /**
  * The endpoints of all services (spec/ztunnel.md §3.3). Those of a service are changed in place, one at a time; an
  * unhealthy one is kept only if the service allows all when it comes, and lost when a service stops to allow all.
@@ -20,8 +26,8 @@ function allowsAll(service: Service): boolean {
 export class EndpointStore {
   readonly #workloads: WorkloadIndex;
   readonly #services: ServiceIndex;
-  /** Uid → the services that the workload was made an endpoint of, wanted there or not. */
-  readonly #memberships = new Map<string, readonly ServiceMembership[]>();
+  /** Uid → keys of the services that the workload was made an endpoint of, wanted there or not. */
+  readonly #memberships = new Map<string, readonly string[]>();
   /** Endpoints whose service is not known: `namespace/hostname` → uid → endpoint. */
   readonly #staged = new Map<string, Map<string, Endpoint>>();
   /** Made when first asked for, then kept up to date; a record that takes the place of another has a new one. */
@@ -60,10 +66,9 @@ export class EndpointStore {
   join(workload: Workload, memberships: readonly ServiceMembership[]): void {
     const { uid, status } = workload;
     const listed = this.#memberships.get(uid) ?? NONE;
-    for (const { service } of listed) this.#admit(service, uid);
-    if (memberships.length > 0) {
-      this.#memberships.set(uid, listed.length > 0 ? [...listed, ...memberships] : memberships);
-    }
+    for (const key of listed) this.#admit(key, uid);
+    const keys = keysOf(workload, memberships);
+    if (keys.length > 0) this.#memberships.set(uid, listed.length > 0 ? [...listed, ...keys] : keys);
     for (const { service, ports } of memberships) {
       this.#put(service, { workloadUid: uid, ports, status });
     }
@@ -71,14 +76,14 @@ export class EndpointStore {
 
   /** An endpoint that is listed with its service (a local file), whether its workload is known or not. */
   list(key: string, endpoint: Endpoint): void {
-    const { workloadUid, ports } = endpoint;
-    this.#memberships.set(workloadUid, [...this.#memberships.get(workloadUid) ?? NONE, { service: key, ports }]);
+    const { workloadUid } = endpoint;
+    this.#memberships.set(workloadUid, [...this.#memberships.get(workloadUid) ?? NONE, key]);
     this.#put(key, endpoint);
   }
 
   /** Removes all endpoints of a workload, staged ones too. */
   leave(uid: string): void {
-    for (const { service: key } of this.#memberships.get(uid) ?? NONE) {
+    for (const key of this.#memberships.get(uid) ?? NONE) {
       const service = this.#services.byKey(key);
       if (service !== undefined) {
         this.#drop(service, uid);
@@ -122,7 +127,7 @@ export class EndpointStore {
   /** The services that a workload is an endpoint of. */
   servicesOf(uid: string): Service[] {
     const services: Service[] = [];
-    for (const { service: key } of this.#memberships.get(uid) ?? NONE) {
+    for (const key of this.#memberships.get(uid) ?? NONE) {
       const service = this.#services.byKey(key);
       if (service?.endpoints.has(uid) && !services.includes(service)) services.push(service);
     }

@@ -1,16 +1,11 @@
 /** Services by hostname and by virtual address, with the precedence among services that share one. Changed in place. */
 import { AddressIndex } from "./addresses.ts";
 import { type Endpoint, type Service, serviceKey } from "./service.ts";
-import { type VipRange, VipRanges } from "./vip_ranges.ts";
+import { isVisible, parseRanges, type VipRange, VipRanges } from "./vip_ranges.ts";
 
 /** A service record whose endpoints its mesh changes in place. */
 export interface LiveService extends Service {
   readonly endpoints: Map<string, Endpoint>;
-}
-
-/** Whether a client of a namespace may see the service; without a client namespace everything is seen. */
-function visible(service: Service, clientNamespace: string | undefined): boolean {
-  return service.visibility === "Public" || clientNamespace === undefined || service.namespace === clientNamespace;
 }
 
 /** What else decides among services of one hostname; only DNS asks for it (spec/ztunnel.md §4.3, §9). */
@@ -31,7 +26,7 @@ function best<S extends Service>(
   let canonical: S | undefined;
   let preferred: S | undefined;
   for (const service of services) {
-    if (!visible(service, clientNamespace) || preference?.accepts?.(service) === false) continue;
+    if (!isVisible(service, clientNamespace) || preference?.accepts?.(service) === false) continue;
     if (service.namespace === clientNamespace) return service;
     first ??= service;
     if (service.canonical) canonical = service;
@@ -81,7 +76,7 @@ export class ServiceIndex {
       if (rest.length > 0) this.#byVip.set(network, ip, rest);
       else this.#byVip.delete(network, ip);
     }
-    this.#ranges.remove(service);
+    if (service.cidrVips.length > 0) this.#ranges.remove(service, parseRanges(service));
     return service;
   }
 
@@ -114,6 +109,6 @@ export class ServiceIndex {
       const service = best(exact, clientNamespace);
       if (service !== undefined) return service;
     }
-    return this.#ranges.find(network, ip, clientNamespace, (service) => visible(service, clientNamespace));
+    return this.#ranges.find(network, ip, clientNamespace);
   }
 }
