@@ -42,7 +42,9 @@ function kind<Item>(positive: FieldOf<Item>, negative: FieldOf<Item>, comparison
 }
 
 function stringItem(match: StringMatch): string {
-  return match.kind === "presence" ? "any" : `${match.kind} ${JSON.stringify(match.value)}`;
+  if (match.kind === "presence") return "any";
+  const value = match.value === "" ? '""' : match.value;
+  return match.kind === "exact" ? value : `${match.kind} ${value}`;
 }
 
 /** In the order in which they are compared: the cheapest first. */
@@ -63,7 +65,7 @@ export const FIELD_KINDS: readonly FieldKind[] = [
       return (facts) => hits(facts.namespace);
     },
     item: stringItem,
-    had: (facts) => facts.identity === undefined ? undefined : JSON.stringify(facts.namespace),
+    had: ({ identity }) => identity?.namespace,
   }),
   // Without an identity no principal hits: so notPrincipals [presence] is how plaintext is told apart.
   kind<StringMatch>("principals", "notPrincipals", {
@@ -73,7 +75,7 @@ export const FIELD_KINDS: readonly FieldKind[] = [
       return ({ principal }) => principal !== undefined && hits(principal);
     },
     item: stringItem,
-    had: ({ principal }) => principal === undefined ? undefined : JSON.stringify(principal),
+    had: ({ principal }) => principal,
   }),
   kind<ServiceAccountMatch>("serviceAccounts", "notServiceAccounts", {
     noun: "service account",
