@@ -7,7 +7,7 @@ type Pause = typeof PAUSE;
 /** Items collected before a pause. */
 const COLLECTED = 2048;
 /** Length of the runs that are sorted at once. */
-const RUN = 1024;
+const RUN = 2048;
 /** Items merged before a pause. */
 const MERGED = 8192;
 

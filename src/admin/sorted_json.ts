@@ -2,8 +2,11 @@ import { PAUSE, SortedEntries, SortedList } from "./sorted_items.ts";
 
 /** Characters of one piece of output; about a millisecond of work. */
 const PIECE_CHARACTERS = 64 << 10;
+/** Members of a list or object that is written in one go. */
+const FLAT = 256;
 
-type Entry = [key: string, value: unknown];
+type Entry = readonly [key: string, value: unknown];
+type Plain = Readonly<Record<string, unknown>>;
 
 /** An object or list of which some members are written. */
 interface Container {
@@ -17,29 +20,67 @@ function isIterable(value: object): value is Iterable<unknown> {
   return Symbol.iterator in value;
 }
 
-function isList(value: object): boolean {
-  return value instanceof SortedList || (!(value instanceof Map) && isIterable(value));
+function isLeaf(value: unknown): boolean {
+  return value === null || typeof value !== "object";
 }
 
-/** Own keys or a Map's, with their values, in alphabetical order; absent values left out. */
-function sortedEntries(value: object): Entry[] {
-  const entries: Entry[] = value instanceof Map
-    ? [...value].map(([key, entry]) => [String(key), entry])
-    : Object.entries(value);
-  return entries.filter(([, entry]) => entry !== undefined).sort(([a], [b]) => (a < b ? -1 : 1));
+/** Text that stands in JSON as it is. */
+const UNESCAPED = /^[ !#-[\]-~]*$/;
+
+function quoted(text: string): string {
+  return UNESCAPED.test(text) ? `"${text}"` : JSON.stringify(text);
 }
 
-function open(value: object): Container {
+function leaf(value: unknown): string {
+  return typeof value === "string" ? quoted(value) : JSON.stringify(value) ?? "null";
+}
+
+/** A list of leaves; undefined when it is something else, or long. */
+function flatList(value: object, indent: string): string | undefined {
+  if (!Array.isArray(value) || value.length > FLAT) return undefined;
+  let text = "";
+  for (const item of value) {
+    if (!isLeaf(item)) return undefined;
+    text += `${text === "" ? "[" : ","}\n${indent}  ${leaf(item)}`;
+  }
+  return text === "" ? "[]" : `${text}\n${indent}]`;
+}
+
+/** An object's own keys in alphabetical order; those of absent values left out. */
+function sortedKeys(value: Plain): string[] {
+  return Object.keys(value).filter((key) => value[key] !== undefined).sort();
+}
+
+/** An object of leaves; undefined when it has others. */
+function flatObject(value: Plain, keys: readonly string[], indent: string): string | undefined {
+  if (keys.length > FLAT) return undefined;
+  let text = "";
+  for (const key of keys) {
+    if (!isLeaf(value[key])) return undefined;
+    text += `${text === "" ? "{" : ","}\n${indent}  ${quoted(key)}: ${leaf(value[key])}`;
+  }
+  return text === "" ? "{}" : `${text}\n${indent}}`;
+}
+
+function* entriesOf(value: Plain, keys: readonly string[]): Generator<Entry, void> {
+  for (const key of keys) yield [key, value[key]];
+}
+
+/** Text of a small container, or what its members come from. */
+function open(value: object, indent: string): string | Container {
   if (value instanceof SortedList) return { isObject: false, members: value.items(), empty: true };
   if (value instanceof SortedEntries) return { isObject: true, members: value.entries(), empty: true };
-  const isObject = !isList(value);
-  const members = isObject ? sortedEntries(value) : value as Iterable<unknown>;
-  return { isObject, members: members[Symbol.iterator](), empty: true };
+  if (!(value instanceof Map) && isIterable(value)) {
+    return flatList(value, indent) ?? { isObject: false, members: value[Symbol.iterator](), empty: true };
+  }
+  const plain = (value instanceof Map ? Object.fromEntries(value) : value) as Plain;
+  const keys = sortedKeys(plain);
+  return flatObject(plain, keys, indent) ?? { isObject: true, members: entriesOf(plain, keys), empty: true };
 }
 
-function closing(container: Container, depth: number): string {
+function closing(container: Container, indent: string): string {
   const bracket = container.isObject ? "}" : "]";
-  return container.empty ? bracket : `\n${"  ".repeat(depth)}${bracket}`;
+  return container.empty ? `${container.isObject ? "{" : "["}${bracket}` : `\n${indent}${bracket}`;
 }
 
 /**
@@ -50,22 +91,28 @@ function closing(container: Container, depth: number): string {
  */
 export function* sortedJson(value: unknown): Generator<string, void> {
   const containers: Container[] = [];
+  let indent = "";
   let piece = "";
   const begin = (item: unknown): void => {
-    if (item === null || typeof item !== "object") {
-      piece += JSON.stringify(item) ?? "null";
+    if (isLeaf(item)) {
+      piece += leaf(item);
       return;
     }
-    const container = open(item);
-    piece += container.isObject ? "{" : "[";
-    containers.push(container);
+    const opened = open(item as object, indent);
+    if (typeof opened === "string") {
+      piece += opened;
+      return;
+    }
+    containers.push(opened);
+    indent += "  ";
   };
   begin(value);
   for (let container = containers.at(-1); container !== undefined; container = containers.at(-1)) {
     const { done, value: member } = container.members.next();
     if (done) {
       containers.pop();
-      piece += closing(container, containers.length);
+      indent = indent.slice(2);
+      piece += closing(container, indent);
       continue;
     }
     if (member === PAUSE || piece.length >= PIECE_CHARACTERS) {
@@ -73,11 +120,12 @@ export function* sortedJson(value: unknown): Generator<string, void> {
       piece = "";
     }
     if (member === PAUSE) continue;
-    piece += `${container.empty ? "" : ","}\n${"  ".repeat(containers.length)}`;
+    piece += container.empty ? (container.isObject ? "{\n" : "[\n") : ",\n";
+    piece += indent;
     container.empty = false;
     if (container.isObject) {
       const [key, entry] = member as Entry;
-      piece += `${JSON.stringify(key)}: `;
+      piece += `${quoted(key)}: `;
       begin(entry);
     } else {
       begin(member);

@@ -26,8 +26,45 @@ function headers(list: ZtunnelConfig["xdsHeaders"]): Json {
   return list.map(([name]) => [name, "<redacted>"]);
 }
 
-/** JSON value of the `config` key of config_dump, with ztunnel's field names. */
-export function dumpConfig(config: ZtunnelConfig): { readonly [key: string]: Json } {
+/** Where names are asked that the mesh does not know: what resolv.conf says. */
+export interface ResolverSettings {
+  /** Addresses without port. */
+  readonly nameServers: readonly string[];
+  readonly search: readonly string[];
+  readonly ndots: number;
+  /** For each try, ms. */
+  readonly timeout: number;
+  readonly attempts: number;
+  /** Names kept. */
+  readonly cacheSize: number;
+}
+
+function nameServer(ip: string): Json {
+  const connection = (type: "udp" | "tcp") => ({ bind_addr: null, port: DNS_PORT, protocol: { type } });
+  return { connections: [connection("udp"), connection("tcp")], ip, trust_negative_responses: true };
+}
+
+const DNS_PORT = 53;
+
+/**
+ * `dnsResolverCfg` and `dnsResolverOpts`. The original prints every option of its resolver library; here are those that
+ * exist.
+ */
+function dumpResolver(resolver: ResolverSettings | undefined): { readonly [key: string]: Json } {
+  if (resolver === undefined) return { dnsResolverCfg: null, dnsResolverOpts: null };
+  const { nameServers, search, ndots, timeout, attempts, cacheSize } = resolver;
+  return {
+    dnsResolverCfg: { domain: null, name_servers: nameServers.map(nameServer), search: [...search] },
+    dnsResolverOpts: { attempts, cache_size: cacheSize, ndots, timeout: Math.round(timeout / 1000) },
+  };
+}
+
+/**
+ * JSON value of the `config` key of config_dump, with ztunnel's field names.
+ *
+ * @param resolver undefined: none is in use
+ */
+export function dumpConfig(config: ZtunnelConfig, resolver?: ResolverSettings): { readonly [key: string]: Json } {
   const self = config.selfWorkload;
   return {
     adminAddr: listenAddress(config.adminAddress),
@@ -42,8 +79,10 @@ export function dumpConfig(config: ZtunnelConfig): { readonly [key: string]: Jso
     crlPath: config.crlPath ?? null,
     dnsProxy: config.dnsProxy,
     dnsProxyAddr: listenAddress(config.dnsProxyAddress),
+    ...dumpResolver(resolver),
     embeddedCaDirectory: config.authority.kind === "embedded" ? config.authority.directory : null,
     enableEnhancedBaggage: config.responseBaggage,
+    endpointEjection: config.endpointEjection,
     fakeCa: config.fakeCa,
     fakeSelfInbound: false,
     frameSize: config.frameSize,
