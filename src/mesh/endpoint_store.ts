@@ -13,10 +13,8 @@ function allowsAll(service: Service): boolean {
   return service.loadBalancer?.healthPolicy === "AllowAll";
 }
 
-/** The keys of memberships: the list in the record, if it says the same, as many workloads share one. */
-function keysOf({ services }: Workload, memberships: readonly ServiceMembership[]): readonly string[] {
-  const same = services.length === memberships.length && services.every((key, i) => key === memberships[i]!.service);
-  return same ? services : memberships.map(({ service }) => service);
+function sameServices({ services }: Workload, memberships: readonly ServiceMembership[]): boolean {
+  return services.length === memberships.length && services.every((key, i) => key === memberships[i]!.service);
 }
 
 /**
@@ -26,7 +24,10 @@ function keysOf({ services }: Workload, memberships: readonly ServiceMembership[
 export class EndpointStore {
   readonly #workloads: WorkloadIndex;
   readonly #services: ServiceIndex;
-  /** Uid → keys of the services that the workload was made an endpoint of, wanted there or not. */
+  /**
+   * Uid → keys of the services that the workload was made an endpoint of, wanted there or not; absent where they are
+   * those of its record, as they are for all that come from a control plane.
+   */
   readonly #memberships = new Map<string, readonly string[]>();
   /** Endpoints whose service is not known: `namespace/hostname` → uid → endpoint. */
   readonly #staged = new Map<string, Map<string, Endpoint>>();
@@ -67,8 +68,9 @@ export class EndpointStore {
     const { uid, status } = workload;
     const listed = this.#memberships.get(uid) ?? NONE;
     for (const key of listed) this.#admit(key, uid);
-    const keys = keysOf(workload, memberships);
-    if (keys.length > 0) this.#memberships.set(uid, listed.length > 0 ? [...listed, ...keys] : keys);
+    if (listed.length > 0 || !sameServices(workload, memberships)) {
+      this.#memberships.set(uid, [...listed, ...memberships.map(({ service }) => service)]);
+    }
     for (const { service, ports } of memberships) {
       this.#put(service, { workloadUid: uid, ports, status });
     }
@@ -77,13 +79,20 @@ export class EndpointStore {
   /** An endpoint that is listed with its service (a local file), whether its workload is known or not. */
   list(key: string, endpoint: Endpoint): void {
     const { workloadUid } = endpoint;
-    this.#memberships.set(workloadUid, [...this.#memberships.get(workloadUid) ?? NONE, key]);
+    const workload = this.#workloads.byUid(workloadUid);
+    this.#memberships.set(workloadUid, [...this.#keys(workloadUid, workload), key]);
     this.#put(key, endpoint);
   }
 
+  /** Keys of the services that a workload was made an endpoint of. */
+  #keys(uid: string, workload: Workload | undefined): readonly string[] {
+    return this.#memberships.get(uid) ?? workload?.services ?? NONE;
+  }
+
   /** Removes all endpoints of a workload, staged ones too. */
-  leave(uid: string): void {
-    for (const key of this.#memberships.get(uid) ?? NONE) {
+  leave(workload: Workload): void {
+    const { uid } = workload;
+    for (const key of this.#keys(uid, workload)) {
       const service = this.#services.byKey(key);
       if (service !== undefined) {
         this.#drop(service, uid);
@@ -125,9 +134,10 @@ export class EndpointStore {
   }
 
   /** The services that a workload is an endpoint of. */
-  servicesOf(uid: string): Service[] {
+  servicesOf(workload: Workload): Service[] {
+    const { uid } = workload;
     const services: Service[] = [];
-    for (const key of this.#memberships.get(uid) ?? NONE) {
+    for (const key of this.#keys(uid, workload)) {
       const service = this.#services.byKey(key);
       if (service?.endpoints.has(uid) && !services.includes(service)) services.push(service);
     }

@@ -76,7 +76,7 @@ export class MeshState {
 
   #removeWorkload(uid: string): Workload | undefined {
     const workload = this.#workloads.remove(uid);
-    if (workload !== undefined) this.#endpoints.leave(uid);
+    if (workload !== undefined) this.#endpoints.leave(workload);
     return workload;
   }
 
@@ -152,7 +152,7 @@ export class MeshState {
 
   /** Services that a workload is an endpoint of. */
   servicesOf(workload: Workload): readonly Service[] {
-    return this.#endpoints.servicesOf(workload.uid);
+    return this.#endpoints.servicesOf(workload);
   }
 
   /** The endpoints of a service whose workloads are known. */
