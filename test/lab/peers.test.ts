@@ -1,7 +1,7 @@
 /** The echo application and its callers, pod to pod without any proxy: what the waypoint's suites measure with. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { labSuite, PREPARATION_MS, TEST_MS } from "./fixture.ts";
-import { EchoApplication, type EchoedRequest, PodCaller } from "./peers/mod.ts";
+import { EchoApplication, type EchoedRequest, Nameserver, PodCaller, PodResolver, ResolverError } from "./peers/mod.ts";
 import { inspectHost, Lab } from "./topology/mod.ts";
 import { fieldOf, http1, Http1Client, jsonOf } from "./traffic/mod.ts";
 
@@ -142,5 +142,36 @@ labSuite("the lab's own applications", () => {
     expect(answer).toMatchObject({ status: 101, code: 1000, protocol: "chat" });
     expect(answer.received.slice(1)).toEqual(["one", "two"]);
     expect(JSON.parse(answer.received[0] ?? "")).toMatchObject({ path: "/socket", pod: "server" });
+  }, TEST_MS);
+
+  test("names: both ends, over UDP and TCP", async () => {
+    const many = Array.from({ length: 100 }, (_, index) => `192.0.2.${index}`);
+    const nameserver = await Nameserver.start(lab.pod("server"), {
+      "known.test.": { a: ["192.0.2.1"], aaaa: ["2001:db8::1"], ttl: 7 },
+      "many.test.": { a: many },
+      "silent.test.": null,
+    });
+    const resolver = await PodResolver.start(lab.pod("client"), lab.pod("server").ip);
+    try {
+      expect(await resolver.ask("known.test")).toMatchObject({
+        code: "NOERROR",
+        question: { name: "known.test.", type: 1 },
+        answers: [{ name: "known.test.", ttl: 7, data: "192.0.2.1" }],
+      });
+      const six = await resolver.ask({ name: "known.test", type: "AAAA" }, { protocol: "tcp" });
+      expect(six.answers.map(({ data }) => data)).toEqual(["2001:db8::1"]);
+      expect((await resolver.ask("unknown.test")).code).toBe("NXDOMAIN");
+      expect(await resolver.ask("many.test")).toMatchObject({ truncated: true, answers: [] });
+      const whole = await resolver.ask("many.test", { protocol: "tcp" });
+      expect(whole.answers.map(({ data }) => data)).toEqual(many);
+      const silence = resolver.ask("silent.test", { deadlineMs: 100 });
+      expect(await silence.catch((error: Error) => error)).toEqual(new ResolverError("timeout"));
+      expect(nameserver.questions.slice(0, 2)).toEqual([
+        `udp a known.test. from ${lab.pod("client").ip}`,
+        `tcp aaaa known.test. from ${lab.pod("client").ip}`,
+      ]);
+    } finally {
+      await Promise.all([resolver.stop(), nameserver.stop()]);
+    }
   }, TEST_MS);
 });

@@ -11,3 +11,4 @@ export {
 } from "./pod_caller.ts";
 export { SecureApplication, type SecurePlan, type SeenConnection } from "./secure_application.ts";
 export { type SeenConnect, TunnelEnd, type TunnelEndPlan } from "./tunnel_end.ts";
+export { type AskOptions, Nameserver, PodResolver, ResolverError, type ZoneEntry } from "./names.ts";

@@ -12,3 +12,12 @@ export { type Behaviour, doubling, PodServer, type Visit } from "./server.ts";
 export { HbonePeer, type PeerCredentials, type StreamEvents } from "./hbone_peer.ts";
 export { type Field, fieldOf, http1, type Http1Answer, Http1Client, type Http1Request, jsonOf } from "./http1.ts";
 export { openThroughSocks, type SocksOptions } from "./socks5.ts";
+export {
+  DNS_TYPES,
+  type DnsAnswer,
+  type DnsQuestion,
+  type DnsRecord,
+  type DnsType,
+  encodeQuestion,
+  parseAnswer,
+} from "./dns_message.ts";
