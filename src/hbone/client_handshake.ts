@@ -62,9 +62,14 @@ export class ClientHandshake implements Unverified {
   handshake(socket: TunnelSocket, ok: boolean, error: Error | null | undefined): void {
     const owner = this.#owner;
     if (owner === undefined) return;
+    if (!ok && errorCode(error) === "ECONNRESET") {
+      this.closed(undefined); // the runtime's words for any peer that leaves before the end of the handshake
+      return;
+    }
     const verdict = verifyServer(socket as Bun.Socket<unknown>, ok, error, this.#expected);
     if (!verdict.ok) {
-      this.#fail(connectFailure(`io error: ${verdict.error}`, "CONNECT", true));
+      // Where nobody is expected, nobody else can do better.
+      this.#fail(connectFailure(`io error: ${verdict.error}`, "CONNECT", this.#expected.length > 0));
       return;
     }
     this.#owner = this.#socket = undefined;

@@ -44,6 +44,11 @@ export interface HboneSettings {
 /** SETTINGS_MAX_HEADER_LIST_SIZE and SETTINGS_MAX_CONCURRENT_STREAMS that a server announces (§6.2). */
 const SERVER_HEADER_LIST_SIZE = 64 * 1024;
 const SERVER_MAX_STREAMS = 200;
+/**
+ * Octets of a request's header block that are read to refuse its stream alone: HPACK needs all of them, so that the other
+ * streams go on. What is larger ends the connection. Reading so much holds the event loop some 10 ms.
+ */
+const SERVER_HEADER_BLOCK = (1 << 20) + (256 << 10);
 /** SETTINGS_MAX_HEADER_LIST_SIZE of a client (§6.2). */
 const CLIENT_HEADER_LIST_SIZE = 16 * 1024;
 /** Bytes one stream may have queued before its source stops being read. */
@@ -118,6 +123,7 @@ export class HboneTransport implements Ticking {
         ? {
           maxHeaderListSize: SERVER_HEADER_LIST_SIZE,
           maxConcurrentStreams: settings.maxStreams ?? SERVER_MAX_STREAMS,
+          limits: { headerBlockBytes: SERVER_HEADER_BLOCK },
         }
         : { maxHeaderListSize: CLIENT_HEADER_LIST_SIZE, enablePush: false as const }),
     }, codecHandler);

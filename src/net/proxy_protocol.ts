@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer";
 import { isIpv4, type SocketAddress, writeIp } from "./address.ts";
 
-const SIGNATURE = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a];
+export const SIGNATURE = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a];
 const VERSION_2_PROXY = 0x21;
 const TCP_OVER_IPV4 = 0x11;
 const TCP_OVER_IPV6 = 0x21;
@@ -11,11 +11,11 @@ const TCP_OVER_UNSPECIFIED = 0x01;
 const IPV4_BLOCK = 12; // bytes
 const IPV6_BLOCK = 36; // bytes
 /** Type and length of a value. */
-const TLV_HEADER = 3; // bytes
+export const TLV_HEADER = 3; // bytes
 /** PP2_TYPE of Istio's range (0xd0 and on): the peer's SPIFFE id. */
 export const TLV_AUTHORITY = 0xd0;
 /** Signature, command, family, length. */
-const V2_HEADER = 16; // bytes
+export const V2_HEADER = 16; // bytes
 
 /** The header that goes before everything else. Addresses of different families are both written as IPv6. */
 export function proxyProtocolHeader(
