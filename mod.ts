@@ -58,6 +58,14 @@ switch (command.kind) {
     process.stdout.write(await schemaText());
     break;
   }
+  case "explain": {
+    const { runExplain } = await import("./src/cli/explain.ts");
+    const { exitCode, stdout, stderr } = await runExplain(command.flags);
+    process.stdout.write(stdout);
+    process.stderr.write(stderr);
+    process.exitCode = exitCode;
+    break;
+  }
   case "error":
     process.stderr.write(`${command.message}\nsee \`ambient help\`\n`);
     process.exitCode = 1;

@@ -30,6 +30,30 @@ function parseRun(args: readonly string[]): Command {
   return { kind: "run", flags };
 }
 
+/** Where the admin port of a process is unless the mesh configuration says otherwise (spec/ztunnel.md §1.5). */
+const DEFAULT_ADMIN = "127.0.0.1:15000";
+
+function parseExplain(args: readonly string[]): Command {
+  const subjects: string[] = [];
+  let admin = DEFAULT_ADMIN;
+  let json = false;
+  for (let index = 0; index < args.length; index++) {
+    const argument = args[index] as string;
+    if (argument === "--json") json = true;
+    else if (argument === "--admin" || argument.startsWith("--admin=")) {
+      const value = argument === "--admin" ? args[++index] : argument.slice("--admin=".length);
+      if (value === undefined || value === "") return error("--admin needs a value");
+      admin = value;
+    } else if (argument.startsWith("-")) return error(`unknown flag of explain: ${argument}`);
+    else subjects.push(argument);
+  }
+  const [source, destination, more] = subjects;
+  if (source === undefined || destination === undefined || more !== undefined) {
+    return error("explain needs a source and a destination, as in: ambient explain shop/web-1 cart.shop:80");
+  }
+  return { kind: "explain", flags: { source, destination, admin, json } };
+}
+
 function parseVersion(args: readonly string[]): Command {
   const [first, ...rest] = args;
   if (first === undefined) return { kind: "version", licenses: false };
@@ -56,6 +80,8 @@ export function parseCommand(argv: readonly string[]): Command {
     case "--help":
     case "-h":
       return { kind: "help" };
+    case "explain":
+      return parseExplain(rest);
     case "schema":
       return rest[0] === undefined ? { kind: "schema" } : error(`unknown argument of schema: ${rest[0]}`);
     default:

@@ -6,6 +6,8 @@ usage:
                                 run the per-node proxy
   ambient --mode=waypoint --config PATH [--gateway NAMESPACE/NAME] [--ca-dir DIR]
                                 run the L7 proxy of a Gateway
+  ambient explain SRC DST[:PORT] [--json] [--admin HOST:PORT]
+                                ask a running ztunnel what would become of a connection, and why
   ambient proxy ztunnel         as the container of an Istio chart starts it; also proxy waypoint
   ambient version [--licenses]  version and build, or the licences of everything inside
   ambient schema                JSON Schema of the file for --config
@@ -29,6 +31,8 @@ The ones wanted most often:
   XDS_ADDRESS            address of istiod; empty: none
   LOCAL_XDS_PATH         as --config
   NETWORK, NODE_NAME, CLUSTER_ID, CLUSTER_DOMAIN
+  AMBIENT_ENDPOINT_EJECTION
+                         false: endpoints whose connects fail are not passed over, and no connect is tried twice
   RUST_LOG               log levels, e.g. info or info,ztunnel::proxy=debug
   LOG_FORMAT             plain (default) or json
 

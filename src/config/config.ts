@@ -111,6 +111,11 @@ export interface ZtunnelConfig {
   readonly poolUnusedReleaseTimeout: number;
   /** AMBIENT_IDLE_TIMEOUT, ours: a connection without a byte in either direction ends after this long; undefined: never. */
   readonly idleTimeout: number | undefined;
+  /**
+   * AMBIENT_ENDPOINT_EJECTION, ours: endpoints whose connects fail are passed over for a while, and a connect that failed
+   * before any byte is tried once at another endpoint.
+   */
+  readonly endpointEjection: boolean;
   readonly streamWindow: number;
   readonly connectionWindow: number;
   readonly frameSize: number;

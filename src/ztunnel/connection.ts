@@ -1,10 +1,13 @@
-import type { ConnectFailure } from "../hbone/mod.ts";
-import type { MeshState } from "../mesh/mod.ts";
+import { type ConnectFailure, connectFailure } from "../hbone/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
 import type { Endpoint } from "../net/endpoint.ts";
 import { Relay, type RelayOwner } from "../net/relay.ts";
+import type { PolicyDecision, PolicySet } from "../policy/mod.ts";
 import type { AccessLog, ConnectionEnds, KnownTraffic } from "../telemetry/mod.ts";
 import type { ConnectionTracker } from "./tracker.ts";
+
+/** Error of connections that end because their pod is gone or the process is. */
+export const CONNECTION_DRAIN = "connection closed due to connection drain";
 
 /** A line of `workloadState[uid].connections` in the configuration dump. */
 export interface ConnectionSummary {
@@ -12,7 +15,12 @@ export interface ConnectionSummary {
   /** Outbound: where the application wanted to go; inbound: the service host of the forwarded header. */
   readonly originalDst: string | null;
   readonly actualDst: SocketAddress;
-  readonly protocol: "HBONE" | "TCP";
+  readonly protocol: "HBONE" | "TCP" | "DOUBLEHBONE";
+}
+
+/** Why a connection ended badly, with the places in the policies that decided where they did. */
+export interface ConnectionFailure extends ConnectFailure {
+  readonly decisions?: readonly PolicyDecision[];
 }
 
 /**
@@ -24,9 +32,11 @@ export abstract class Connection implements RelayOwner {
   readonly #tracker: ConnectionTracker;
   readonly #started = performance.now();
   #traffic: KnownTraffic | undefined = undefined;
+  /** `opened` was counted for #traffic. */
+  #counted = false;
   #ends: ConnectionEnds | undefined = undefined;
   #relay: Relay | undefined = undefined;
-  #failure: ConnectFailure | undefined = undefined;
+  #failure: ConnectionFailure | undefined = undefined;
   /** Bytes in both directions when they were last looked at, and since when they are the same. */
   #moved = 0;
   #movedAt = this.#started;
@@ -38,18 +48,41 @@ export abstract class Connection implements RelayOwner {
 
   abstract readonly direction: "inbound" | "outbound";
   abstract summary(): ConnectionSummary;
-  /** Whether the policies of a new snapshot would still let the connection in (spec/ztunnel.md §8.4). */
-  abstract allowedBy(mesh: MeshState): boolean;
+  /** Asks the policies again after a change; the failure with which to cut a connection that they no longer let in. */
+  abstract recheck(policies: PolicySet): ConnectionFailure | undefined;
   /** Lets go of what is there before the relay: sockets half made, requests under way. */
   protected abstract abandon(): void;
 
   /** From here on the connection counts; every `opened` is followed by exactly one end. */
   protected opened(traffic: KnownTraffic, ends: ConnectionEnds): void {
+    this.begun(traffic, ends);
+    this.count(traffic);
+  }
+
+  /**
+   * As `opened`, where what is counted is known only later: `count` follows, or the end counts it (spec/ztunnel.md §10.1,
+   * double HBONE).
+   */
+  protected begun(traffic: KnownTraffic, ends: ConnectionEnds): void {
     this.#traffic = traffic;
     this.#ends = ends;
-    traffic.series.opened.value++;
-    this.#log.connectionOpened(ends, traffic);
+    this.#counted = false;
     this.#tracker.add(this);
+  }
+
+  protected count(traffic: KnownTraffic): void {
+    this.#traffic = traffic;
+    this.#counted = true;
+    traffic.series.opened.value++;
+    this.#log.connectionOpened(this.#ends as ConnectionEnds, traffic);
+  }
+
+  /** An attempt failed before any byte and another one follows at once: it is counted and told on its own. */
+  protected retried(failure: ConnectFailure, next: SocketAddress): void {
+    const traffic = this.#traffic as KnownTraffic;
+    if (!this.#counted) traffic.series.opened.value++;
+    traffic.series.close(failure.flag);
+    this.#log.connectionRetried(this.#ends as ConnectionEnds, traffic, failure.text, next);
   }
 
   /** Whether it has ended, so that a late answer of a peer finds nobody. */
@@ -71,23 +104,23 @@ export abstract class Connection implements RelayOwner {
       this.#moved = moved;
       this.#movedAt = now;
     } else if (now - this.#movedAt >= limit) {
-      this.cut({ text: "connection idle timeout", flag: "CONNECT" });
+      this.cut(connectFailure("connection idle timeout"));
     }
   }
 
   relayFinished(relay: Relay): void {
     const failure = this.#failure ??
-      (relay.error === undefined ? undefined : { text: relay.error.text, flag: "CONNECT" as const });
+      (relay.error === undefined ? undefined : connectFailure(relay.error.text));
     this.#end(failure, relay.received, relay.sent);
   }
 
   /** Ends a connection that never got as far as a relay. */
-  protected failed(failure: ConnectFailure): void {
+  protected failed(failure: ConnectionFailure): void {
     this.#end(failure, 0, 0);
   }
 
   /** Ends the connection now, for a reason of ours. */
-  cut(failure: ConnectFailure): void {
+  cut(failure: ConnectionFailure): void {
     if (this.ended) return;
     const relay = this.#relay;
     if (relay === undefined) {
@@ -99,17 +132,19 @@ export abstract class Connection implements RelayOwner {
     relay.cut({ text: failure.text });
   }
 
-  #end(failure: ConnectFailure | undefined, received: number, sent: number): void {
+  #end(failure: ConnectionFailure | undefined, received: number, sent: number): void {
     const traffic = this.#traffic;
     if (traffic === undefined) return;
     this.#traffic = undefined;
     this.#tracker.remove(this);
+    if (!this.#counted) traffic.series.opened.value++;
     traffic.series.close(failure?.flag ?? "-");
     this.#log.connectionComplete(this.#ends as ConnectionEnds, traffic, {
       received,
       sent,
       durationMs: performance.now() - this.#started,
       error: failure?.text,
+      decisions: failure?.decisions,
     });
   }
 }

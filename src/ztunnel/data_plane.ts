@@ -1,10 +1,20 @@
 import type { ZtunnelConfig } from "../config/mod.ts";
-import type { DialTunnel } from "../hbone/mod.ts";
+import type { DialTunnel, TunnelOptions } from "../hbone/mod.ts";
 import type { CertificateCache } from "../identity/mod.ts";
 import type { KeepAlive } from "../linux/mod.ts";
-import type { RoutingSettings } from "../mesh/mod.ts";
-import type { AccessLog, LogScope, TrafficMetrics } from "../telemetry/mod.ts";
+import type { RoutingSettings, Workload } from "../mesh/mod.ts";
+import type { SocketAddress } from "../net/address.ts";
+import type {
+  AccessLog,
+  ConnectMetrics,
+  HeldMetrics,
+  LogScope,
+  OnDemandDnsMetrics,
+  TrafficMetrics,
+} from "../telemetry/mod.ts";
 import type { TlsPolicy } from "../tls/mod.ts";
+import type { DryRunRecorder } from "./dry_run.ts";
+import type { Ejections } from "./ejection.ts";
 import type { MeshSource } from "./mesh_source.ts";
 
 /** What the proxies of all workloads of the process share. */
@@ -16,6 +26,12 @@ export interface DataPlane {
   readonly tlsPolicy: TlsPolicy;
   readonly accessLog: AccessLog;
   readonly traffic: TrafficMetrics;
+  readonly held: HeldMetrics;
+  readonly connects: ConnectMetrics;
+  readonly onDemandDns: OnDemandDnsMetrics;
+  /** What connects have learnt of endpoints; undefined: AMBIENT_ENDPOINT_EJECTION is off, and nothing is retried. */
+  readonly ejections: Ejections | undefined;
+  readonly dryRun: DryRunRecorder;
   readonly logs: {
     readonly inbound: LogScope;
     readonly inboundPlaintext: LogScope;
@@ -25,5 +41,11 @@ export interface DataPlane {
   };
   readonly keepAlive: KeepAlive | undefined;
   readonly userTimeoutMs: number | undefined;
+  readonly tunnel: TunnelOptions;
   readonly dialTunnel: DialTunnel;
+}
+
+/** The record of a peer by its address, for telemetry; never used to trust it. */
+export function callerOf({ mesh, routing }: DataPlane, peer: SocketAddress): Workload | undefined {
+  return mesh.current.workloadByAddress(routing.network, peer.ip);
 }

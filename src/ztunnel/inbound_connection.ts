@@ -1,26 +1,34 @@
 import { type ConnectFailure, connectFailure } from "../hbone/mod.ts";
-import type { Identity } from "../identity/mod.ts";
-import type { InboundRoute, MeshState } from "../mesh/mod.ts";
+import { formatIdentity, type Identity } from "../identity/mod.ts";
+import type { InboundRoute } from "../mesh/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
-import { type DialError, type DialOwner, dialTcp } from "../net/tcp.ts";
+import type { Endpoint } from "../net/endpoint.ts";
+import { writeFirst } from "../net/preface.ts";
+import { tunnelProxyHeader } from "../net/proxy_protocol.ts";
+import { type Dial, type DialError, type DialOwner, dialTcp } from "../net/tcp.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
-import { authorize, type PolicyFlow, policyRejection } from "../policy/mod.ts";
+import { authorize, type PolicyFlow, policyRejection, type PolicySet, type Verdict } from "../policy/mod.ts";
 import type { ConnectionEnds, TrafficFlow } from "../telemetry/mod.ts";
-import { Connection } from "./connection.ts";
+import { Connection, type ConnectionFailure } from "./connection.ts";
 import { logPolicyEvents } from "./decision_log.ts";
 import type { WorkloadContext } from "./workload_context.ts";
+
+const POLICY_CHANGE = "connection closed due to policy change";
 
 /** A connection to the application in the pod, once it is resolved: authorize, connect, relay (spec/ztunnel.md §6). */
 export abstract class InboundConnection extends Connection implements DialOwner {
   readonly direction = "inbound" as const;
   protected readonly context: WorkloadContext;
   protected readonly route: InboundRoute;
+  readonly #peer: SocketAddress;
   readonly #policyFlow: PolicyFlow;
+  #dial: Dial | undefined = undefined;
 
   constructor(context: WorkloadContext, route: InboundRoute, peer: SocketAddress, identity: Identity | undefined) {
     super(context.plane.accessLog, context.tracker);
     this.context = context;
     this.route = route;
+    this.#peer = peer;
     this.#policyFlow = {
       sourceIp: peer.ip,
       destinationIp: route.policyDestination.ip,
@@ -33,6 +41,8 @@ export abstract class InboundConnection extends Connection implements DialOwner 
   protected abstract accepted(upstream: TcpEndpoint): void;
   /** Tells the client that it is not let in, or that the application is not there. */
   protected abstract refused(status: "401" | "503"): void;
+  /** Ends the client's side before there is a relay. */
+  protected abstract abortDownstream(): void;
 
   /** Opens the connection's record, asks the policies and connects to the application. */
   protected begin(flow: TrafficFlow, ends: ConnectionEnds): void {
@@ -40,30 +50,54 @@ export abstract class InboundConnection extends Connection implements DialOwner 
     this.opened(plane.traffic.lookup(flow), ends);
     const verdict = authorize(plane.mesh.current.policiesFor(this.route.workload), this.#policyFlow);
     logPolicyEvents(plane.logs.policy, plane.config.policyInfoLogging, verdict.events);
+    plane.dryRun.record(verdict, this.#policyFlow, this.route);
     if (!verdict.allowed) {
-      this.#refuse("401", connectFailure(policyRejection(verdict.rejection), "DENY"));
+      this.#refuse("401", denial(policyRejection(verdict.rejection), verdict));
       return;
     }
     const source = this.context.preserveSource ? this.route.sourceIp : undefined;
-    dialTcp(this.route.dial, source, this.context.dialOptions, this);
+    this.#dial = dialTcp(this.route.dial, source, this.context.dialOptions, this);
   }
 
-  #refuse(status: "401" | "503", failure: ConnectFailure): void {
+  /** Relays, behind the header that an application tunnel wants (spec/ztunnel.md §6.6). */
+  protected relayTo(downstream: Endpoint, upstream: TcpEndpoint): void {
+    const { proxyDestination } = this.route;
+    if (proxyDestination !== undefined) {
+      const { identity } = this.#policyFlow;
+      const name = identity === undefined ? undefined : formatIdentity(identity);
+      writeFirst(upstream, tunnelProxyHeader(this.#peer, proxyDestination, name));
+    }
+    this.relay(downstream, upstream);
+  }
+
+  #refuse(status: "401" | "503", failure: ConnectionFailure): void {
     this.refused(status);
     this.failed(failure);
   }
 
   dialed(upstream: TcpEndpoint): void {
+    this.#dial = undefined;
     if (this.ended) upstream.abort();
     else this.accepted(upstream);
   }
 
   dialFailed(error: DialError): void {
+    this.#dial = undefined;
     if (!this.ended) this.#refuse("503", connectFailure(`connection failed: ${error.text}`));
   }
 
-  /** Asked with the workload record of the time when the connection began, as the original does. */
-  override allowedBy(mesh: MeshState): boolean {
-    return authorize(mesh.policiesFor(this.route.workload), this.#policyFlow).allowed;
+  protected override abandon(): void {
+    this.#dial?.cancel();
+    this.abortDownstream();
   }
+
+  override recheck(policies: PolicySet): ConnectionFailure | undefined {
+    const verdict = authorize(policies, this.#policyFlow);
+    return verdict.allowed ? undefined : denial(POLICY_CHANGE, verdict);
+  }
+}
+
+function denial(text: string, verdict: Verdict & { allowed: false }): ConnectionFailure {
+  const failure: ConnectFailure = connectFailure(text, "DENY");
+  return { ...failure, decisions: verdict.decision() };
 }

@@ -1,6 +1,5 @@
 import {
   type AcceptedPeer,
-  type Baggage,
   connectFailure,
   forwardedHost,
   type HboneTransport,
@@ -11,9 +10,11 @@ import {
 import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
 import { type InboundRoute, resolveInbound } from "../mesh/mod.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
-import type { BaggageWorkload } from "../telemetry/mod.ts";
+import type { FailedConnection } from "../telemetry/mod.ts";
 import { baggageOf } from "./baggage_cache.ts";
+import { baggageWorkload } from "./baggage_workload.ts";
 import type { ConnectionSummary } from "./connection.ts";
+import { callerOf } from "./data_plane.ts";
 import { InboundConnection } from "./inbound_connection.ts";
 import type { WorkloadContext } from "./workload_context.ts";
 
@@ -98,14 +99,14 @@ class HboneConnection extends InboundConnection {
     const headers: HeaderList = [[":status", "200"]];
     if (this.context.plane.config.responseBaggage) headers.push(["baggage", baggageOf(this.route.workload)]);
     this.#stream.respond(headers, false);
-    this.relay(this.#downstream, upstream);
+    this.relayTo(this.#downstream, upstream);
   }
 
   protected override refused(status: string): void {
     if (!this.#downstream.closed) respondOnly(this.#stream, status);
   }
 
-  protected override abandon(): void {
+  protected override abortDownstream(): void {
     this.#downstream.abort();
   }
 
@@ -117,18 +118,6 @@ class HboneConnection extends InboundConnection {
       protocol: "HBONE",
     };
   }
-}
-
-function baggageWorkload(baggage: Baggage): BaggageWorkload {
-  const known: { -readonly [K in keyof BaggageWorkload]: string } = {};
-  if (baggage.workloadName !== undefined) known.workloadName = baggage.workloadName;
-  if (baggage.namespace !== undefined) known.namespace = baggage.namespace;
-  if (baggage.serviceName !== undefined) known.canonicalName = baggage.serviceName;
-  if (baggage.revision !== undefined) known.canonicalRevision = baggage.revision;
-  if (baggage.clusterId !== undefined) known.clusterId = baggage.clusterId;
-  if (baggage.region !== undefined) known.region = baggage.region;
-  if (baggage.zone !== undefined) known.zone = baggage.zone;
-  return known;
 }
 
 /** Handles one request of an accepted HBONE connection. */
@@ -147,8 +136,13 @@ export function acceptRequest(
   endpoint.bind(stream, undefined);
   if (endStream) endpoint.onData(NOTHING, true);
 
-  const refuse = (status: number, error: string) => {
-    plane.accessLog.connectionFailed(peer.address, peer.local, "inbound", error);
+  const refuse = (status: number, error: string, known: FailedConnection = {}) => {
+    plane.accessLog.connectionFailed(peer.address, peer.local, "inbound", error, {
+      security: "mutual_tls",
+      sourceIdentity: peer.identityText,
+      hboneAuthority: request.authority,
+      ...known,
+    });
     if (!endpoint.closed) respondOnly(stream, String(status));
   };
   if (request.method !== "CONNECT") {
@@ -167,9 +161,9 @@ export function acceptRequest(
       forwardedNetwork: request.forwardedNetwork,
       selfListener: context.self,
     }, plane.routing);
-    if (!decision.ok) refuse(decision.status, decision.error);
-    else new HboneConnection(context, decision, stream, endpoint, peer, request).start();
-  });
+    if (decision.ok) new HboneConnection(context, decision, stream, endpoint, peer, request).start();
+    else refuse(decision.status, decision.error, { source: callerOf(plane, peer.address), destination: local });
+  }, (error) => refuse(503, error));
 }
 
 const NOTHING = new Uint8Array(0);

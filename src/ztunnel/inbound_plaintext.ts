@@ -1,8 +1,9 @@
 import { localAddress, originalDestination, peerAddress } from "../linux/mod.ts";
-import { type InboundRoute, resolvePlaintext } from "../mesh/mod.ts";
+import { type InboundRoute, resolvePlaintext, type Workload } from "../mesh/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
 import type { ConnectionSummary } from "./connection.ts";
+import { callerOf } from "./data_plane.ts";
 import { InboundConnection } from "./inbound_connection.ts";
 import type { WorkloadContext } from "./workload_context.ts";
 
@@ -37,14 +38,14 @@ class PlaintextConnection extends InboundConnection {
   }
 
   protected override accepted(upstream: TcpEndpoint): void {
-    this.relay(this.#downstream, upstream);
+    this.relayTo(this.#downstream, upstream);
   }
 
   protected override refused(): void {
     this.#downstream.abort();
   }
 
-  protected override abandon(): void {
+  protected override abortDownstream(): void {
     this.#downstream.abort();
   }
 
@@ -63,14 +64,17 @@ export function acceptPlaintext(context: WorkloadContext, endpoint: TcpEndpoint)
     return;
   }
   const { plane, info } = context;
+  const refuse = (error: string, local: Workload | undefined) => {
+    plane.accessLog.connectionFailed(peer, destination, "inbound", error, {
+      source: callerOf(plane, peer),
+      destination: local,
+    });
+    endpoint.abort();
+  };
   context.localWorkload(endpoint, (local) => {
     if (endpoint.closed) return;
     const decision = resolvePlaintext(plane.mesh.current, { info, local, peer, destination }, plane.routing);
-    if (!decision.ok) {
-      plane.accessLog.connectionFailed(peer, destination, "inbound", decision.error);
-      endpoint.abort();
-      return;
-    }
-    new PlaintextConnection(context, decision, endpoint, peer, destination).start();
-  });
+    if (decision.ok) new PlaintextConnection(context, decision, endpoint, peer, destination).start();
+    else refuse(decision.error, local);
+  }, (error) => refuse(error, undefined));
 }

@@ -1,4 +1,4 @@
-import type { MeshState, Workload, WorkloadInfo } from "../mesh/mod.ts";
+import type { MeshChange, MeshState, MeshUpdate, Workload, WorkloadInfo } from "../mesh/mod.ts";
 
 /** How long a connection waits for the record of its own pod, ms (spec/ztunnel.md §4.2). */
 const LOCAL_WORKLOAD_WAIT_MS = 5_000;
@@ -9,11 +9,17 @@ interface Waiter {
   readonly timer: Timer;
 }
 
-/** The current mesh snapshot, and those who wait for it to know them. */
+/** Whether an address belongs to another workload than before the change, or to none. */
+export type Moved = (ip: string) => boolean;
+
+/** Hears of every change of the mesh, once it is in force. */
+export type MeshListener = (mesh: MeshState, moved: Moved) => void;
+
+/** The current mesh, and those who wait for it to know them. */
 export class MeshSource {
   #current: MeshState;
   readonly #waiters = new Set<Waiter>();
-  readonly #listeners = new Set<(mesh: MeshState) => void>();
+  readonly #listeners = new Set<MeshListener>();
 
   constructor(initial: MeshState) {
     this.#current = initial;
@@ -23,20 +29,39 @@ export class MeshSource {
     return this.#current;
   }
 
-  replace(next: MeshState): void {
+  /** Another mesh altogether, as a local file is read anew. */
+  replace(next: MeshState, network: string): void {
+    const before = this.#current;
     this.#current = next;
+    const owner = (mesh: MeshState, ip: string) => mesh.workloadByAddress(network, ip)?.uid;
+    this.#changed((ip) => owner(before, ip) !== owner(next, ip));
+  }
+
+  /** A push of the control plane. */
+  apply(update: MeshUpdate): MeshChange {
+    const change = this.#current.apply(update);
+    const left = new Set<string>();
+    for (const { before, after } of change.workloads) {
+      for (const ip of before?.addresses ?? []) if (!after?.addresses.includes(ip)) left.add(ip);
+    }
+    this.#changed((ip) => left.has(ip));
+    return change;
+  }
+
+  #changed(moved: Moved): void {
+    const mesh = this.#current;
     for (const waiter of this.#waiters) {
-      const workload = next.localWorkload(waiter.info);
+      const workload = mesh.localWorkload(waiter.info);
       if (workload === undefined) continue;
       this.#waiters.delete(waiter);
       clearTimeout(waiter.timer);
       waiter.found(workload);
     }
-    for (const listener of this.#listeners) listener(next);
+    for (const listener of this.#listeners) listener(mesh, moved);
   }
 
-  /** Calls back at every new snapshot; returns how to stop. */
-  subscribe(listener: (mesh: MeshState) => void): () => void {
+  /** Calls back at every change; returns how to stop. */
+  subscribe(listener: MeshListener): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }

@@ -4,135 +4,280 @@ import {
   type ConnectOwner,
   formatForwarded,
   formatTraceParent,
+  type InnerTunnelOwner,
   newTraceParent,
+  openInnerTunnel,
+  parseBaggage,
   type Pool,
   type StreamEndpoint,
 } from "../hbone/mod.ts";
 import type { HeaderList } from "../http2/mod.ts";
 import { localAddress, originalDestination, peerAddress } from "../linux/mod.ts";
-import { type HboneRoute, type PassthroughRoute, resolveOutbound, type TcpRoute, type Workload } from "../mesh/mod.ts";
+import {
+  type AddressLookup,
+  type Choice,
+  type HboneRoute,
+  type InnerTunnel,
+  type OutboundDecision,
+  type PassthroughRoute,
+  resolveOutbound,
+  type TcpRoute,
+  type Workload,
+} from "../mesh/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
 import { type DialError, type DialOwner, dialTcp } from "../net/tcp.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
+import type { FailedConnection, TrafficFlow } from "../telemetry/mod.ts";
 import { baggageOf } from "./baggage_cache.ts";
+import { baggageWorkload } from "./baggage_workload.ts";
 import { Connection, type ConnectionSummary } from "./connection.ts";
 import type { WorkloadContext } from "./workload_context.ts";
 
 type Route = HboneRoute | TcpRoute | PassthroughRoute;
 
+/** Attempts for one connection: the second one only at another endpoint. */
+const MAX_ATTEMPTS = 2;
+
 /**
  * A connection of an application in the pod on its way out (spec/ztunnel.md §5): resolve, then tunnel or connect, then
- * relay. Bytes that the application sends meanwhile wait in the downstream endpoint.
+ * relay. Bytes that the application sends meanwhile wait in the downstream endpoint, so that until the relay begins
+ * nothing of them has left and another endpoint can be tried.
  */
-export class OutboundConnection extends Connection implements ConnectOwner, DialOwner {
+export class OutboundConnection extends Connection implements ConnectOwner, InnerTunnelOwner, DialOwner {
   readonly direction = "outbound" as const;
   readonly #context: WorkloadContext;
   readonly #downstream: TcpEndpoint;
   readonly #source: SocketAddress;
   readonly #destination: SocketAddress;
+  readonly #pool: Pool;
+  #attempts = 0;
   #route: Route | undefined = undefined;
-  #tunnel: StreamEndpoint | undefined = undefined;
+  /** What is under way before the relay. */
+  #pending: { abandon(): void } | undefined = undefined;
+  #headers: HeaderList | undefined = undefined;
 
-  constructor(context: WorkloadContext, downstream: TcpEndpoint, source: SocketAddress, destination: SocketAddress) {
+  constructor(
+    context: WorkloadContext,
+    pool: Pool,
+    downstream: TcpEndpoint,
+    source: SocketAddress,
+    destination: SocketAddress,
+  ) {
     super(context.plane.accessLog, context.tracker);
     this.#context = context;
+    this.#pool = pool;
     this.#downstream = downstream;
     this.#source = source;
     this.#destination = destination;
   }
 
   /** Resolves where to go, waiting for the pod's own record if need be, and goes there. */
-  start(pool: Pool): void {
-    this.#context.localWorkload(this.#downstream, (source) => this.#resolve(source, pool));
+  start(): void {
+    this.#context.localWorkload(
+      this.#downstream,
+      (source) => this.#execute(this.#resolve(source)),
+      (error) => this.#refuse(error, {}),
+    );
   }
 
-  #resolve(source: Workload | undefined, pool: Pool): void {
-    if (this.#downstream.closed) return;
+  #resolve(source: Workload | undefined): OutboundDecision {
     const { plane, info } = this.#context;
-    const decision = resolveOutbound(plane.mesh.current, {
-      info,
-      source,
-      downstream: this.#source,
-      destination: this.#destination,
-    }, plane.routing);
-    if (decision.action === "refuse" || decision.action === "lookup") {
-      const error = decision.action === "refuse"
-        ? decision.error
-        : `unsupported feature: hostname ${decision.hostname} of workload ${decision.workload.uid}`;
-      plane.accessLog.connectionFailed(this.#source, this.#destination, "outbound", error);
-      this.#downstream.abort();
+    const choice: Choice = { random: Math.random, avoid: plane.ejections?.avoid(this.#destination) };
+    const flow = { info, source, downstream: this.#source, destination: this.#destination };
+    return resolveOutbound(plane.mesh.current, flow, plane.routing, choice);
+  }
+
+  #execute(decision: OutboundDecision): void {
+    if (this.#downstream.closed) return;
+    switch (decision.action) {
+      case "refuse":
+        return this.#refuse(decision.error, { source: decision.source });
+      case "lookup":
+        return this.#lookUp(decision);
+      case "hbone": {
+        const identity = this.#context.identityOf(decision.source);
+        return this.#context.certificate(
+          this.#downstream,
+          identity,
+          () => this.#connect(decision, identity),
+          (error) => this.#withoutCertificate(decision, identity, error),
+        );
+      }
+      default:
+        return this.#connect(decision, undefined);
+    }
+  }
+
+  /** Turns the connection away before it counts: nobody was dialled. */
+  #refuse(error: string, known: FailedConnection): void {
+    if (this.#downstream.closed) return;
+    this.#context.plane.accessLog.connectionFailed(this.#source, this.#destination, "outbound", error, known);
+    this.#downstream.abort();
+  }
+
+  /** The workload has only a name (spec/ztunnel.md §4.5). */
+  #lookUp(decision: AddressLookup): void {
+    const { plane } = this.#context;
+    const { hostname, source, workload } = decision;
+    plane.onDemandDns.count(source, hostname);
+    this.#refuse(`unsupported feature: hostname ${hostname} of workload ${workload.uid}`, { source });
+  }
+
+  /** The flow as metrics and access log see it. */
+  #flow(route: Route, identity: string | undefined): TrafficFlow {
+    return {
+      reporter: "source",
+      security: route.action === "hbone" ? "mutual_tls" : "unknown",
+      source: route.source,
+      sourceIdentity: identity,
+      destination: route.workload,
+      service: route.service,
+    };
+  }
+
+  #open(route: Route, identity: string | undefined): void {
+    this.#route = route;
+    const traffic = this.#context.plane.traffic.lookup(this.#flow(route, identity));
+    const tunnelled = route.action === "hbone";
+    const ends = {
+      source: this.#source,
+      destination: route.dial,
+      hboneAuthority: tunnelled ? route.authority : undefined,
+    };
+    if (tunnelled && route.inner !== undefined) this.begun(traffic, ends);
+    else this.opened(traffic, ends);
+  }
+
+  #connect(route: Route, identity: string | undefined): void {
+    if (this.#downstream.closed) return;
+    this.#attempts++;
+    this.#open(route, identity);
+    if (route.action !== "hbone") {
+      const dial = dialTcp(route.dial, undefined, this.#context.dialOptions, this);
+      this.#pending = { abandon: () => dial.cancel() };
       return;
     }
-    this.#route = decision;
-    const tunnelled = decision.action === "hbone";
-    const identity = tunnelled ? this.#context.identityOf(decision.source) : undefined;
-    this.opened(
-      plane.traffic.lookup({
-        reporter: "source",
-        security: tunnelled ? "mutual_tls" : "unknown",
-        source: decision.source,
-        sourceIdentity: identity,
-        destination: decision.workload,
-        service: decision.service,
-      }),
+    this.#headers = this.#connectHeaders(route);
+    this.#pending = this.#pool.connect(
       {
-        source: this.#source,
-        destination: decision.dial,
-        hboneAuthority: decision.action === "hbone" ? decision.authority : undefined,
+        sourceIdentity: identity as string,
+        sourceIp: this.#source.ip,
+        expectedIdentities: route.expectedIdentities,
+        destination: route.dial,
       },
+      this.#headers,
+      this,
     );
-    if (decision.action === "hbone") this.#connectTunnel(decision, identity as string, pool);
-    else dialTcp(decision.dial, undefined, this.#context.dialOptions, this);
   }
 
-  #connectTunnel(route: HboneRoute, sourceIdentity: string, pool: Pool): void {
-    const headers: HeaderList = [
+  /** A tunnel without a certificate of the pod: known to the metrics as what it is, and not as a policy's doing. */
+  #withoutCertificate(route: HboneRoute, identity: string, error: string): void {
+    if (this.#downstream.closed) return;
+    this.#open(route, identity);
+    this.#fail(connectFailure(error, "IDENTITY_ERROR"));
+  }
+
+  #connectHeaders(route: HboneRoute): HeaderList {
+    return [
       [":method", "CONNECT"],
       [":authority", route.authority],
       ["baggage", baggageOf(route.source)],
       ["forwarded", formatForwarded(this.#source, route.service?.hostname)],
       ["traceparent", formatTraceParent(newTraceParent())],
     ];
-    this.#tunnel = pool.connect(
-      {
-        sourceIdentity,
-        sourceIp: this.#source.ip,
-        expectedIdentities: route.expectedIdentities,
-        destination: route.dial,
-      },
-      headers,
-      this,
-    );
   }
 
   connected(endpoint: StreamEndpoint): void {
+    const route = this.#route as HboneRoute;
     if (this.ended) endpoint.abort();
-    else this.relay(this.#downstream, endpoint);
+    else if (route.inner !== undefined) this.#connectInside(route, route.inner, endpoint);
+    else this.#relay(endpoint);
   }
 
-  connectFailed(failure: ConnectFailure): void {
-    if (this.ended) return;
-    this.#downstream.abort();
-    this.failed(failure);
+  /** The gateway let us through: the second tunnel begins (spec/ztunnel.md §5 step 7). */
+  #connectInside(route: HboneRoute, inner: InnerTunnel, outer: StreamEndpoint): void {
+    const { plane } = this.#context;
+    const headers = (this.#headers as HeaderList).map(([name, value]): [string, string] =>
+      name === ":authority" ? [name, inner.authority] : [name, value]
+    );
+    headers.push(["x-forwarded-network", plane.routing.network]);
+    const sourceIdentity = this.#context.identityOf(route.source);
+    const target = { sourceIdentity, expectedIdentities: inner.expectedIdentities };
+    this.#pending = openInnerTunnel(plane.tunnel, outer, target, headers, this);
+  }
+
+  innerConnected(
+    endpoint: StreamEndpoint,
+    { peerIdentity, headers }: { readonly peerIdentity: string; readonly headers: HeaderList },
+  ): void {
+    if (this.ended) {
+      endpoint.abort();
+      return;
+    }
+    const route = this.#route as HboneRoute;
+    const lines = headers.flatMap(([name, value]) => name === "baggage" ? [value] : []);
+    this.count(this.#context.plane.traffic.lookup({
+      ...this.#flow(route, this.#context.identityOf(route.source)),
+      ...(lines.length === 0 ? {} : { destinationBaggage: baggageWorkload(parseBaggage(lines)) }),
+      destinationIdentity: peerIdentity,
+    }));
+    this.#relay(endpoint);
   }
 
   dialed(endpoint: TcpEndpoint): void {
     if (this.ended) endpoint.abort();
-    else this.relay(this.#downstream, endpoint);
+    else this.#relay(endpoint);
+  }
+
+  #relay(endpoint: StreamEndpoint | TcpEndpoint): void {
+    const hop = hopOf(this.#route as Route);
+    if (hop !== undefined) this.#context.plane.ejections?.succeeded(hop, this.#destination);
+    this.#pending = undefined;
+    this.#headers = undefined;
+    this.relay(this.#downstream, endpoint);
   }
 
   dialFailed(error: DialError): void {
-    this.connectFailed(connectFailure(`io error: ${error.text}`));
+    this.connectFailed(connectFailure(`io error: ${error.text}`, "CONNECT", true));
+  }
+
+  connectFailed(failure: ConnectFailure): void {
+    if (this.ended) return;
+    this.#pending = undefined;
+    if (!failure.retryable || !this.#tryElsewhere(failure)) this.#fail(failure);
+  }
+
+  #fail(failure: ConnectFailure): void {
+    this.#downstream.abort();
+    this.failed(failure);
+  }
+
+  /** Remembers the endpoint that failed, and goes to another one if there is one. */
+  #tryElsewhere(failure: ConnectFailure): boolean {
+    const { plane } = this.#context;
+    const failed = this.#route as Route;
+    const hop = hopOf(failed);
+    if (plane.ejections === undefined || hop === undefined) return false;
+    plane.ejections.failed(hop, this.#destination);
+    plane.connects.endpointEjections.value++;
+    if (this.#attempts >= MAX_ATTEMPTS || this.#downstream.closed) return false;
+    const decision = this.#resolve(failed.source);
+    if (decision.action !== "hbone" && decision.action !== "tcp") return false;
+    if (hopOf(decision) === hop) return false;
+    plane.connects.connectRetries.value++;
+    this.retried(failure, decision.dial);
+    this.#connect(decision, decision.action === "hbone" ? this.#context.identityOf(decision.source) : undefined);
+    return true;
   }
 
   protected override abandon(): void {
-    this.#tunnel?.abandon();
+    this.#pending?.abandon();
     this.#downstream.abort();
   }
 
   /** Only the destination's side enforces policies (spec/ztunnel.md §8.3). */
-  override allowedBy(): boolean {
-    return true;
+  override recheck(): undefined {
+    return undefined;
   }
 
   override summary(): ConnectionSummary {
@@ -141,9 +286,14 @@ export class OutboundConnection extends Connection implements ConnectOwner, Dial
       src: this.#source,
       originalDst: formatAddress(this.#destination),
       actualDst: route.dial,
-      protocol: route.action === "hbone" ? "HBONE" : "TCP",
+      protocol: route.action !== "hbone" ? "TCP" : route.inner === undefined ? "HBONE" : "DOUBLEHBONE",
     };
   }
+}
+
+/** Who is at the address that a route dials. */
+function hopOf(route: Route): Workload | undefined {
+  return route.action === "hbone" ? route.hop : route.workload;
 }
 
 /** Starts an outgoing connection for a socket accepted on the outbound capture port. */
@@ -155,5 +305,5 @@ export function acceptOutbound(context: WorkloadContext, pool: Pool, endpoint: T
     endpoint.abort(); // reset before it was accepted
     return;
   }
-  new OutboundConnection(context, endpoint, source, destination).start(pool);
+  new OutboundConnection(context, pool, endpoint, source, destination).start();
 }

@@ -1,12 +1,10 @@
 import { closeFd } from "../linux/mod.ts";
 import type { WorkloadInfo } from "../mesh/mod.ts";
 import type { LogScope, WorkloadManagerMetrics } from "../telemetry/mod.ts";
+import { CONNECTION_DRAIN } from "./connection.ts";
 import type { DataPlane } from "./data_plane.ts";
 import { WorkloadContext } from "./workload_context.ts";
 import { WorkloadProxy } from "./workload_proxy.ts";
-
-/** Error of connections that end because their pod is gone or the process is. */
-export const CONNECTION_DRAIN = "connection closed due to connection drain";
 
 /** A pod whose traffic we carry. */
 export interface Pod {

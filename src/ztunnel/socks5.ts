@@ -41,7 +41,7 @@ export function serveSocks5(
         socket.write(encodeReply(REPLY_SUCCEEDED));
         const endpoint = new TcpEndpoint(socket as unknown as TcpSocket);
         if (event.rest.length > 0) endpoint.received(event.rest);
-        new OutboundConnection(context, endpoint, source, event.destination).start(pool);
+        new OutboundConnection(context, pool, endpoint, source, event.destination).start();
       }
     }
   };

@@ -1,15 +1,16 @@
-import { type ConnectFailure, connectFailure } from "../hbone/mod.ts";
-import type { MeshState } from "../mesh/mod.ts";
+import type { ConnectFailure } from "../hbone/mod.ts";
+import type { MeshState, Workload } from "../mesh/mod.ts";
 import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
+import type { PolicySet } from "../policy/mod.ts";
 import type { Connection } from "./connection.ts";
-
-const POLICY_CHANGE = "connection closed due to policy change";
 
 /** The connections of one workload: for the configuration dump, for policy changes, for draining. */
 export class ConnectionTracker implements Ticking {
   readonly #connections = new Set<Connection>();
   readonly #idleTimeout: number | undefined;
   #emptied: (() => void) | undefined;
+  /** The policies that all connections were last asked about. */
+  #checked: PolicySet | undefined = undefined;
 
   /** @param idleTimeout ms after which a silent connection is cut; undefined: never */
   constructor(idleTimeout: number | undefined) {
@@ -43,12 +44,21 @@ export class ConnectionTracker implements Ticking {
     return [...this.#connections].filter((connection) => connection.direction === direction);
   }
 
-  /** Cuts what the policies of a new snapshot no longer allow; returns how many. */
-  recheck(mesh: MeshState): number {
+  /**
+   * Cuts what the policies of now no longer allow; returns how many. Nothing is asked while the workload's set of
+   * policies is the one of the last time, so that other changes of the mesh cost nothing.
+   *
+   * @param workload the record of now
+   */
+  recheck(mesh: MeshState, workload: Workload): number {
+    const policies = mesh.policiesFor(workload);
+    if (policies === this.#checked) return 0;
+    this.#checked = policies;
     let cut = 0;
     for (const connection of this.#connections) {
-      if (connection.allowedBy(mesh)) continue;
-      connection.cut(connectFailure(POLICY_CHANGE, "DENY"));
+      const failure = connection.recheck(policies);
+      if (failure === undefined) continue;
+      connection.cut(failure);
       cut++;
     }
     return cut;

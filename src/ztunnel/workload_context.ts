@@ -1,9 +1,9 @@
-import { formatIdentity } from "../identity/mod.ts";
+import { formatIdentity, type WorkloadCertificate } from "../identity/mod.ts";
 import { SocketStock } from "../linux/mod.ts";
 import type { Workload, WorkloadInfo } from "../mesh/mod.ts";
-import type { Endpoint } from "../net/endpoint.ts";
-import type { DialOptions } from "../net/tcp.ts";
+import { CONNECT_TIMEOUT_MS, type DialOptions } from "../net/tcp.ts";
 import type { DataPlane } from "./data_plane.ts";
+import { Hold, type Holdable, holdFull } from "./hold.ts";
 import { ConnectionTracker } from "./tracker.ts";
 
 /** One captured workload: who it is, and where its sockets live. */
@@ -21,9 +21,8 @@ export class WorkloadContext {
   /** Whether the kernel lets us use a client's address toward the application; known once the listeners are there. */
   preserveSource = false;
   #stock: SocketStock | undefined = undefined;
-  /** Connections that wait for the pod's own record. */
-  readonly #undecided = new Set<Endpoint>();
-  #closed = false;
+  /** Connections that wait for the pod's own record or certificate. */
+  readonly #hold: Hold;
   readonly #identities = new Map<string, string>();
 
   constructor(
@@ -40,6 +39,7 @@ export class WorkloadContext {
     this.self = self;
     const { keepAlive, userTimeoutMs } = plane;
     this.tracker = new ConnectionTracker(plane.config.idleTimeout);
+    this.#hold = new Hold(plane.held);
     this.dialOptions = {
       ...(namespace === undefined ? {} : { stock: this.#stock = new SocketStock(namespace) }),
       ...(mark === undefined ? {} : { mark }),
@@ -50,32 +50,64 @@ export class WorkloadContext {
 
   /** To be called when the workload is gone: nothing may be done in its name, or in its namespace, from here on. */
   close(): void {
-    this.#closed = true;
-    for (const connection of this.#undecided) connection.abort();
-    this.#undecided.clear();
+    this.#hold.close();
     this.tracker.close();
     this.#stock?.close();
   }
 
   /**
    * The pod's own record for one of its connections: at once where it is known, else when it comes, `undefined` after
-   * 5 s. A connection whose pod goes meanwhile is aborted and never hears.
+   * 5 s. A connection whose pod goes meanwhile is aborted and never hears; `refused` says that too many wait.
    */
-  localWorkload(connection: Endpoint, found: (record: Workload | undefined) => void): void {
-    if (this.#closed) {
-      connection.abort();
-      return;
-    }
+  localWorkload(
+    connection: Holdable,
+    found: (record: Workload | undefined) => void,
+    refused: (error: string) => void,
+  ): void {
     const { mesh } = this.plane;
     const known = mesh.current.localWorkload(this.info);
     if (known !== undefined) {
       found(known);
       return;
     }
-    this.#undecided.add(connection);
+    const taken = this.#hold.take(connection, "workload");
+    if (taken === "full") refused(holdFull("workload"));
+    if (taken !== "held") return;
     mesh.localWorkload(this.info, (record) => {
-      if (this.#undecided.delete(connection)) found(record);
+      if (this.#hold.release(connection)) found(record);
     });
+  }
+
+  /**
+   * The pod's certificate for one of its connections: at once where it is there, else when it comes. A connection whose
+   * pod goes meanwhile is aborted and never hears. `refused` says why there is none.
+   */
+  certificate(
+    connection: Holdable,
+    identity: string,
+    found: (certificate: WorkloadCertificate) => void,
+    refused: (error: string) => void,
+  ): void {
+    const { certificates } = this.plane;
+    const known = certificates.peek(identity);
+    if (known !== undefined) {
+      found(known);
+      return;
+    }
+    const taken = this.#hold.take(connection, "certificate");
+    if (taken === "full") refused(`identity error: ${holdFull("certificate")}`);
+    if (taken !== "held") return;
+    const timer = setTimeout(() => {
+      if (this.#hold.release(connection)) refused("identity error: no certificate in time");
+    }, CONNECT_TIMEOUT_MS);
+    const settled = (answer: () => void) => {
+      clearTimeout(timer);
+      if (this.#hold.release(connection)) answer();
+    };
+    certificates.get(identity, "realtime").then(
+      (certificate) => settled(() => found(certificate)),
+      (error: Error) => settled(() => refused(`identity error: ${error.message}`)),
+    );
   }
 
   /** SPIFFE id of the pod: trust domain of its record, the rest as the CNI agent told it (spec/ztunnel.md §3.5). */

@@ -1,11 +1,13 @@
 import { type AcceptedPeer, connectFailure, HboneServer, Pool } from "../hbone/mod.ts";
 import type { WorkloadCertificate } from "../identity/mod.ts";
 import { listenTcp, type TcpListener } from "../linux/mod.ts";
-import { unknownLocalWorkload, type Workload } from "../mesh/mod.ts";
+import { type MeshState, unknownLocalWorkload } from "../mesh/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
 import { acceptHandlers, adoptListener, CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
+import { CONNECTION_DRAIN } from "./connection.ts";
 import { acceptRequest } from "./inbound_hbone.ts";
 import { acceptPlaintext } from "./inbound_plaintext.ts";
+import type { Moved } from "./mesh_source.ts";
 import { acceptOutbound } from "./outbound.ts";
 import { serveSocks5 } from "./socks5.ts";
 import type { WorkloadContext } from "./workload_context.ts";
@@ -80,7 +82,7 @@ export class WorkloadProxy {
     if (socks5 !== undefined) {
       this.#keep(serveSocks5(context, this.#pool, socks5.fd, () => void sockets.source.value--));
     }
-    this.#unsubscribe = plane.mesh.subscribe((mesh) => void context.tracker.recheck(mesh));
+    this.#unsubscribe = plane.mesh.subscribe((mesh, moved) => this.#meshChanged(mesh, moved));
   }
 
   /** Takes no new work and lets running connections end; resolves when the last one has. */
@@ -101,6 +103,14 @@ export class WorkloadProxy {
     this.context.tracker.cutAll(connectFailure(reason, "-"));
     this.#inbound.close();
     this.#pool.close();
+  }
+
+  /** Re-asks the policies about what runs; lets go of tunnels to addresses that are somebody else's now. */
+  #meshChanged(mesh: MeshState, moved: Moved): void {
+    const { context } = this;
+    const workload = mesh.localWorkload(context.info);
+    if (workload !== undefined) context.tracker.recheck(mesh, workload);
+    this.#pool.closeDestinations(moved);
   }
 
   #stopListening(): void {
@@ -171,10 +181,12 @@ function currentCertificate(context: WorkloadContext): WorkloadCertificate | Pro
     const certificate = plane.certificates.peek(context.identityOf(known));
     if (certificate !== undefined) return certificate;
   }
-  return new Promise<Workload>((resolve, reject) =>
-    plane.mesh.localWorkload(info, (found) => {
-      if (found === undefined) reject(new Error(unknownLocalWorkload(info)));
-      else resolve(found);
-    })
-  ).then((record) => plane.certificates.get(context.identityOf(record), "realtime"));
+  const { promise, resolve, reject } = Promise.withResolvers<WorkloadCertificate>();
+  const refuse = (error: string) => reject(new Error(error));
+  const handshake = { abort: () => refuse(CONNECTION_DRAIN) };
+  context.localWorkload(handshake, (record) => {
+    if (record === undefined) refuse(unknownLocalWorkload(info));
+    else context.certificate(handshake, context.identityOf(record), resolve, refuse);
+  }, refuse);
+  return promise;
 }

@@ -1,5 +1,5 @@
 import process from "node:process";
-import { type AdminServers, startAdmin } from "../admin/mod.ts";
+import { type AdminServers, type ExplainAnswer, startAdmin } from "../admin/mod.ts";
 import { buildInfo } from "../cli/mod.ts";
 import { dumpConfig, type LocalSource, type ZtunnelConfig } from "../config/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
@@ -12,15 +12,21 @@ import {
   AccessLog,
   log,
   MetricRegistry,
+  OnDemandDnsMetrics,
   Readiness,
   registerBuildMetric,
+  registerConnectMetrics,
+  registerHeldMetrics,
   registerProcessMetrics,
   registerWorkloadManagerMetrics,
   TrafficMetrics,
 } from "../telemetry/mod.ts";
 import type { DataPlane } from "./data_plane.ts";
+import { DryRunRecorder } from "./dry_run.ts";
+import { Ejections } from "./ejection.ts";
 import { MeshSource } from "./mesh_source.ts";
-import { CONNECTION_DRAIN, Pods } from "./pods.ts";
+import { CONNECTION_DRAIN } from "./connection.ts";
+import { Pods } from "./pods.ts";
 import { WorkloadContext } from "./workload_context.ts";
 import { dumpWorkloadState } from "./workload_dump.ts";
 import { WorkloadProxy } from "./workload_proxy.ts";
@@ -75,6 +81,11 @@ class Ztunnel {
     const { keepaliveEnabled, keepaliveTime, keepaliveInterval, keepaliveRetries, userTimeoutEnabled } = config.socket;
     const tlsPolicy = { tls12: config.tls12, pqc: config.pqc };
     const { streamWindow, connectionWindow, frameSize } = config;
+    const tunnel = {
+      certificates: this.#certificates,
+      tlsPolicy,
+      settings: { streamWindow, connectionWindow, frameSize },
+    };
     this.#plane = {
       config,
       routing: {
@@ -99,11 +110,13 @@ class Ztunnel {
         ? { timeMs: keepaliveTime, intervalMs: keepaliveInterval, retries: keepaliveRetries }
         : undefined,
       userTimeoutMs: userTimeoutEnabled ? keepaliveTime + keepaliveRetries * keepaliveInterval : undefined,
-      dialTunnel: tunnelDialer({
-        certificates: this.#certificates,
-        tlsPolicy,
-        settings: { streamWindow, connectionWindow, frameSize },
-      }),
+      held: registerHeldMetrics(this.#registry),
+      connects: registerConnectMetrics(this.#registry),
+      onDemandDns: new OnDemandDnsMetrics(this.#registry),
+      ejections: config.endpointEjection ? new Ejections() : undefined,
+      dryRun: new DryRunRecorder({ registry: this.#registry, log: log.scope("ztunnel::state"), now: Date.now }),
+      tunnel,
+      dialTunnel: tunnelDialer(tunnel),
     };
     if (config.proxyMode === "shared") {
       this.#pods = new Pods(
@@ -129,6 +142,8 @@ class Ztunnel {
       logger: log,
       build: buildInfo(),
       configDump: () => this.#dump(),
+      dryRun: () => this.#plane.dryRun.report(),
+      explain: (source, destination) => this.#explain(source, destination),
       shutdown: () => this.#stopping.resolve(),
     });
     onStopSignal(() => this.#stopping.resolve());
@@ -171,7 +186,7 @@ class Ztunnel {
     if (localState === undefined) return;
     this.#source = await followLocalState(localState, {}, log.scope("ztunnel::state"), this.#registry, {
       replace: (document) => {
-        this.#mesh.replace(MeshState.fromDocument(document, nodeName));
+        this.#mesh.replace(MeshState.fromDocument(document, nodeName), this.#plane.routing.network);
         this.#forgetUnused();
         this.#prefetch();
         return [];
@@ -243,6 +258,24 @@ class Ztunnel {
     scope.info("shutdown complete");
     log.flush();
     return 0;
+  }
+
+  async #explain(source: string, destination: string): Promise<ExplainAnswer> {
+    const { explain } = await import("../explain/mod.ts");
+    const { mesh, routing, ejections } = this.#plane;
+    const entries = new Map(this.#certificates.snapshot().map((entry) => [entry.identity, entry]));
+    const answer = explain(
+      {
+        mesh: mesh.current,
+        routing,
+        clusterDomain: this.#config.clusterDomain,
+        certificate: (identity) => entries.get(identity),
+        choice: (address) => ({ random: Math.random, avoid: ejections?.avoid(address) }),
+      },
+      source,
+      destination,
+    );
+    return answer.ok ? { explanation: answer.value } : { error: answer.error };
   }
 
   #dump(): Record<string, Json> {

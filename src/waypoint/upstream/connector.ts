@@ -2,7 +2,8 @@ import type { ConnectFailure, Pool, StreamEndpoint } from "../../hbone/mod.ts";
 import type { HeaderList } from "../../http2/mod.ts";
 import { localAddress } from "../../linux/mod.ts";
 import { formatAddress } from "../../net/address.ts";
-import { Endpoint } from "../../net/endpoint.ts";
+import type { Endpoint } from "../../net/endpoint.ts";
+import { writeFirst } from "../../net/preface.ts";
 import { proxyProtocolHeader } from "../../net/proxy_protocol.ts";
 import { type Dial, type DialError, type DialOptions, type DialOwner, dialTcp } from "../../net/tcp.ts";
 import { TcpEndpoint } from "../../net/tcp_endpoint.ts";
@@ -211,23 +212,4 @@ class Connecting implements PendingConnection, DialOwner, TlsOwner {
 function withoutNumber(text: string): string {
   const at = text.indexOf(" (os error ");
   return at < 0 ? text : text.slice(0, at);
-}
-
-/** Sends bytes before the endpoint is joined: their credit is for nobody. */
-function writeFirst(endpoint: Endpoint, bytes: Uint8Array): void {
-  endpoint.peer = new CreditSink();
-  endpoint.deliver(bytes);
-  endpoint.peer = undefined;
-}
-
-/** Takes back credit and has nothing to say. */
-class CreditSink extends Endpoint {
-  override deliver(chunk: Uint8Array): void {
-    this.peer?.consumed(chunk.length);
-  }
-  override consumed(): void {}
-  override finish(): void {}
-  override close(): void {}
-  override abort(): void {}
-  override joined(): void {}
 }

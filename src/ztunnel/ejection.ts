@@ -1,0 +1,68 @@
+/** Endpoints whose connects failed lately: passed over for a while, as long as there is another one. */
+import type { Workload } from "../mesh/mod.ts";
+import { formatAddress, type SocketAddress } from "../net/address.ts";
+
+/** How long an endpoint is passed over after its first failure, ms; doubled with each one that follows. */
+const FIRST_EJECTION_MS = 1_000;
+const LONGEST_EJECTION_MS = 30_000;
+/** A failure this long after the last ejection has ended is a first one again, ms. */
+const FORGIVEN_AFTER_MS = 60_000;
+/** Entries kept at most; the oldest goes first. */
+const MAX_ENTRIES = 4_096;
+
+interface Entry {
+  failures: number;
+  until: number;
+}
+
+/**
+ * What the connects of this process have learnt, by endpoint and by the address that the application asked for: the
+ * port that is dead for one service may be alive for another.
+ */
+export class Ejections {
+  readonly #entries = new Map<string, Entry>();
+  readonly #now: () => number;
+
+  /** @param now milliseconds of a clock that never goes back */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** Endpoints known to have failed, whether passed over now or on probation. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  failed(workload: Workload, destination: SocketAddress): void {
+    const key = keyOf(workload, destination);
+    const now = this.#now();
+    const before = this.#entries.get(key);
+    const failures = before === undefined || now - before.until >= FORGIVEN_AFTER_MS ? 1 : before.failures + 1;
+    this.#entries.delete(key); // so that insertion order is order of age
+    const pause = Math.min(FIRST_EJECTION_MS * 2 ** (failures - 1), LONGEST_EJECTION_MS);
+    this.#entries.set(key, { failures, until: now + pause });
+    if (this.#entries.size <= MAX_ENTRIES) return;
+    for (const oldest of this.#entries.keys()) {
+      this.#entries.delete(oldest);
+      return;
+    }
+  }
+
+  /** A connect that went well clears the record. */
+  succeeded(workload: Workload, destination: SocketAddress): void {
+    if (this.#entries.size > 0) this.#entries.delete(keyOf(workload, destination));
+  }
+
+  /** Whom to pass over for this destination; undefined while nobody has failed, which is nearly always. */
+  avoid(destination: SocketAddress): ((workload: Workload) => boolean) | undefined {
+    if (this.#entries.size === 0) return undefined;
+    return (workload) => {
+      const entry = this.#entries.get(keyOf(workload, destination));
+      return entry !== undefined && entry.until > this.#now();
+    };
+  }
+}
+
+function keyOf(workload: Workload, destination: SocketAddress): string {
+  return `${workload.uid}|${formatAddress(destination)}`;
+}

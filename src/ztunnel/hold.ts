@@ -1,0 +1,66 @@
+/** Connections that cannot be decided about yet: their pod's record or certificate has not come. */
+import type { HeldMetrics, HeldReason } from "../telemetry/mod.ts";
+
+/** Connections of one workload that may wait at once; each keeps at most 64 KiB of what its client sends. */
+const MAX_HELD = 1_024;
+
+/** Error of a connection that found the hold full. */
+export function holdFull(reason: HeldReason): string {
+  return `${MAX_HELD} connections wait for the ${reason} of this pod already`;
+}
+
+/** What is held: a connection, or a handshake on one. */
+export interface Holdable {
+  /** The workload went: ends it. */
+  abort(): void;
+}
+
+/** What is held for one workload: counted, bounded, and aborted when the workload goes. */
+export class Hold {
+  readonly #held = new Map<Holdable, HeldReason>();
+  readonly #metrics: HeldMetrics;
+  #closed = false;
+
+  constructor(metrics: HeldMetrics) {
+    this.#metrics = metrics;
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /** `full`: too many wait already; `gone`: so is the workload, and with it the connection, which is aborted. */
+  take(connection: Holdable, reason: HeldReason): "held" | "full" | "gone" {
+    if (this.#closed) {
+      connection.abort();
+      return "gone";
+    }
+    if (this.#held.size >= MAX_HELD) {
+      this.#metrics.refused[reason].value++;
+      return "full";
+    }
+    this.#held.set(connection, reason);
+    this.#metrics.waiting[reason].value++;
+    this.#metrics.total[reason].value++;
+    return "held";
+  }
+
+  /** Lets it go on; false: the workload went meanwhile, and the connection with it. */
+  release(connection: Holdable): boolean {
+    const reason = this.#held.get(connection);
+    if (reason === undefined) return false;
+    this.#held.delete(connection);
+    this.#metrics.waiting[reason].value--;
+    return true;
+  }
+
+  /** To be called when the workload is gone. */
+  close(): void {
+    this.#closed = true;
+    for (const [connection, reason] of this.#held) {
+      this.#metrics.waiting[reason].value--;
+      connection.abort();
+    }
+    this.#held.clear();
+  }
+}
