@@ -52,12 +52,12 @@ function registerLocalStateMetrics(registry: MetricRegistry): { readonly refused
     refused: registry.family({
       name: "ambient_local_state_refused",
       type: "counter",
-      help: "Changes of the local state that were refused.",
+      help: "Changes of the local state that were refused (unstable).",
     }).labels(),
     lastGood: registry.family({
       name: "ambient_local_state_last_good_timestamp_seconds",
       type: "gauge",
-      help: "When the local state that serves was taken over.",
+      help: "When the local state that serves was taken over (unstable).",
       unit: "seconds",
     }).labels(),
   };

@@ -1,5 +1,5 @@
 import { formatAddress, type SocketAddress } from "../net/address.ts";
-import type { PolicyDecision } from "../policy/mod.ts";
+import { denialFields, type PolicyDecision } from "../policy/mod.ts";
 import type { Level } from "./log_filter.ts";
 import { type Field, formatFields } from "./log_format.ts";
 import type { Logger, LogScope } from "./log.ts";
@@ -66,14 +66,11 @@ function destinationFields(flow: TrafficFlow): Field[] {
   ]);
 }
 
-/** `policy` and `rule`; of several policies joined with `; `. */
+/** `policy` and `rule`. */
 function decisionFields(decisions: readonly PolicyDecision[] | undefined): Field[] {
   if (decisions === undefined || decisions.length === 0) return [];
-  const rules = decisions.flatMap(({ rule }) => rule === undefined ? [] : [rule]);
-  return present([
-    ["policy", decisions.map(({ policy }) => policy).join("; ")],
-    ["rule", rules.join("; ")],
-  ]);
+  const { policy, rule } = denialFields(decisions);
+  return present([["policy", policy], ["rule", rule]]);
 }
 
 function directionOf(flow: TrafficFlow): Direction {

@@ -22,7 +22,15 @@ function fail(line: number, message: string): never {
   throw new Error(`line ${line}: ${message}`);
 }
 
+/** Names that the samples of a family may have (OpenMetrics 1.0, MetricFamily), with the family's own. */
+const SUFFIXES: Readonly<Record<string, readonly string[]>> = {
+  counter: ["_total", "_created"],
+  gauge: [],
+  histogram: ["_bucket", "_sum", "_count", "_created"],
+};
+
 function unescape(text: string, line: number): string {
+  if (/(?<!\\)(?:\\\\)*"/.test(text)) fail(line, `a quote that is not escaped: ${text}`);
   return text.replace(/\\(.?)/gs, (_, character: string) => {
     return ESCAPES[character] ?? fail(line, `unknown escape \\${character}`);
   });
@@ -35,7 +43,7 @@ function parseLabels(text: string, line: number): Map<string, string> {
   while (rest !== "") {
     const match = /^([^=]+)="((?:[^"\\\n]|\\.)*)"(,(?=.)|$)/.exec(rest) ?? fail(line, `bad labels at: ${rest}`);
     const [whole, name = "", value = ""] = match;
-    if (!LABEL_NAME.test(name)) fail(line, `bad label name ${name}`);
+    if (!LABEL_NAME.test(name) || name.startsWith("__")) fail(line, `bad label name ${name}`);
     if (labels.has(name)) fail(line, `label ${name} is there twice`);
     labels.set(name, unescape(value, line));
     rest = rest.slice(whole.length);
@@ -71,6 +79,7 @@ class DistributionCheck {
       const bound = parseNumber(labels.get("le") ?? fail(line, "a bucket without le"), line);
       if (!(bound > this.#bound)) fail(line, `bound ${bound} after ${this.#bound}`);
       if (!(value >= this.#count)) fail(line, "a bucket holds less than the one before");
+      if (!Number.isInteger(value)) fail(line, `a bucket holds ${value}`);
       this.#bound = bound;
       this.#count = value;
       if (bound === Infinity) this.#next = "sum";
@@ -96,7 +105,7 @@ class DistributionCheck {
 
 /**
  * Reads OpenMetrics 1.0 text (counters, gauges and histograms), strictly: metadata once and before the samples, in order
- * HELP, TYPE, UNIT; families contiguous and each once; counters `_total` and not negative; histograms with ascending
+ * HELP, TYPE, UNIT; families contiguous and each once, no name that two could claim; counters `_total` and not negative; histograms with ascending
  * buckets up to +Inf, sum and count that agree; no series twice; `# EOF` last.
  */
 export function parseExposition(text: string): Map<string, ParsedFamily> {
@@ -105,6 +114,7 @@ export function parseExposition(text: string): Map<string, ParsedFamily> {
   const families = new Map<string, ParsedFamily & { samples: ParsedSample[]; unit: string | undefined }>();
   let current: (ParsedFamily & { samples: ParsedSample[]; unit: string | undefined }) | undefined;
   let help: { name: string; text: string } | undefined;
+  const taken = new Map<string, string>();
   let series = new Set<string>();
   let distribution: DistributionCheck | undefined;
   for (const [index, line] of lines.entries()) {
@@ -129,6 +139,11 @@ export function parseExposition(text: string): Map<string, ParsedFamily> {
         if (families.has(name)) fail(number, `family ${name} is there twice`);
         if (rest !== "counter" && rest !== "gauge" && rest !== "histogram") fail(number, `type ${rest}`);
         if (rest === "counter" && name.endsWith("_total")) fail(number, "a counter family's name has no _total");
+        for (const suffix of ["", ...SUFFIXES[rest] as readonly string[]]) {
+          const owner = taken.get(name + suffix);
+          if (owner !== undefined) fail(number, `${name + suffix} belongs to family ${owner} already`);
+          taken.set(name + suffix, name);
+        }
         current = { name, help: help.text, type: rest, unit: undefined, samples: [] };
         families.set(name, current);
         help = undefined;
@@ -147,6 +162,7 @@ export function parseExposition(text: string): Map<string, ParsedFamily> {
     const wanted = current.type === "counter" ? `${current.name}_total` : current.name;
     if (distribution === undefined && name !== wanted) fail(number, `sample ${name} in family ${current.name}`);
     const labels = parseLabels(labelText, number);
+    if (distribution === undefined && labels.has("le")) fail(number, `${name} with le`);
     const key = [name, ...[...labels].sort()].join("\u0000");
     if (series.has(key)) fail(number, "the series is there twice");
     series.add(key);
