@@ -1,7 +1,10 @@
 import { openFdCount, openFileLimit } from "../linux/mod.ts";
 import type { MetricRegistry, Sample } from "./metrics.ts";
 
-/** process_open_fds and process_max_fds, looked up at each scrape. */
+/**
+ * process_open_fds and process_max_fds, looked up at each scrape. The original's `tokio_*` families count the workers and
+ * tasks of a runtime that is not here: they have no counterpart, and nothing else is shown under their names.
+ */
 export function registerProcessMetrics(registry: MetricRegistry): void {
   const gauge = (name: string, help: string) => registry.family({ name, type: "gauge", help }).labels();
   const open = gauge("process_open_fds", "Open file descriptors.");

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { newWorkload } from "../../src/mesh/mod.ts";
+import { denialFields, type PolicyDecision } from "../../src/policy/mod.ts";
 import {
   AccessLog,
   type ConnectionEnds,
@@ -142,6 +143,69 @@ describe("traffic series", () => {
     expect(baggage?.labels.get("source_region")).toBe("unknown");
   });
 
+  const INNER = {
+    workloadName: "far-dep",
+    namespace: "far",
+    canonicalName: "far-canon",
+    clusterId: "c2",
+    region: "r7",
+  };
+  const INNER_ID = "spiffe://far.local/ns/far/sa/far";
+
+  test("through a gateway: the inner peer's words and identity are the destination's, all of them; the service stays", () => {
+    const { telemetry, families } = lab();
+    telemetry.open({ ...OUTBOUND, destinationBaggage: INNER, destinationIdentity: INNER_ID }, ENDS).close();
+    const opened = families().get("istio_tcp_connections_opened")?.samples ?? [];
+    expect(opened.length).toBe(1);
+    const labels = opened[0]?.labels ?? new Map();
+    expect([...labels].filter(([name]) => name.startsWith("destination_"))).toEqual([
+      ["destination_service", "ledger.bank.svc.cluster.local"],
+      ["destination_service_namespace", "bank"],
+      ["destination_service_name", "ledger"],
+      ["destination_workload", "far-dep"],
+      ["destination_canonical_service", "far-canon"],
+      ["destination_canonical_revision", "unknown"],
+      ["destination_workload_namespace", "far"],
+      ["destination_principal", INNER_ID],
+      ["destination_app", "far-dep"],
+      ["destination_version", "unknown"],
+      ["destination_cluster", "c2"],
+      ["destination_region", "r7"],
+      ["destination_zone", "unknown"],
+    ]);
+    expect(labels.get("source_zone")).toBe("z1");
+  });
+
+  test("through a gateway without inner baggage: the record, with the identity that was proved", () => {
+    const { telemetry, families } = lab();
+    telemetry.open(OUTBOUND, ENDS).close();
+    telemetry.open({ ...OUTBOUND, destinationIdentity: INNER_ID }, ENDS).close();
+    const samples = families().get("istio_tcp_connections_closed")?.samples ?? [];
+    expect(samples.map(({ labels }) => [labels.get("destination_workload"), labels.get("destination_principal")]))
+      .toEqual([["ledger", SERVER_ID], ["ledger", INNER_ID]]);
+  });
+
+  test("a failed one counts with the record, opened and closed together", () => {
+    const { telemetry, families, total } = lab();
+    telemetry.open(OUTBOUND, ENDS).close({ error: "tls error", flag: "CONNECT" });
+    expect([total("istio_tcp_connections_opened"), total("istio_tcp_connections_closed")]).toEqual([1, 1]);
+    expect(families().get("istio_tcp_connections_failed")?.samples[0]?.labels.get("destination_workload")).toBe(
+      "ledger",
+    );
+  });
+
+  test("what peers say of themselves makes a bounded number of series", () => {
+    const { telemetry, families } = lab();
+    for (let n = 0; n < 5000; n++) {
+      const destinationBaggage = { workloadName: `w${n}` };
+      telemetry.metrics.lookup({ ...OUTBOUND, destinationBaggage }).series.opened.value++;
+    }
+    const opened = families().get("istio_tcp_connections_opened")?.samples ?? [];
+    expect(opened.length).toBe(4097);
+    const record = opened.find(({ labels }) => labels.get("destination_workload") === "ledger");
+    expect(record?.value).toBe(5000 - 4096);
+  });
+
   test("a connection from open to close", () => {
     const { telemetry, total, families } = lab();
     const record = telemetry.open(OUTBOUND, ENDS);
@@ -275,6 +339,122 @@ describe("access log", () => {
       duration: "12ms",
       error: "e",
     });
+  });
+
+  test("after an inner tunnel the destination is who answered in it", () => {
+    const { telemetry, lines } = lab();
+    telemetry.open({
+      ...OUTBOUND,
+      destinationBaggage: { workloadName: "far-dep", namespace: "far", canonicalName: "far-canon", clusterId: "c2" },
+      destinationIdentity: "spiffe://far.local/ns/far/sa/far",
+    }, ENDS).close();
+    expect(lines()[0]).toContain(
+      'dst.service="ledger.bank.svc.cluster.local" dst.workload="far-dep" dst.namespace="far" ' +
+        'dst.identity="spiffe://far.local/ns/far/sa/far" dst.cluster="c2" direction="outbound"',
+    );
+  });
+
+  const DECISIONS: readonly PolicyDecision[] = [
+    { policy: "bank/a", rule: "rules[0][0][0].principals", reason: "wants x; the flow has y", more: 0 },
+    { policy: "bank/b", rule: undefined, reason: undefined, more: 2 },
+  ];
+  const { policy: POLICY, rule: RULE } = denialFields(DECISIONS);
+
+  test("a denial says which policy and which rule, behind everything else", () => {
+    const { log, telemetry, lines } = lab();
+    const traffic = telemetry.metrics.lookup({ ...OUTBOUND, reporter: "destination" });
+    const figures = { received: 0, sent: 0, durationMs: 1, error: "denied" };
+    log.connectionComplete({ ...ENDS, hboneAuthority: "10.0.0.2:80" }, traffic, { ...figures, decisions: DECISIONS });
+    log.connectionComplete(ENDS, traffic, { ...figures, decisions: [] });
+    const [denied, bare] = lines();
+    expect(denied).toEndWith(
+      `dst.identity="${SERVER_ID}" dst.cluster="Kubernetes" direction="inbound" bytes_sent=0 bytes_recv=0 ` +
+        `duration="1ms" error="denied" policy="${POLICY}" rule="${RULE}"`,
+    );
+    expect(bare).toEndWith('error="denied"');
+    expect(POLICY).toContain("bank/a; bank/b");
+  });
+
+  test("another try: the fields of the connection, why, and where it goes now", () => {
+    const { log, telemetry, lines } = lab();
+    const next = { ip: "10.0.0.3", port: 15008 };
+    log.connectionRetried(ENDS, telemetry.metrics.lookup(OUTBOUND), "io error: Connection refused", next);
+    expect(lines()).toEqual([
+      'warn\taccess\tconnection retried\tsrc.addr=10.0.0.1:4242 src.workload="cart-1" src.namespace="shop" ' +
+      `src.identity="${CLIENT_ID}" src.cluster="Kubernetes" dst.addr=10.0.0.2:15008 ` +
+      'dst.service="ledger.bank.svc.cluster.local" dst.workload="ledger-1" dst.namespace="bank" ' +
+      `dst.identity="${SERVER_ID}" dst.cluster="Kubernetes" direction="outbound" ` +
+      'error="io error: Connection refused" retry=10.0.0.3:15008',
+    ]);
+  });
+
+  test("a refusal of which much is known says it, each field in its place", () => {
+    for (const format of ["plain", "json"] as const) {
+      const { log, lines } = lab({ format });
+      const { reporter: _, ...known } = OUTBOUND;
+      log.connectionFailed(ENDS.source, ENDS.destination, "inbound", "why", {
+        ...known,
+        hboneAuthority: "a:1",
+        decisions: DECISIONS,
+      });
+      const fields = [
+        ["src.addr", "10.0.0.1:4242"],
+        ["src.workload", "cart-1"],
+        ["src.namespace", "shop"],
+        ["src.identity", CLIENT_ID],
+        ["src.cluster", "Kubernetes"],
+        ["dst.addr", "10.0.0.2:15008"],
+        ["dst.hbone_addr", "a:1"],
+        ["dst.service", "ledger.bank.svc.cluster.local"],
+        ["dst.workload", "ledger-1"],
+        ["dst.namespace", "bank"],
+        ["dst.identity", SERVER_ID],
+        ["dst.cluster", "Kubernetes"],
+        ["direction", "inbound"],
+        ["error", "why"],
+        ["policy", POLICY],
+        ["rule", RULE],
+      ] satisfies [string, string][];
+      const [line = ""] = lines();
+      if (format === "json") {
+        const entries = Object.entries(JSON.parse(line) as Record<string, unknown>);
+        expect(entries).toEqual([["level", "warn"], ["scope", "access"], ["message", "connection failed"], ...fields]);
+      } else {
+        const texts = fields.map(([key, value]) => key.endsWith("addr") ? `${key}=${value}` : `${key}="${value}"`);
+        expect(line).toBe(`warn\taccess\tconnection failed\t${texts.join(" ")}`);
+      }
+    }
+  });
+
+  test("a refusal: no identities without TLS, baggage where there is no record", () => {
+    const { log, lines } = lab();
+    log.connectionFailed(ENDS.source, ENDS.destination, "outbound", "why", {
+      source: CLIENT,
+      sourceIdentity: CLIENT_ID,
+      destination: SERVER,
+    });
+    log.connectionFailed(ENDS.source, ENDS.destination, "inbound", "why", {
+      security: "mutual_tls",
+      sourceBaggage: { canonicalName: "canon", namespace: "far" },
+      sourceIdentity: CLIENT_ID,
+    });
+    const [plain, tunnel] = lines();
+    expect(plain).not.toContain("identity");
+    expect(plain).toContain('dst.workload="ledger-1"');
+    expect(tunnel).toContain(`src.workload="canon" src.namespace="far" src.identity="${CLIENT_ID}" dst.addr`);
+  });
+
+  test("lines below the level are not written", () => {
+    const { log, telemetry, lines } = lab({ directives: "access=error" });
+    const traffic = telemetry.metrics.lookup(OUTBOUND);
+    log.connectionOpened(ENDS, traffic);
+    log.connectionRetried(ENDS, traffic, "e", ENDS.source);
+    log.connectionFailed(ENDS.source, ENDS.destination, "inbound", "e");
+    const figures = { received: 0, sent: 0, durationMs: 0 };
+    log.connectionComplete(ENDS, traffic, { ...figures, error: undefined });
+    expect(lines()).toEqual([]);
+    log.connectionComplete(ENDS, traffic, { ...figures, error: "e" });
+    expect(lines().length).toBe(1);
   });
 
   test("an early refusal", () => {
