@@ -266,19 +266,18 @@ function verdictOf(hops: readonly ExplainedHop[]): Explanation["verdict"] {
       return { outcome: "refused", summary: `refused at the destination: ${inbound.error}` };
     }
   }
-  return undecided(hops) ?? { outcome: "allowed", summary: "allowed" };
+  return unhindered(hops);
 }
 
-/** Who else has a say, where the mesh's own policies at layer 4 let the connection pass. */
-function undecided(hops: readonly ExplainedHop[]): Explanation["verdict"] | undefined {
-  const [first] = hops as [ExplainedHop];
-  const { outbound, inbound } = first;
+/** Nothing here is in the way; there may be others who decide, or nobody at all. */
+function unhindered(hops: readonly ExplainedHop[]): Explanation["verdict"] {
+  const [{ outbound, inbound }] = hops as [ExplainedHop];
   const unknown = (summary: string) => ({ outcome: "unknown" as const, summary });
   if (outbound.throughWaypoint) {
     const { namespace, name } = outbound.workload as ExplainedWorkload;
     return unknown(`the waypoint ${namespace}/${name} decides at layer 7; at layer 4 nothing is in the way`);
   }
   if (outbound.action === "double-hbone") return unknown("the ztunnel behind the gateway decides");
-  if (inbound === undefined) return unknown("the destination is not captured, so no policy of the mesh is asked");
-  return undefined;
+  if (inbound !== undefined) return { outcome: "allowed", summary: "allowed" };
+  return { outcome: "allowed", summary: "the destination is not captured, so no policy of the mesh is asked" };
 }

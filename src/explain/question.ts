@@ -90,10 +90,12 @@ function portFor(text: string, port: number | undefined, service: Service | unde
 
 /** The names that a client of a namespace may mean, the most specific reading first. */
 function hostnames(subject: string, namespace: string, domain: string): string[] {
-  const name = subject.replace(/\.$/, "").replace("/", ".");
+  const slash = subject.indexOf("/");
+  if (slash > 0) return [`${subject.slice(slash + 1)}.${subject.slice(0, slash)}.svc.${domain}`];
+  const name = subject.replace(/\.$/, "");
   const labels = name.split(".").length;
   const expansions = [name];
-  if (labels === 1 && !subject.includes("/")) expansions.push(`${name}.${namespace}.svc.${domain}`);
+  if (labels === 1) expansions.push(`${name}.${namespace}.svc.${domain}`);
   if (labels === 2) expansions.push(`${name}.svc.${domain}`);
   if (labels === 3 && name.endsWith(".svc")) expansions.push(`${name}.${domain}`);
   return expansions;

@@ -8,6 +8,12 @@ function run(
   return { kind: "run", flags: { mode, config, caDir, gateway } };
 }
 
+const EXPLAIN_USAGE = "explain needs a source and a destination, as in: ambient explain shop/web-1 cart.shop:80";
+
+function explained({ admin = "127.0.0.1:15000", json = false }: { admin?: string; json?: boolean }): Command {
+  return { kind: "explain", flags: { source: "shop/web", destination: "cart:80", admin, json } };
+}
+
 describe("commands", () => {
   for (
     const [line, command] of [
@@ -27,6 +33,10 @@ describe("commands", () => {
       ["help", { kind: "help" }],
       ["--help", { kind: "help" }],
       ["schema", { kind: "schema" }],
+      ["explain shop/web cart:80", explained({})],
+      ["explain --json shop/web cart:80", explained({ json: true })],
+      ["explain shop/web --admin=10.0.0.1:15000 cart:80", explained({ admin: "10.0.0.1:15000" })],
+      ["explain shop/web cart:80 --admin localhost:1", explained({ admin: "localhost:1" })],
     ] as const
   ) {
     test(`'${line}'`, () => expect(parseCommand(line.split(" ").filter(Boolean))).toEqual(command));
@@ -46,6 +56,11 @@ describe("errors name what is wrong", () => {
       ["version --licences", "unknown argument of version: --licences"],
       ["version --licenses now", "unknown argument of version: now"],
       ["schema all", "unknown argument of schema: all"],
+      ["explain", EXPLAIN_USAGE],
+      ["explain shop/web", EXPLAIN_USAGE],
+      ["explain shop/web cart:80 more", EXPLAIN_USAGE],
+      ["explain shop/web cart:80 --admin", "--admin needs a value"],
+      ["explain shop/web cart:80 --yaml", "unknown flag of explain: --yaml"],
     ] as const
   ) {
     test(`'${line}'`, () => expect(parseCommand(line.split(" "))).toEqual({ kind: "error", message }));
@@ -60,6 +75,8 @@ test("the help names every flag and command", () => {
       "--ca-dir",
       "version",
       "--licenses",
+      "explain SRC DST",
+      "AMBIENT_ENDPOINT_EJECTION",
       "schema",
       "proxy ztunnel",
       "proxy waypoint",

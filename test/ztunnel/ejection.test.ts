@@ -1,0 +1,62 @@
+import { expect, test } from "bun:test";
+import { Ejections } from "../../src/ztunnel/ejection.ts";
+import { address, pod } from "../mesh/fixtures.ts";
+
+const web = pod("web", "10.0.0.1");
+const db = pod("db", "10.0.0.2");
+const vip = address("10.96.0.1:80");
+const other = address("10.96.0.1:443");
+
+/** How long from now an endpoint is passed over, ms. */
+function passedOver(ejections: Ejections, clock: { now: number }): number {
+  const start = clock.now;
+  while (ejections.avoid(vip)?.(web)) clock.now += 100;
+  return clock.now - start;
+}
+
+function learning() {
+  const clock = { now: 1_000_000 };
+  return { clock, ejections: new Ejections(() => clock.now) };
+}
+
+test("nothing is asked while nobody has failed", () => {
+  expect(learning().ejections.avoid(vip)).toBeUndefined();
+});
+
+test("an endpoint that failed is passed over for the destination that was asked for", () => {
+  const { ejections } = learning();
+  ejections.failed(web, vip);
+  expect([ejections.avoid(vip)?.(web), ejections.avoid(vip)?.(db), ejections.avoid(other)?.(web)])
+    .toEqual([true, false, false]);
+});
+
+test("each failure doubles the time, up to 30 s; long after, the count begins again", () => {
+  const { clock, ejections } = learning();
+  const pauses: number[] = [];
+  for (let i = 0; i < 7; i++) {
+    ejections.failed(web, vip);
+    pauses.push(passedOver(ejections, clock));
+  }
+  expect(pauses).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+  clock.now += 60_000;
+  ejections.failed(web, vip);
+  expect(passedOver(ejections, clock)).toBe(1_000);
+});
+
+test("a connect that goes well clears the record", () => {
+  const { clock, ejections } = learning();
+  ejections.failed(web, vip);
+  ejections.failed(web, vip);
+  ejections.succeeded(web, vip);
+  expect(ejections.avoid(vip)).toBeUndefined();
+  ejections.failed(web, vip);
+  expect(passedOver(ejections, clock)).toBe(1_000);
+});
+
+test("what is remembered is bounded: the oldest failure is forgotten", () => {
+  const { ejections } = learning();
+  for (let port = 1; port <= 5_000; port++) ejections.failed(web, { ip: "10.96.0.1", port });
+  expect(ejections.size).toBe(4_096);
+  expect(ejections.avoid({ ip: "10.96.0.1", port: 1 })?.(web)).toBe(false);
+  expect(ejections.avoid({ ip: "10.96.0.1", port: 5_000 })?.(web)).toBe(true);
+});

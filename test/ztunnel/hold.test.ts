@@ -1,0 +1,46 @@
+import { expect, test } from "bun:test";
+import { MetricRegistry, registerHeldMetrics } from "../../src/telemetry/mod.ts";
+import { Hold } from "../../src/ztunnel/hold.ts";
+
+function connection() {
+  return {
+    aborted: 0,
+    abort() {
+      this.aborted++;
+    },
+  };
+}
+
+function holding() {
+  const metrics = registerHeldMetrics(new MetricRegistry());
+  return { metrics, hold: new Hold(metrics) };
+}
+
+test("a connection waits and goes on, counted", () => {
+  const { metrics, hold } = holding();
+  const waiting = connection();
+  expect(hold.take(waiting, "certificate")).toBe("held");
+  expect([metrics.waiting.certificate.value, metrics.waiting.workload.value]).toEqual([1, 0]);
+  expect(hold.release(waiting)).toBe(true);
+  expect(hold.release(waiting)).toBe(false);
+  expect([metrics.waiting.certificate.value, metrics.total.certificate.value, waiting.aborted]).toEqual([0, 1, 0]);
+});
+
+test("no more than 1024 wait; the others are told so and counted", () => {
+  const { metrics, hold } = holding();
+  for (let i = 0; i < 1024; i++) expect(hold.take(connection(), "workload")).toBe("held");
+  const late = connection();
+  expect(hold.take(late, "workload")).toBe("full");
+  expect([hold.size, metrics.refused.workload.value, late.aborted]).toEqual([1024, 1, 0]);
+});
+
+test("when the workload goes, what waits is aborted and never goes on; later ones are aborted at once", () => {
+  const { metrics, hold } = holding();
+  const waiting = connection();
+  hold.take(waiting, "workload");
+  hold.close();
+  expect([waiting.aborted, hold.release(waiting), metrics.waiting.workload.value]).toEqual([1, false, 0]);
+  const late = connection();
+  expect(hold.take(late, "workload")).toBe("gone");
+  expect([late.aborted, hold.size]).toEqual([1, 0]);
+});
