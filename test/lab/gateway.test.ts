@@ -194,7 +194,11 @@ labSuite("traffic to another network", () => {
   }, TEST_MS);
 
   const refused: readonly [label: string, server: Server | "lost", error: RegExp][] = [
-    ["a service that names no identities: nobody can be trusted", "unnamed", /./],
+    [
+      "a service that names no identities: nobody can be trusted",
+      "unnamed",
+      /did not present the expected SAN \(\), got spiffe:.*unnamed/,
+    ],
     ["a policy of the workload's: the inner CONNECT is refused", "forbidden", /http status: 401 Unauthorized/],
     ["a gateway that nobody knows", "lost", /unknown network gateway: /],
   ];

@@ -278,24 +278,6 @@ labSuite("security", () => {
     inside.close();
   }, TEST_MS);
 
-  test("a policy that comes later cuts what it denies and leaves the rest", async () => {
-    const mesh = shared();
-    const before = mesh.configuration.policies ?? [];
-    const open = async (port: number) => {
-      const to = { ip: mesh.lab.pod("server").ip, port };
-      const conversation = await Conversation.open(mesh.lab.pod("client").namespace, to);
-      await conversation.write("hello world").read(22);
-      return conversation;
-    };
-    const [denied, allowed] = await Promise.all([open(9090), open(PORT)]);
-    const client = identityOf({ pod: mesh.lab.pod("client"), hbone: true });
-    await mesh.configure({ policies: [...before, denyPrincipal("later", client)] });
-    expect(await denied.readToEnd()).toBe("");
-    expect(await allowed.write("hello world").read(22)).toBe("x".repeat(22));
-    allowed.close();
-    await mesh.configure({ policies: before });
-  }, TEST_MS);
-
   test("malicious_calls_inpod: no call to the proxy's own ports loops or reaches what it should not", async () => {
     const mesh = shared();
     const client = mesh.lab.pod("client");
