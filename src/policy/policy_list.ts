@@ -1,97 +1,27 @@
 /** Policies of one action that are asked together, found by what they name. */
 import type { CompiledPolicy } from "./compile.ts";
-import { accountKey, type Facts } from "./flow.ts";
-import type { Clause, Match, Policy, Rule, StringMatch } from "./policy.ts";
+import type { Facts } from "./flow.ts";
+import { type Key, keyReader, type KeyValue, policyKeys } from "./policy_keys.ts";
 
-/**
- * What a flow must have for a rule to match, as far as a lookup can tell: one exact value of one kind. The lower the
- * rank, the fewer flows have it.
- */
-interface Key {
-  readonly rank: 0 | 1 | 2 | 3;
-  readonly value: string | number;
+/** Keys of one way and size. */
+interface Table {
+  readonly read: (facts: Facts) => KeyValue | undefined;
+  /** Policies by value; most values have one. */
+  readonly policies: Map<KeyValue, CompiledPolicy | Set<CompiledPolicy>>;
 }
 
-const NOTHING: readonly Key[] = [];
 const NO_POLICIES: readonly CompiledPolicy[] = [];
-const RANKS = 4;
-const PORT_RANK = 3;
-
-function exactKeys(rank: Key["rank"], list: readonly StringMatch[]): readonly Key[] | undefined {
-  if (list.length === 0) return undefined;
-  const keys: Key[] = [];
-  for (const match of list) {
-    if (match.kind !== "exact") return undefined;
-    keys.push({ rank, value: match.value });
-  }
-  return keys;
-}
-
-/** Keys of which a flow needs one for the match to hold; undefined: a lookup cannot tell. */
-function matchKeys(match: Match): readonly Key[] | undefined {
-  const exact = exactKeys(0, match.principals);
-  if (exact !== undefined) return exact;
-  if (match.serviceAccounts.length > 0) {
-    return match.serviceAccounts.map((account) => ({
-      rank: 1,
-      value: accountKey(account.namespace, account.serviceAccount),
-    }));
-  }
-  const namespaces = exactKeys(2, match.namespaces);
-  if (namespaces !== undefined) return namespaces;
-  if (match.destinationPorts.length > 0) {
-    return match.destinationPorts.map((value) => ({ rank: PORT_RANK, value }));
-  }
-  return Object.values(match).every((list) => list.length === 0) ? NOTHING : undefined;
-}
-
-function clauseKeys(clause: Clause): readonly Key[] | undefined {
-  if (clause.length === 0) return undefined;
-  const keys: Key[] = [];
-  for (const match of clause) {
-    const some = matchKeys(match);
-    if (some === undefined) return undefined;
-    for (const key of some) keys.push(key);
-  }
-  return keys;
-}
-
-/** All clauses are needed, so the keys of any one will do: of the one that fewest flows can pass. */
-function ruleKeys(rule: Rule): readonly Key[] | undefined {
-  let best: readonly Key[] | undefined;
-  let bestRank = Infinity;
-  for (const clause of rule) {
-    const keys = clauseKeys(clause);
-    if (keys === undefined) continue;
-    const rank = keys.reduce((highest, key) => Math.max(highest, key.rank), -1);
-    if (rank < bestRank) [best, bestRank] = [keys, rank];
-  }
-  return best;
-}
-
-/** undefined: the policy has to be asked about every flow. */
-function policyKeys(policy: Policy): readonly Key[] | undefined {
-  const all: Key[] = [];
-  for (const rule of policy.rules) {
-    const keys = ruleKeys(rule);
-    if (keys === undefined) return undefined;
-    for (const key of keys) all.push(key);
-  }
-  return all;
-}
-
-type Bucket = Set<CompiledPolicy>;
 
 /**
  * Policies in the order in which they were added. Adding and removing costs as much as the policy is long; finding, as
- * there are policies that name the flow's principal, service account, namespace or port, or that name none exactly.
+ * there are policies that name something that the flow has, or that no look-up finds: those with a rule for everything, or
+ * for any identity, or with negations only.
  */
 export class PolicyList implements Iterable<CompiledPolicy> {
   readonly #order = new Map<CompiledPolicy, number>();
   #added = 0;
-  /** By rank: value → policies with that key. */
-  readonly #keyed: (Map<string | number, Bucket> | undefined)[] = [];
-  readonly #unkeyed: Bucket = new Set();
+  readonly #tables = new Map<string, Table>();
+  readonly #unkeyed = new Set<CompiledPolicy>();
 
   get size(): number {
     return this.#order.size;
@@ -105,59 +35,63 @@ export class PolicyList implements Iterable<CompiledPolicy> {
     this.#order.set(policy, this.#added++);
     const keys = policyKeys(policy.policy);
     if (keys === undefined) this.#unkeyed.add(policy);
-    else for (const key of keys) this.#bucket(key).add(policy);
+    else for (const key of keys) this.#enter(key, policy);
   }
 
   delete(policy: CompiledPolicy): void {
-    if (!this.#order.delete(policy)) return;
-    this.#unkeyed.delete(policy);
-    for (const { rank, value } of policyKeys(policy.policy) ?? NOTHING) {
-      const bucket = this.#keyed[rank]?.get(value);
-      bucket?.delete(policy);
-      if (bucket?.size === 0) this.#keyed[rank]!.delete(value);
-    }
+    if (!this.#order.delete(policy) || this.#unkeyed.delete(policy)) return;
+    for (const key of policyKeys(policy.policy) ?? []) this.#strike(key, policy);
   }
 
-  #bucket({ rank, value }: Key): Bucket {
-    const buckets = this.#keyed[rank] ??= new Map();
-    let bucket = buckets.get(value);
-    if (bucket === undefined) buckets.set(value, bucket = new Set());
-    return bucket;
+  #enter({ way, size, value }: Key, policy: CompiledPolicy): void {
+    const id = `${way}${size}`;
+    let table = this.#tables.get(id);
+    if (table === undefined) this.#tables.set(id, table = { read: keyReader(way, size), policies: new Map() });
+    const there = table.policies.get(value);
+    if (there === undefined) table.policies.set(value, policy);
+    else if (there instanceof Set) there.add(policy);
+    else if (there !== policy) table.policies.set(value, new Set([there, policy]));
+  }
+
+  #strike({ way, size, value }: Key, policy: CompiledPolicy): void {
+    const id = `${way}${size}`;
+    const policies = this.#tables.get(id)?.policies;
+    const there = policies?.get(value);
+    if (there instanceof Set) there.delete(policy);
+    if (there === policy || (there instanceof Set && there.size === 0)) policies?.delete(value);
+    if (policies?.size === 0) this.#tables.delete(id);
   }
 
   /** The first policy that matches. */
   find(facts: Facts): CompiledPolicy | undefined {
     if (this.#order.size === 0) return undefined;
     let found = this.#first(this.#unkeyed, facts, undefined);
-    for (let rank = 0; rank < RANKS; rank++) found = this.#first(this.#candidates(facts, rank), facts, found);
+    for (const table of this.#tables.values()) {
+      const candidates = candidatesIn(table, facts);
+      if (candidates !== NO_POLICIES) found = this.#first(candidates, facts, found);
+    }
     return found;
   }
 
   /** All that match, in order. */
-  matching(facts: Facts): CompiledPolicy[] {
-    if (this.#order.size === 0) return [];
+  matching(facts: Facts): readonly CompiledPolicy[] {
+    if (this.#order.size === 0) return NO_POLICIES;
     const found = new Set<CompiledPolicy>();
     for (const policy of this.#unkeyed) if (policy.matches(facts)) found.add(policy);
-    for (let rank = 0; rank < RANKS; rank++) {
-      for (const policy of this.#candidates(facts, rank)) if (policy.matches(facts)) found.add(policy);
+    for (const table of this.#tables.values()) {
+      for (const policy of candidatesIn(table, facts)) if (policy.matches(facts)) found.add(policy);
     }
     return [...found].sort((a, b) => this.#order.get(a)! - this.#order.get(b)!);
   }
 
-  /** Policies that name what the flow has of that rank. */
-  #candidates(facts: Facts, rank: number): Iterable<CompiledPolicy> {
-    const value = keyOf(facts, rank);
-    return (value === undefined ? undefined : this.#keyed[rank]?.get(value)) ?? NO_POLICIES;
-  }
-
-  /** The first of a bucket that matches and comes before `found`; `found` if there is none. */
+  /** The first of several in order that matches and comes before `found`; `found` if there is none. */
   #first(
-    bucket: Iterable<CompiledPolicy>,
+    candidates: Iterable<CompiledPolicy>,
     facts: Facts,
     found: CompiledPolicy | undefined,
   ): CompiledPolicy | undefined {
     const before = found === undefined ? Infinity : this.#order.get(found)!;
-    for (const policy of bucket) {
+    for (const policy of candidates) {
       if (before !== Infinity && this.#order.get(policy)! >= before) return found;
       if (policy.matches(facts)) return policy;
     }
@@ -165,9 +99,9 @@ export class PolicyList implements Iterable<CompiledPolicy> {
   }
 }
 
-/** The value of a flow that keys of that rank name. */
-function keyOf(facts: Facts, rank: number): string | number | undefined {
-  if (rank === 0) return facts.principal;
-  if (rank === 1) return facts.account;
-  return rank === PORT_RANK ? facts.destinationPort : facts.namespace;
+function candidatesIn({ read, policies }: Table, facts: Facts): Iterable<CompiledPolicy> {
+  const value = read(facts);
+  const there = value === undefined ? undefined : policies.get(value);
+  if (there === undefined) return NO_POLICIES;
+  return there instanceof Set ? there : [there];
 }

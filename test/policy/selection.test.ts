@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { authorize, type Policy, PolicyIndex, type PolicySet } from "../../src/policy/mod.ts";
+import { authorize, type Match, type Policy, PolicyIndex, type PolicySet } from "../../src/policy/mod.ts";
 import { flow, policy, policyOf } from "./fixtures.ts";
 
 const shop = { namespace: "shop", authorizationPolicies: [] as string[] };
@@ -131,9 +131,17 @@ test("policies that name others are not asked", () => {
     ].map((one) => ({ ...one, action: "Deny" }) as const);
   const many = Array.from({ length: 100 }, (_, i) => named(`n${i}`, i)).flat();
   expect(asked(many)).toBe(0);
+  const ways: readonly Partial<Match>[] = [
+    { principals: [{ kind: "prefix", value: "cluster.local/ns/bank/" }, { kind: "suffix", value: "/sa/web" }] },
+    { namespaces: [{ kind: "prefix", value: "x" }, { kind: "suffix", value: "shopping" }] },
+    { sourceIps: ["10.0.0.2", "10.1.0.0/16", "::/0"] },
+    { destinationIps: ["10.0.0.0/24", "fd00::1"] },
+  ];
+  const far = ways.map((match, i) => policyOf(match, { name: `far${i}`, action: "Deny" }));
+  expect(asked([...many, ...far])).toBe(0);
   const near = [
     policyOf({ namespaces: [{ kind: "exact", value: "shop" }], destinationPorts: [1] }, { name: "near" }),
-    policyOf({ namespaces: [{ kind: "prefix", value: "x" }] }, { name: "far" }),
+    policyOf({ notNamespaces: [{ kind: "presence" }] }, { name: "negation" }),
   ];
   expect(asked([...many, ...near])).toBe(2);
 });
