@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { type Candidate, EndpointPool, rankEndpoint } from "../../src/mesh/load_balancing.ts";
 import type { LoadBalancer, RoutingScope, Workload } from "../../src/mesh/mod.ts";
 import { pod, service } from "./fixtures.ts";
+import { seeded } from "./random_mesh.ts";
 
 const source = pod("source", "10.0.0.1", {
   network: "n1",
@@ -135,6 +136,91 @@ test("equal capacities: evenly", () => {
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   expect(Object.fromEntries(counts)).toEqual({ here: 1000, near: 1000, far: 1000 });
+});
+
+/** Chosen names when workloads of these names failed lately. */
+function chosenAvoiding(names: string[], of: EndpointPool, port = 80): string[] {
+  const found = new Set<string>();
+  const avoid = ({ name }: Workload) => names.includes(name);
+  for (let i = 0; i < 500; i++) {
+    const candidate = of.choose(source, port, { random: () => (i + 0.5) / 500, avoid });
+    found.add(candidate?.workload.name ?? "none");
+  }
+  return [...found].sort();
+}
+
+const placed = [here, near, nearToo, far];
+const avoided: [name: string, of: EndpointPool, avoid: string[], names: string[]][] = [
+  ["nobody", pool([here, near]), [], ["here", "near"]],
+  ["one", pool([here, near, far]), ["near"], ["far", "here"]],
+  ["all but one", pool([here, near, far]), ["near", "here"], ["far"]],
+  ["never all", pool([here, near]), ["near", "here"], ["here", "near"]],
+  ["the only one", pool([here]), ["here"], ["here"]],
+  ["for one of no weight: no", pool([here, at("zero", [], { capacity: 0 })]), ["here"], ["here"]],
+  ["among weights", pool([here, at("three", [], { capacity: 3 }), near]), ["three"], ["here", "near"]],
+  ["Failover: another of the same rank", pool([near, nearToo, far], balancer("Failover", ["Region"])), ["near"], [
+    "nearToo",
+  ]],
+  ["Failover: the next rank", pool(placed, balancer("Failover", ["Region", "Zone"])), ["here"], ["near", "nearToo"]],
+  ["Failover: the last rank", pool(placed, balancer("Failover", ["Region", "Zone"])), ["here", "near", "nearToo"], [
+    "far",
+  ]],
+  ["Failover: never all", pool([here, far], balancer("Failover", ["Region"])), ["here", "far"], ["here"]],
+  ["Failover: over an empty rank", pool([here, far], balancer("Failover", ["Region", "Zone"])), ["here"], ["far"]],
+  ["Strict: no lower rank", pool([here, near], balancer("Strict", ["Region", "Zone"])), ["here"], ["here"]],
+  [
+    "a better rank without weight is no rank to leave",
+    pool([at("zero", ["Region"], { capacity: 0 }), far], balancer("Failover", ["Region"])),
+    ["far"],
+    ["none"],
+  ],
+];
+test.each(avoided)("passed over: %s", (_name, of, avoid, names) => {
+  expect(chosenAvoiding(avoid, of)).toEqual(names);
+});
+
+test("those that are not avoided keep their proportions", () => {
+  const of = pool([at("one", []), at("three", [], { capacity: 3 }), at("bad", [], { capacity: 4 })]);
+  const counts: Record<string, number> = {};
+  const random = seeded(1);
+  for (let i = 0; i < 8_000; i++) {
+    const { name } = of.choose(source, 80, { random, avoid: ({ name }) => name === "bad" })!.workload;
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  expect(Object.keys(counts).sort()).toEqual(["one", "three"]);
+  expect(counts["three"]! / counts["one"]!).toBeCloseTo(3, 0);
+});
+
+const tunnel = { protocol: "NONE", port: 15088 } as const;
+test("a waypoint's port need not be listed, if the instance has an application tunnel", () => {
+  const of = pool([here, at("tunnelled", [], { applicationTunnel: tunnel })]);
+  const choose = (mode: "Standard" | "Waypoint") => of.choose(source, 15008, { random: () => 0 }, mode)?.workload.name;
+  expect(choose("Waypoint")).toBe("tunnelled");
+  expect(choose("Standard")).toBeUndefined();
+});
+
+test("a pool follows changes in all the views that were asked for", () => {
+  const of = pool([far], balancer("Failover", ["Region", "Zone"]), { near: [81, 9090] });
+  expect([chosen(of), chosen(of, 81)]).toEqual([["far"], []]);
+  of.put({ workload: here, ports: [] });
+  of.put({ workload: near, ports: [81, 9090] });
+  expect([of.size, chosen(of), chosen(of, 81)]).toEqual([3, ["here"], ["near"]]);
+  of.put({ workload: { ...here, capacity: 0 }, ports: [] });
+  expect([of.size, chosen(of)]).toEqual([3, []]);
+  of.remove(here.uid);
+  of.remove(here.uid);
+  expect([of.size, chosen(of), chosen(of, 81)]).toEqual([2, ["near"], ["near"]]);
+  of.remove(near.uid);
+  expect([of.size, chosen(of), chosen(of, 81)]).toEqual([1, ["far"], []]);
+});
+
+test("clients of ever new places leave no views behind that are wrong", () => {
+  const of = pool([here, near, far], balancer("Failover", ["Region", "Node"]));
+  for (let i = 0; i < 100; i++) of.choose({ ...source, node: `node-${i}` }, 80, { random: () => 0 });
+  of.remove(here.uid);
+  for (let i = 0; i < 100; i++) {
+    expect(chosen(of, 80, 10, { ...source, node: `node-${i}` })).toEqual(["near"]);
+  }
 });
 
 test("an empty service has no endpoint", () => {
