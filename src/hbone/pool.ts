@@ -211,6 +211,10 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
   close(): void {
     const draining = connectFailure("pool draining");
     for (const request of this.waiting.splice(0)) request.owner.connectFailed(draining);
+    for (const [endpoint, request] of [...this.unanswered]) {
+      endpoint.abandon();
+      request.owner.connectFailed(draining);
+    }
     for (const transport of [...this.transports]) transport.close();
   }
 
@@ -285,6 +289,10 @@ export class Pool implements Ticking {
   }
 
   dial: Dialer = (target, owner, done, failed) => {
+    if (this.closed) {
+      queueMicrotask(() => failed(connectFailure("pool draining")));
+      return;
+    }
     this.#dialer(target, owner, (transport) => {
       if (this.closed) {
         transport.close();

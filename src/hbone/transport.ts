@@ -331,14 +331,15 @@ export class HboneTransport implements Ticking {
 
   /**
    * Ends the socket: what was written goes out, and what the peer still sends is read and dropped until it ends too, since
-   * bytes that nobody reads would make the kernel reset the connection and our last words with it.
+   * bytes that nobody reads would make the kernel reset the connection and our last words with it. `end()` of a TLS socket
+   * waits too, but for ever, and lets nobody cut it short.
    */
   #shut(reason: string): void {
     if (this.state === "closed") return;
     const socket = this.#socket;
     this.gone(reason);
     this.#linger = setTimeout(() => socket.terminate(), LINGER_MS).unref();
-    socket.end();
+    socket.shutdown();
   }
 }
 

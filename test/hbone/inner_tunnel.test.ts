@@ -18,7 +18,7 @@ import { DEFAULT_TLS_POLICY } from "../../src/tls/mod.ts";
 import { ForgingCa } from "../identity/forging_ca.ts";
 import { MeshServer } from "./mesh_server.ts";
 import { connectPlain, type OnConnect, PlainServer, SETTINGS } from "./plain_transport.ts";
-import { Tape, tapeOn, until } from "./tape.ts";
+import { hurried, Tape, tapeOn, until } from "./tape.ts";
 
 const CLIENT = "spiffe://cluster.local/ns/default/sa/client";
 const SERVER = "spiffe://cluster.local/ns/remote/sa/server";
@@ -111,18 +111,6 @@ async function connected(outer: StreamEndpoint): Promise<StreamEndpoint> {
   const outcome = await tunnel(outer);
   if (!("endpoint" in outcome)) throw new Error(outcome.text);
   return outcome.endpoint;
-}
-
-/** Runs with timers of seconds that take hundredths of them. */
-async function hurried<T>(run: () => Promise<T>): Promise<T> {
-  const { setTimeout: real } = globalThis;
-  const fast = (callback: () => void, ms = 0) => real(callback, ms >= 5_000 ? ms / 100 : ms);
-  globalThis.setTimeout = fast as unknown as typeof setTimeout;
-  try {
-    return await run();
-  } finally {
-    globalThis.setTimeout = real;
-  }
 }
 
 const echoing = (request: MeshServer["requests"][number]) => {

@@ -184,6 +184,171 @@ describe("pool", () => {
   });
 });
 
+describe("a destination that is closed", () => {
+  const HERE = "127.0.0.1";
+
+  test("running streams live on, new ones go over a new connection, and the old one closes with its last stream", async () => {
+    const server = new PlainServer(accept);
+    const { pool, counts } = pooled(server);
+    const running = tapeOn(await connect(pool) as StreamEndpoint);
+    pool.closeDestinations((ip) => ip === HERE);
+    const fresh = await connect(pool) as StreamEndpoint;
+    expect(counts.dials).toBe(2);
+    expect(fresh.stream!.connection).not.toBe((running.peer as StreamEndpoint).stream!.connection);
+    running.say("still here");
+    await until("echo over the old connection", () => running.text === "still here");
+    running.peer!.finish();
+    await until("the old connection closed", () => pool.size === 1);
+    await connect(pool);
+    expect(counts.dials).toBe(2);
+  });
+
+  test("an idle connection closes at once, other destinations and ports of theirs do not", async () => {
+    const { pool, counts } = pooled(new PlainServer(accept));
+    const other = target({ destination: { ip: "127.0.0.2", port: 15008 } });
+    const port = target({ destination: { ip: HERE, port: 15009 } });
+    for (const to of [target(), other, port]) (await connect(pool, to) as StreamEndpoint).abort();
+    expect([pool.size, counts.dials]).toEqual([3, 3]);
+    pool.closeDestinations((ip) => ip === "10.1.1.1");
+    pool.closeDestinations((ip) => ip === HERE);
+    await until("both connections to it closed", () => pool.size === 1);
+    await connect(pool, other);
+    expect(counts.dials).toBe(3);
+    await connect(pool, target());
+    expect(counts.dials).toBe(4);
+  });
+
+  test("who waits for a dial that runs is served by it; nobody after", async () => {
+    const server = new PlainServer(accept);
+    const { pool, counts } = pooled(server, { maxStreamsPerConnection: 2 });
+    const waiting = [connect(pool), connect(pool), connect(pool)];
+    pool.closeDestinations((ip) => ip === HERE);
+    const after = connect(pool);
+    const endpoints = await Promise.all([...waiting, after]);
+    expect(endpoints.every((endpoint) => endpoint instanceof StreamEndpoint)).toBe(true);
+    const connections = endpoints.map((endpoint) => (endpoint as StreamEndpoint).stream!.connection);
+    expect(connections.slice(0, 3)).not.toContain(connections[3]!);
+    expect(counts.dials).toBe(3); // two and one of those who waited, and one
+    for (const endpoint of endpoints.slice(0, 3)) (endpoint as StreamEndpoint).abort();
+    await until("only the new connection is left", () => pool.size === 1);
+  });
+
+  test("closing the pool ends what runs there too, and its CONNECTs are given up like others", async () => {
+    const { pool } = pooled(
+      new PlainServer((stream, endpoint, headers, transport) => {
+        if (transport.h2.openStreams === 1) accept(stream, endpoint, headers, transport);
+      }),
+    );
+    const running = tapeOn(await connect(pool) as StreamEndpoint);
+    const unanswered = connect(pool);
+    pool.closeDestinations((ip) => ip === HERE);
+    pool.tick(performance.now() + 31_000);
+    expect(await unanswered).toEqual(connectFailure("h2 failed: no answer to CONNECT within 30 s"));
+    pool.close();
+    await running.done.promise;
+    expect(pool.size).toBe(0);
+  });
+});
+
+describe("keys", () => {
+  test("names with the separators of lists in them are not taken for lists", async () => {
+    const { pool, counts } = pooled(new PlainServer(accept));
+    await connect(pool, target({ expectedIdentities: ["a", "b"] }));
+    await connect(pool, target({ expectedIdentities: ["a,b"] }));
+    await connect(pool, target({ expectedIdentities: ["a|b"] }));
+    await connect(pool, target({ expectedIdentities: [] }));
+    expect(counts.dials).toBe(4);
+  });
+
+  test("100 sources at once: each has connections of its own, with as many streams as are allowed", async () => {
+    const server = new PlainServer(accept);
+    const { pool, counts } = pooled(server, { maxStreamsPerConnection: 10 });
+    const SOURCES = 100;
+    const STREAMS = 25;
+    const tapes = await Promise.all(
+      Array.from({ length: SOURCES * STREAMS }, async (_, i) => {
+        const endpoint = await connect(pool, target({ sourceIp: `10.0.0.${i % SOURCES}` }));
+        if (!(endpoint instanceof StreamEndpoint)) throw new Error(endpoint.text);
+        const tape = tapeOn(endpoint);
+        tape.say(`stream ${i}`);
+        return tape;
+      }),
+    );
+    await until("every echo", () => tapes.every((tape, i) => tape.text === `stream ${i}`));
+    expect(counts.dials).toBe(SOURCES * Math.ceil(STREAMS / 10));
+    const perConnection = new Map<unknown, Set<number>>();
+    tapes.forEach((tape, i) => {
+      const { connection } = (tape.peer as StreamEndpoint).stream!;
+      const sources = perConnection.get(connection) ?? new Set();
+      perConnection.set(connection, sources.add(i % SOURCES));
+      expect(connection.openStreams).toBeLessThanOrEqual(10);
+    });
+    expect([...perConnection.values()].every(({ size }) => size === 1)).toBe(true);
+    for (const tape of tapes) tape.peer!.finish();
+    await until("every end", () => tapes.every(({ finished }) => finished));
+    await until("no stream is left", () => server.transports.every(({ h2 }) => h2.openStreams === 0));
+    expect(pool.size).toBe(counts.dials);
+  }, 30_000);
+
+  test("beyond the limit the connection that nobody used for longest goes", async () => {
+    const { pool, counts } = pooled(new PlainServer(accept), { maxConnections: 3 });
+    const to = (i: number) => target({ sourceIp: `10.0.0.${i}` });
+    for (let i = 0; i < 3; i++) (await connect(pool, to(i)) as StreamEndpoint).abort();
+    (await connect(pool, to(0)) as StreamEndpoint).abort(); // 1 is the oldest now
+    (await connect(pool, to(3)) as StreamEndpoint).abort();
+    await until("one went", () => pool.size === 3);
+    for (const i of [0, 2, 3]) await connect(pool, to(i));
+    expect(counts.dials).toBe(4);
+    await connect(pool, to(1));
+    expect(counts.dials).toBe(5);
+  });
+
+  test("one that is in use is released only when its last stream has ended", async () => {
+    const { pool, counts } = pooled(new PlainServer(accept), { unusedReleaseTimeout: 60_000 });
+    const tape = tapeOn(await connect(pool) as StreamEndpoint);
+    pool.tick(performance.now() + 61_000);
+    tape.say("held");
+    await until("echo", () => tape.text === "held");
+    expect(pool.size).toBe(1);
+    await connect(pool);
+    expect(counts.dials).toBe(2);
+    tape.peer!.abort();
+    await until("released", () => pool.size === 1);
+  });
+});
+
+describe("failures and other endpoints", () => {
+  const answers: [status: string, text: string, retryable: boolean][] = [
+    ["400", "http status: 400 Bad Request", false],
+    ["401", "http status: 401 Unauthorized", false],
+    ["403", "http status: 403 Forbidden", false],
+    ["404", "http status: 404 Not Found", false],
+    ["503", "http status: 503 Service Unavailable", true],
+    ["599", "http status: 599", false],
+  ];
+  for (const [status, text, retryable] of answers) {
+    test(`an answer of ${status} is ${retryable ? "" : "not "}worth another one`, async () => {
+      const { pool } = pooled(new PlainServer((stream) => stream.respond([[":status", status]], true)));
+      expect(await connect(pool)).toEqual({ text, flag: "CONNECT", retryable });
+    });
+  }
+
+  test("a reset is; silence and the end of the pool are not", async () => {
+    const { pool: resetting } = pooled(new PlainServer((stream) => stream.reset(ErrorCode.INTERNAL_ERROR)));
+    expect(await connect(resetting)).toMatchObject({ flag: "H2_HANDSHAKE_FAILURE", retryable: true });
+    const { pool: silent, counts } = pooled(new PlainServer(() => {}));
+    const first = connect(silent);
+    await until("the dial", () => counts.dials === 1 && silent.size === 1);
+    silent.tick(performance.now() + 31_000);
+    expect(await first).toMatchObject({ retryable: false });
+    const second = connect(silent);
+    silent.close();
+    expect(await second).toEqual(connectFailure("pool draining"));
+    expect(await connect(silent)).toEqual(connectFailure("pool draining"));
+    expect(counts.dials).toBe(1);
+  });
+});
+
 describe("readers that do not read", () => {
   /** A server whose first four streams are never read, and a pool with these four filled to the brim. */
   async function clogged() {

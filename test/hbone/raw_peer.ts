@@ -37,7 +37,7 @@ export class RawPeer {
             peer.send(join(PREFACE, settings()));
             resolve(peer);
           },
-          data: (_: unknown, chunk: Uint8Array) => peer?.#received(chunk),
+          data: (_: unknown, chunk: Uint8Array) => peer?.received(chunk),
           drain: () => peer?.send(new Uint8Array(0)),
           end: (socket: Bun.Socket<undefined>) => void socket.end(),
           close() {
@@ -108,7 +108,7 @@ export class RawPeer {
     this.#socket.terminate();
   }
 
-  #received(chunk: Uint8Array): void {
+  received(chunk: Uint8Array): void {
     const bytes = join(this.#unread, chunk);
     let at = 0;
     while (bytes.length - at >= 9) {

@@ -2,7 +2,13 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { HboneTransport, StreamEndpoint } from "../../src/hbone/mod.ts";
 import type { TransportOwner } from "../../src/hbone/transport.ts";
 import type { HeaderList } from "../../src/http2/mod.ts";
-import { connectPlain, PlainServer } from "./plain_transport.ts";
+import { openFdCount } from "../../src/linux/mod.ts";
+import { Relay } from "../../src/net/relay.ts";
+import { clientContext, DEFAULT_TLS_POLICY } from "../../src/tls/mod.ts";
+import { ForgingCa } from "../identity/forging_ca.ts";
+import { MeshServer } from "./mesh_server.ts";
+import { connectPlain, PlainServer, SETTINGS } from "./plain_transport.ts";
+import { hurried, Tape, tapeOn, until } from "./tape.ts";
 
 const cleanups: (() => void)[] = [];
 afterEach(() => {
@@ -23,14 +29,6 @@ async function client(port: number) {
   const transport = await new Promise<HboneTransport>((resolve, reject) => connectPlain(port, owner, resolve, reject));
   cleanups.push(() => transport.close());
   return { transport, heard };
-}
-
-async function until(what: string, when: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5000;
-  while (!when()) {
-    if (performance.now() > deadline) throw new Error(`never happened: ${what}`);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
 }
 
 /** A peer that reads everything and says nothing. */
@@ -108,6 +106,118 @@ describe("the end of a transport", () => {
     expect(accepted!.state).toBe("closing");
     endpoint.abort();
     await until("both ends closed", () => accepted!.state === "closed" && transport.state === "closed");
+  });
+
+  test("what was written last arrives, however slowly the peer reads", async () => {
+    const tape = new Tape();
+    const server = new PlainServer((stream, endpoint) => {
+      stream.respond([[":status", "200"]], false);
+      new Relay(endpoint, tape, { relayFinished() {} }, { value: 0 }, { value: 0 });
+      endpoint.finish();
+    });
+    cleanups.push(() => server.stop());
+    const { transport, heard } = await client(server.port);
+    const connected = Promise.withResolvers<StreamEndpoint>();
+    const endpoint = new StreamEndpoint({
+      connected: (it) => connected.resolve(it),
+      connectFailed: ({ text }) => connected.reject(new Error(text)),
+    });
+    endpoint.bind(transport.h2.request(HEADERS, false, endpoint)!, undefined);
+    const mine = tapeOn(await connected.promise);
+    await until("the server's end", () => mine.finished);
+    server.transports[0]!.socket.pause();
+    const bytes = SETTINGS.streamWindow;
+    mine.push(new Uint8Array(bytes));
+    transport.drain();
+    await until("the socket takes no more", () => transport.blocked);
+    endpoint.finish();
+    server.transports[0]!.socket.resume();
+    await until("all of it, and the end", () => tape.bytes === bytes && tape.finished);
+    await until("both ends closed", () => heard.closed === 1 && server.transports[0]!.state === "closed");
+  });
+
+  test("the last piece of the last stream is waited for by the close", async () => {
+    // The stream has ended and its bytes are with the transport; the peer reads only afterwards.
+    const tape = new Tape();
+    const server = new PlainServer((stream, endpoint) => {
+      stream.respond([[":status", "200"]], false);
+      new Relay(endpoint, tape, { relayFinished() {} }, { value: 0 }, { value: 0 });
+      endpoint.finish();
+    });
+    cleanups.push(() => server.stop());
+    const { transport } = await client(server.port);
+    const connected = Promise.withResolvers<StreamEndpoint>();
+    const endpoint = new StreamEndpoint({
+      connected: (it) => connected.resolve(it),
+      connectFailed: ({ text }) => connected.reject(new Error(text)),
+    });
+    endpoint.bind(transport.h2.request(HEADERS, false, endpoint)!, undefined);
+    const mine = tapeOn(await connected.promise);
+    await until("the server's end", () => mine.finished);
+    server.transports[0]!.socket.pause();
+    // Pieces of less than a window until one of them is the last that the socket leaves over.
+    let pushed = 0;
+    while (!transport.blocked && pushed < SETTINGS.streamWindow) {
+      mine.push(new Uint8Array(64 << 10));
+      pushed += 64 << 10;
+    }
+    expect(transport.blocked).toBe(true);
+    transport.endWithLastStream();
+    endpoint.finish();
+    transport.flush();
+    server.transports[0]!.socket.resume();
+    await until("all of it, and the end", () => tape.bytes === pushed && tape.finished);
+    await until("closed", () => transport.state === "closed");
+  });
+
+  test("a peer that reads nothing any more does not hold up the close for ever", async () => {
+    const server = answering();
+    const { transport, heard } = await client(server.port);
+    const endpoint = new StreamEndpoint({ connected() {}, connectFailed() {} });
+    endpoint.bind(transport.h2.request(HEADERS, false, endpoint)!, undefined);
+    await until("SETTINGS", () => transport.h2.settingsReceived);
+    server.transports[0]!.socket.pause();
+    const mine = tapeOn(endpoint);
+    mine.push(new Uint8Array(SETTINGS.streamWindow));
+    await until("the socket takes no more", () => transport.blocked);
+    endpoint.abort();
+    transport.drain();
+    expect([transport.state, heard.closed]).toEqual(["closing", 0]);
+    transport.tick(performance.now() + 9_000);
+    expect(heard.closed).toBe(0);
+    transport.tick(performance.now() + 10_500);
+    expect([transport.state, heard.closed]).toEqual(["closed", 1]);
+  });
+
+  test("a TLS peer that does not close its side loses the socket after a moment", async () => {
+    const ca = new ForgingCa();
+    cleanups.push(() => ca.remove());
+    const mesh = new MeshServer(await ca.issue("spiffe://cluster.local/ns/a/sa/server"), () => {});
+    const certificate = await ca.issue("spiffe://cluster.local/ns/a/sa/client");
+    let ended = false;
+    const socket = await Bun.connect({
+      hostname: "127.0.0.1",
+      port: mesh.port,
+      allowHalfOpen: true,
+      tls: clientContext(certificate, DEFAULT_TLS_POLICY),
+      socket: {
+        handshake() {},
+        data() {},
+        end() {
+          ended = true;
+        },
+        error() {},
+      },
+    });
+    cleanups.push(() => socket.terminate());
+    await until("accepted", () => mesh.server.size === 1);
+    mesh.server.stopListening();
+    await hurried(async () => {
+      const before = openFdCount();
+      mesh.stop();
+      await until("our end", () => ended);
+      await until("our socket is gone, the peer's still there", () => openFdCount() < before);
+    });
   });
 
   test("nonsense from the peer ends this transport with GOAWAY and no other", async () => {
