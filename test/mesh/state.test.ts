@@ -91,6 +91,9 @@ const ranges: [name: string, services: typeof shop[], client: string, found: str
     "x",
     "a-10.1.0.0/16",
   ],
+  ["the last of equals", [range("a", "10.1.0.0/16"), range("b", "10.1.0.0/16")], "x", "b-10.1.0.0/16"],
+  ["everything", [range("a", "0.0.0.0/0")], "x", "a-0.0.0.0/0"],
+  ["another family", [range("a", "::/0")], "x", undefined],
   [
     "exact VIP before range",
     [range("x", "10.1.2.0/24"), service("e", "10.1.2.3", { hostname: "exact" })],
@@ -107,6 +110,36 @@ const ranges: [name: string, services: typeof shop[], client: string, found: str
 ];
 test.each(ranges)("VIP ranges: %s", (_name, services, client, found) => {
   expect(mesh({ services }).serviceByVip("", "10.1.2.3", client)?.hostname).toBe(found);
+});
+
+const sixes: [cidr: string, ip: string, found: boolean][] = [
+  ["fd00::/8", "fdff::1", true],
+  ["fd00::/8", "fe00::1", false],
+  ["fd00:1:2:3::/64", "fd00:1:2:3:ffff::", true],
+  ["fd00:1:2:3::/64", "fd00:1:2:4::", false],
+  ["fd00:1:2:3::/65", "fd00:1:2:3:7fff::", true],
+  ["fd00:1:2:3::/65", "fd00:1:2:3:8000::", false],
+  ["fd00::10/127", "fd00::11", true],
+  ["fd00::10/127", "fd00::12", false],
+  ["::/0", "fd00::1", true],
+  ["::/0", "no address", false],
+];
+test.each(sixes)("the range %s around %s: %p", (cidr, ip, found) => {
+  const state = mesh({ services: [range("a", cidr)] });
+  expect(state.serviceByVip("", ip, "x") !== undefined).toBe(found);
+});
+
+test("ranges whose hashes are equal are told apart, and go one by one", () => {
+  const step = (word: number) => Math.imul(word ^ (word >>> 15), 0x2c1b3c6d);
+  const [one, other] = [0x20010db8, 0x20010db9];
+  const second = (step(one) ^ step(other)) >>> 0;
+  const cidrs = ["2001:db8::/64", `2001:db9:${(second >>> 16).toString(16)}:${(second & 0xffff).toString(16)}::/64`];
+  const [first, last] = cidrs.map((cidr) => range("a", cidr));
+  const state = mesh({ services: [first!, last!] });
+  const found = () => cidrs.map((cidr) => state.serviceByVip("", cidr.replace("::/64", "::1"))?.hostname);
+  expect(found()).toEqual([first!.hostname, last!.hostname]);
+  state.apply({ removed: [`a/${last!.hostname}`] });
+  expect(found()).toEqual([first!.hostname, undefined]);
 });
 
 test("endpoints: unhealthy ones only if the service allows all, those of unknown services are staged", () => {
