@@ -132,8 +132,11 @@ test.each(sixes)("the range %s around %s: %p", (cidr, ip, found) => {
 test("ranges whose hashes are equal are told apart, and go one by one", () => {
   const step = (word: number) => Math.imul(word ^ (word >>> 15), 0x2c1b3c6d);
   const [one, other] = [0x20010db8, 0x20010db9];
-  const second = (step(one) ^ step(other)) >>> 0;
-  const cidrs = ["2001:db8::/64", `2001:db9:${(second >>> 16).toString(16)}:${(second & 0xffff).toString(16)}::/64`];
+  const second = (step(one) ^ step(other) ^ 1) >>> 0;
+  const cidrs = [
+    "2001:db8:0:1::/64",
+    `2001:db9:${(second >>> 16).toString(16)}:${(second & 0xffff).toString(16)}::/64`,
+  ];
   const [first, last] = cidrs.map((cidr) => range("a", cidr));
   const state = mesh({ services: [first!, last!] });
   const found = () => cidrs.map((cidr) => state.serviceByVip("", cidr.replace("::/64", "::1"))?.hostname);
