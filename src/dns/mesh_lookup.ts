@@ -64,13 +64,18 @@ export function lookupName(
   if (match === undefined) return UNKNOWN;
   const { service, alias, wildcard } = match;
   const canonicalName = wildcard ? undefined : alias.stripped;
-  const { ipFamilies } = service;
-  if (ipFamilies !== undefined && ipFamilies !== "Dual" && ipFamilies !== family) {
+  if (!familyAllowed(service, family, settings)) {
     return { found: true, service, addresses: [], canonicalName, empty: "service does not support this record type" };
   }
-  const addresses = family === "IPv6" && !settings.ipv6 ? [] : addressesOf(mesh, client, service, family);
+  const addresses = addressesOf(mesh, client, service, family);
   shuffle(addresses, random);
   return { found: true, service, addresses, canonicalName, empty: addresses.length === 0 ? "no records" : undefined };
+}
+
+/** A headless service of one family has endpoints with addresses of both: they must not be given away. */
+function familyAllowed({ ipFamilies }: Service, family: AddressFamily, { ipv6 }: NameSettings): boolean {
+  if (family === "IPv6" && !ipv6) return false;
+  return ipFamilies === undefined || ipFamilies === "Dual" || ipFamilies === family;
 }
 
 interface ServiceMatch {

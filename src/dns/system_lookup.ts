@@ -1,0 +1,40 @@
+/** Names to addresses, by the resolver of the runtime (c-ares: /etc/hosts, then the name servers of resolv.conf). */
+import { canonicalIp } from "../net/address.ts";
+
+export interface ResolvedAddress {
+  /** Canonical text. */
+  readonly ip: string;
+  /** Seconds for which the answer is good; 0: not known. */
+  readonly ttl: number;
+}
+
+export interface LookupAnswer {
+  readonly addresses: readonly ResolvedAddress[];
+  /** Whether there is such a name, with or without addresses of this family. */
+  readonly exists: boolean;
+}
+
+/** Resolves a name in one address family; rejects when nobody answered. */
+export type Lookup = (name: string, family: 4 | 6) => Promise<LookupAnswer>;
+
+/** Codes of c-ares: no such name, and a name without records of this type. */
+const NO_NAME: readonly string[] = ["DNS_ENOTFOUND", "ENOTFOUND"];
+const NO_DATA: readonly string[] = ["DNS_ENODATA", "ENODATA"];
+
+export const systemLookup: Lookup = async (name, family) => {
+  let answers: { readonly address: string; readonly ttl: number }[];
+  try {
+    answers = await Bun.dns.lookup(name, { family, socketType: "tcp" });
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? "";
+    if (NO_NAME.includes(code)) return { addresses: [], exists: false };
+    if (NO_DATA.includes(code)) return { addresses: [], exists: true };
+    throw error;
+  }
+  const addresses: ResolvedAddress[] = [];
+  for (const { address, ttl } of answers) {
+    const ip = canonicalIp(address);
+    if (ip !== undefined && !addresses.some((other) => other.ip === ip)) addresses.push({ ip, ttl });
+  }
+  return { addresses, exists: true };
+};
