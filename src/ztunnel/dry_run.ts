@@ -28,8 +28,14 @@ export type DryRunRoute = Pick<InboundRoute, "workload" | "source" | "service">;
 
 /** A flow that dry-run policies would have denied. Plain JSON data. */
 export interface DryRunFlow {
-  /** DENY policies that matched, or ALLOW policies none of which did with what each failed for; the first eight. */
-  readonly policies: readonly PolicyDecision[];
+  /** DENY policies that matched and where, or ALLOW policies none of which did and what each lacked; the first eight. */
+  readonly policies: readonly {
+    readonly policy: string;
+    readonly rule: string | null;
+    readonly reason: string | null;
+  }[];
+  /** Policies besides those. */
+  readonly morePolicies: number;
   readonly source: { readonly identity: string | null; readonly workload: string | null; readonly ip: string };
   readonly destination: {
     readonly workload: string;
@@ -55,7 +61,8 @@ export interface DryRunReport {
 }
 
 interface Entry {
-  readonly seen: Omit<DryRunFlow, "count" | "first" | "last">;
+  readonly decisions: readonly PolicyDecision[];
+  readonly ends: Pick<DryRunFlow, "source" | "destination">;
   readonly first: number;
   last: number;
   count: number;
@@ -102,8 +109,10 @@ export class DryRunRecorder {
     const connections = (["denied", "allowed"] as const).flatMap((verdict) =>
       Array.from(this.#counts[verdict], ([policy, sample]) => ({ policy, verdict, count: sample.value }))
     );
-    const flows = Array.from(this.#flows.values(), ({ seen, count, first, last }): DryRunFlow => ({
-      ...seen,
+    const flows = Array.from(this.#flows.values(), ({ decisions, ends, count, first, last }): DryRunFlow => ({
+      policies: decisions.map(({ policy, rule, reason }) => ({ policy, rule: rule ?? null, reason: reason ?? null })),
+      morePolicies: decisions.at(-1)?.more ?? 0,
+      ...ends,
       count,
       first: new Date(first).toISOString(),
       last: new Date(last).toISOString(),
@@ -120,17 +129,16 @@ export class DryRunRecorder {
     return sample;
   }
 
-  #wouldBeDenied(policies: readonly PolicyDecision[], flow: PolicyFlow, route: DryRunRoute): void {
+  #wouldBeDenied(decisions: readonly PolicyDecision[], flow: PolicyFlow, route: DryRunRoute): void {
     const now = this.#now();
     const identity = flow.identity === undefined ? null : formatIdentity(flow.identity);
     const { source, workload, service } = route;
-    const places = policies.map(({ policy, rule }) => `${policy} ${rule}`);
-    const ends = [identity, source?.uid, flow.sourceIp, workload.uid, service?.namespace, service?.hostname];
-    const key = [...places, ...ends, flow.destinationIp, flow.destinationPort].join("\0");
+    const places = decisions.map(({ policy, rule }) => `${policy} ${rule}`);
+    const parties = [identity, source?.uid, flow.sourceIp, workload.uid, service?.namespace, service?.hostname];
+    const key = [...places, ...parties, flow.destinationIp, flow.destinationPort].join("\0");
     let entry = this.#flows.get(key);
     if (entry === undefined) {
-      const seen = {
-        policies,
+      const ends = {
         source: {
           identity,
           workload: source === undefined ? null : `${source.namespace}/${source.name}`,
@@ -143,7 +151,7 @@ export class DryRunRecorder {
           port: flow.destinationPort,
         },
       };
-      entry = { seen, first: now, last: now, count: 0, told: -Infinity };
+      entry = { decisions, ends, first: now, last: now, count: 0, told: -Infinity };
       if (this.#flows.size >= MAX_FLOWS) this.#forgetOldest();
     } else {
       this.#flows.delete(key);
@@ -173,8 +181,8 @@ export class DryRunRecorder {
   }
 }
 
-function lineFields({ seen: { policies, source, destination }, count }: Entry): Field[] {
-  const { policy, rule } = denialFields(policies);
+function lineFields({ decisions, ends: { source, destination }, count }: Entry): Field[] {
+  const { policy, rule } = denialFields(decisions);
   const fields: Field[] = [["policy", policy], ["rule", rule], ["src.ip", source.ip]];
   if (source.workload !== null) fields.push(["src.workload", source.workload]);
   if (source.identity !== null) fields.push(["src.identity", source.identity]);

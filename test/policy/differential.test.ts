@@ -153,6 +153,19 @@ function enforcedAll(policies: readonly Policy[], flow: PolicyFlow): "allowed" |
   return result === "allowed" ? "allowed" : "denied";
 }
 
+/** Which dry-run policies have a say, and what. */
+function literalOutcomes(policies: readonly Policy[], flow: PolicyFlow, allowed: boolean): string[] {
+  const of = (action: Policy["action"], dryRun: boolean) =>
+    policies.filter((policy) => policy.action === action && policy.dryRun === dryRun);
+  const matches = (policy: Policy) => literal.policyMatches(policy, flow);
+  const denying = allowed ? of("Deny", true).filter(matches) : [];
+  const say = (outcome: string, list: readonly Policy[]) => list.map((policy) => `${outcome} ${policyKey(policy)}`);
+  if (of("Deny", false).some(matches)) return [];
+  const allowing = of("Allow", true).find(matches);
+  if (allowing !== undefined) return [...say("denied", denying), ...say("allowed", [allowing])];
+  return say("denied", of("Allow", false).length === 0 ? [...denying, ...of("Allow", true)] : denying);
+}
+
 function dryRunProblem(
   dry: DryRunVerdict | undefined,
   allowed: boolean,
@@ -164,15 +177,9 @@ function dryRunProblem(
   if (dry.wouldBe !== wouldBe) return `would be ${wouldBe}`;
   const differs = (wouldBe === "allowed") !== allowed;
   if (dry.differs !== differs) return `differs is ${dry.differs}`;
-  const denied = new Set(dry.outcomes.filter(({ outcome }) => outcome === "denied").map(({ policy }) => policy));
-  if (!allowed && denied.size > 0) return "denied twice";
-  for (const policy of policies) {
-    if (!policy.dryRun) continue;
-    // Alone beside the enforced ones a DENY that is counted denies.
-    const alone = policies.filter((other) => !other.dryRun).concat({ ...policy, dryRun: false });
-    const denies = policy.action === "Deny" && allowed && literal.verdict(alone, flow).result !== "allowed";
-    if (denies && !denied.has(policyKey(policy))) return `${policyKey(policy)} is not counted`;
-  }
+  const outcomes = dry.outcomes.map(({ policy, outcome }) => `${outcome} ${policy}`).sort().join();
+  const expected = literalOutcomes(policies, flow, allowed).sort().join();
+  if (outcomes !== expected) return `outcomes ${outcomes}, expected ${expected}`;
   if ((allowed && wouldBe === "denied") !== (dry.decision().length > 0)) return "decisions without need, or none";
   return dry.decision().every((decision) => isTrueDecision(decision, policies, flow)) ? undefined : "a false decision";
 }

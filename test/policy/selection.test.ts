@@ -1,5 +1,9 @@
 import { expect, test } from "bun:test";
 import { authorize, type Match, type Policy, PolicyIndex, type PolicySet } from "../../src/policy/mod.ts";
+import { type CompiledPolicy, compilePolicy } from "../../src/policy/compile.ts";
+import { Facts } from "../../src/policy/flow.ts";
+import { PolicyList } from "../../src/policy/policy_list.ts";
+import { anyFlow, anyMatch, generator } from "./random.ts";
 import { flow, policy, policyOf } from "./fixtures.ts";
 
 const shop = { namespace: "shop", authorizationPolicies: [] as string[] };
@@ -144,4 +148,32 @@ test("policies that name others are not asked", () => {
     policyOf({ notNamespaces: [{ kind: "presence" }] }, { name: "negation" }),
   ];
   expect(asked([...many, ...near])).toBe(2);
+});
+
+test("policies that share what they are found by come and go one by one", () => {
+  let hits = 0;
+  for (let seed = 0; seed < 500; seed++) {
+    const pick = generator(seed);
+    const list = new PolicyList();
+    const there: CompiledPolicy[] = [];
+    for (let step = 0; step < 40; step++) {
+      if (there.length > 3 && pick(2) === 0) {
+        list.delete(there.splice(pick(there.length), 1)[0]!);
+      } else {
+        const result = compilePolicy(policy({ rules: [[[anyMatch(pick)]], [[anyMatch(pick)]]] }));
+        if (!result.ok) throw new Error(result.error);
+        list.add(result.compiled);
+        there.push(result.compiled);
+      }
+      const facts = new Facts(anyFlow(pick));
+      const matching = there.filter((compiled) => compiled.matches(facts));
+      // Compared by identity: a difference would be a page of rules.
+      const same = list.matching(facts).every((compiled, i) => compiled === matching[i]);
+      expect([same, list.matching(facts).length]).toEqual([true, matching.length]);
+      expect(list.find(facts) === matching[0]).toBe(true);
+      expect(list.size).toBe(there.length);
+      hits += matching.length;
+    }
+  }
+  expect(hits).toBeGreaterThan(1000);
 });
