@@ -114,15 +114,21 @@ class View {
 /** The known endpoints of one service, in the views that clients have of them. Follows changes one by one. */
 export class EndpointPool {
   readonly #service: Service;
+  /** undefined: no preferences. */
+  readonly #balancer: LoadBalancer | undefined;
   /** By uid. */
   readonly #candidates = new Map<string, Candidate>();
   readonly #all: View;
   readonly #views = new Map<string, View>();
+  /** The same by the client's record, for ports with a target: those of a connection's usual kind. */
+  #viewOf = new WeakMap<Place, View>();
   /** How many are not for everyone. */
   #special = 0;
 
   constructor(service: Service, candidates: Iterable<Candidate>) {
     this.#service = service;
+    const balancer = service.loadBalancer;
+    this.#balancer = balancer?.mode === "Standard" ? undefined : balancer;
     this.#all = new View([], () => 0);
     for (const candidate of candidates) this.put(candidate);
   }
@@ -161,15 +167,20 @@ export class EndpointPool {
   ): Candidate | undefined {
     const target = targetPortOf(this.#service.ports, servicePort);
     if (target === undefined && mode === "Standard") return undefined;
-    const balancer = this.#service.loadBalancer;
-    const ranked = balancer !== undefined && balancer.mode !== "Standard";
-    const forAll = this.#special === 0 && target !== undefined && target > 0;
-    const view = forAll && !ranked ? this.#all : this.#view(source, servicePort, target, ranked ? balancer : undefined);
-    return view.pick(choice);
+    return this.#viewFor(source, servicePort, target).pick(choice);
+  }
+
+  #viewFor(source: Place, servicePort: number, target: number | undefined): View {
+    if (target === undefined || target === 0) return this.#view(source, servicePort, target);
+    if (this.#special === 0 && this.#balancer === undefined) return this.#all;
+    let view = this.#viewOf.get(source);
+    if (view === undefined) this.#viewOf.set(source, view = this.#view(source, servicePort, target));
+    return view;
   }
 
   /** Whether an endpoint counts depends on who asks for which port; only those that count are ranked. */
-  #view(source: Place, servicePort: number, target: number | undefined, balancer: LoadBalancer | undefined): View {
+  #view(source: Place, servicePort: number, target: number | undefined): View {
+    const balancer = this.#balancer;
     const port = target === undefined ? "tunnel" : target > 0 ? "" : servicePort;
     const key = balancer === undefined ? `${port}\0${source.network}` : `${port}\0${placeKey(source)}`;
     let view = this.#views.get(key);
@@ -185,6 +196,7 @@ export class EndpointPool {
       for (const oldest of this.#views.keys()) {
         if (this.#views.size < MAX_VIEWS) break;
         this.#views.delete(oldest);
+        this.#viewOf = new WeakMap();
       }
       this.#views.set(key, view);
     }
