@@ -1,6 +1,8 @@
+import { scatter } from "./scatter.ts";
+
 const FIRST_PLACES = 1 << 10;
 /** References, 8 bytes each; enough for the service keys of 10 000 services to rarely push each other out. */
-const MOST_PLACES = 1 << 15;
+const MOST_PLACES = 1 << 16;
 /** Longer texts are not kept. */
 const LONGEST = 512; // characters
 /** Of a text, for its hash. */
@@ -42,12 +44,12 @@ export class TextCache {
     const place = this.#place(hash);
     if (this.#places[place] === undefined) this.#used++;
     this.#places[place] = text;
-    if (this.#used * 2 > this.#places.length && this.#places.length < MOST_PLACES) this.#grow();
+    if (this.#used * 4 > this.#places.length && this.#places.length < MOST_PLACES) this.#grow();
     return text;
   }
 
   #place(hash: number): number {
-    return (hash ^ (hash >>> 15)) & (this.#places.length - 1);
+    return scatter(hash) & (this.#places.length - 1);
   }
 
   #grow(): void {

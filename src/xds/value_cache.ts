@@ -1,5 +1,7 @@
+import { scatter } from "./scatter.ts";
+
 const FIRST_PLACES = 1 << 8;
-const MOST_PLACES = 1 << 14;
+const MOST_PLACES = 1 << 15;
 /** Characters of a text that its hash is made of, from its end: names of one kind begin alike. */
 const HASHED = 64;
 
@@ -26,12 +28,12 @@ export class ValueCache<T> {
     if (known === undefined) this.#used++;
     this.#values[place] = value;
     this.#hashes[place] = hash;
-    if (this.#used * 2 > this.#values.length && this.#values.length < MOST_PLACES) this.#grow();
+    if (this.#used * 4 > this.#values.length && this.#values.length < MOST_PLACES) this.#grow();
     return value;
   }
 
   #place(hash: number): number {
-    return (hash ^ (hash >>> 15)) & (this.#values.length - 1);
+    return scatter(hash) & (this.#values.length - 1);
   }
 
   #grow(): void {

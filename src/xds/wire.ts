@@ -4,7 +4,6 @@
  */
 import { Buffer } from "node:buffer";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
-import { readIp } from "../net/address.ts";
 import type { TextCache } from "./text_cache.ts";
 
 /** What is wrong and where, e.g. `waypoint.address`. Never leaves the decoders: their results carry its text. */
@@ -103,20 +102,6 @@ export class FieldReader {
       if (text === undefined) return this.#texts.keep(this.#take(end));
       this.#reader.pos = end;
       return text;
-    } catch (error) {
-      throw within(name, error);
-    }
-  }
-
-  /** Canonical text of an IP address of 4 or 16 bytes; those of an IPv4-mapped IPv6 address give IPv4. */
-  ip(name: string): string {
-    try {
-      const end = this.#length();
-      const length = end - this.#reader.pos;
-      if (length !== 4 && length !== 16) throw new BadField("", `${length} bytes, but an IP address has 4 or 16`);
-      const ip = readIp(this.#bytes, this.#reader.pos, length);
-      this.#reader.pos = end;
-      return ip;
     } catch (error) {
       throw within(name, error);
     }

@@ -56,7 +56,12 @@ export function decodeAddress(bytes: Uint8Array): AddressResult {
   }
 }
 
+/** As far as it was read. */
 function nameOf({ workload, service }: AddressDraft): string {
-  if (workload !== undefined) return `workload ${workload.uid || `${workload.namespace}/${workload.name}`}`;
-  return service === undefined ? "address" : `service ${serviceKey(service)}`;
+  if (workload !== undefined) {
+    const { uid, namespace, name } = workload;
+    return uid === "" && name === "" ? "workload" : `workload ${uid || `${namespace}/${name}`}`;
+  }
+  if (service === undefined) return "address";
+  return service.hostname === "" ? "service" : `service ${serviceKey(service)}`;
 }

@@ -217,6 +217,11 @@ export function decodeAuthorization(bytes: Uint8Array): AuthorizationResult {
     const action = wordOf(POLICY_ACTIONS, draft.action, "action");
     return { ok: true, policy: { namespace, name, scope, action, rules, dryRun } };
   } catch (error) {
-    return { ok: false, error: `policy ${policyKey(draft)}: ${within("", error).text}` };
+    return { ok: false, error: `${nameOf(draft)}: ${within("", error).text}` };
   }
+}
+
+/** As far as it was read. */
+function nameOf(draft: PolicyDraft): string {
+  return draft.name === "" ? "policy" : `policy ${policyKey(draft)}`;
 }

@@ -2,6 +2,7 @@
 import type { ServiceMembership, WorkloadUpdate } from "../../mesh/update.ts";
 import { type ApplicationTunnel, newWorkload } from "../../mesh/workload.ts";
 import { BadField, type FieldReader } from "../wire.ts";
+import { ipOf } from "./cidr.ts";
 import {
   APPLICATION_PROTOCOLS,
   LEGACY_ISTIO_MTLS,
@@ -31,7 +32,8 @@ export class WorkloadDraft {
   uid = "";
   name = "";
   namespace = "";
-  addresses: string[] = [];
+  /** Views of what is being read. Judged at the end: the uid, by which a problem is told, may come after them. */
+  addresses: Uint8Array[] = [];
   hostname = "";
   network = "";
   tunnelProtocol = 0;
@@ -67,7 +69,7 @@ export function readWorkload(reader: FieldReader, field: number, into: WorkloadD
       into.namespace = reader.sharedText("namespace");
       return true;
     case 3:
-      into.addresses.push(reader.ip(`addresses[${into.addresses.length}]`));
+      into.addresses.push(reader.view("addresses"));
       return true;
     case 21:
       into.hostname = reader.text("hostname");
@@ -191,7 +193,7 @@ export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
     namespace: draft.namespace,
     trustDomain: draft.trustDomain || DEFAULT_TRUST_DOMAIN,
     serviceAccount: draft.serviceAccount || DEFAULT_SERVICE_ACCOUNT,
-    addresses: draft.addresses,
+    addresses: draft.addresses.map((bytes, i) => ipOf(bytes, `addresses[${i}]`)),
     hostname: draft.hostname,
     network: draft.network,
     protocol: wordOf(TUNNEL_PROTOCOLS, draft.tunnelProtocol, "tunnel_protocol"),
