@@ -10,7 +10,8 @@ type Component = "readiness" | "admin" | "stats";
 
 /**
  * Seconds a connection may be silent. The head of a request has limits of the runtime's own: 10 s (looked at every 4 s)
- * until its end, however slowly it comes, and 16 KiB, beyond which the answer is 431.
+ * until its end, however slowly it comes, and 16 KiB, beyond which the answer is 431. A client that closes its half of
+ * the connection before the answer is there gets none.
  */
 const IDLE_SECONDS = 30;
 

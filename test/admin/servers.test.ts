@@ -101,6 +101,9 @@ describe("stats", () => {
       // Items are not trimmed, as in the original.
       ["text/plain, application/openmetrics-text", plain],
       ["application/openmetrics-textual", plain],
+      ["application/openmetrics-text ;version=1.0.0", plain],
+      ["text/plain;q=0.5,application/openmetrics-text;version=0.0.1;q=0", open],
+      ["*/*", plain],
     ] as const
   ) {
     test(`accept '${accept}'`, async () => {
@@ -137,6 +140,48 @@ describe("stats", () => {
     expect(await encoding("gzip;q=0.5, deflate;q=0.8")).toBe("deflate");
     expect(await encoding("gzip, br;q=0.9")).toBe("gzip");
     expect(await encoding("*")).toBe("zstd");
+    expect(await encoding("GZIP")).toBe("gzip");
+    expect(await encoding("x-gzip")).toBe("gzip");
+    expect(await encoding("gzip, deflate, br, zstd")).toBe("zstd");
+    expect(await encoding("zstd;q=0, br;q=0, *;q=0.1")).toBe("gzip");
+    expect(await encoding("*;q=0")).toBeNull();
+    expect(await encoding("identity, gzip;q=0.5")).toBeNull();
+    expect(await encoding("identity;q=0.5, gzip;q=0.6")).toBe("gzip");
+    expect(await encoding("identity;q=0, *;q=0.1")).toBe("zstd");
+    // Nothing that we have is accepted: metrics all the same.
+    expect(await encoding("identity;q=0")).toBeNull();
+    expect(await encoding("gzip;q=2, br;q=x, deflate")).toBe("deflate");
+    expect(await encoding(",, ;q=1,")).toBeNull();
+  });
+
+  test("every encoding carries the same text", async () => {
+    const { stats, registry } = start();
+    const family = registry.family({ name: "m", type: "counter", help: "M.", labelNames: ["n"] });
+    for (let n = 0; n < 20_000; n++) family.labels([`é ${n} "x"`]).value = n;
+    const text = async (encoding: string, decode: (bytes: Buffer) => Buffer) => {
+      const answer = await stats("/metrics", { headers: { "accept-encoding": encoding } });
+      return decode(Buffer.from(await answer.arrayBuffer())).toString();
+    };
+    const plain = await text("identity", (bytes) => bytes);
+    expect(parseExposition(plain).get("m")?.samples.length).toBe(20_000);
+    const decoders = { gzip: gunzipSync, deflate: inflateSync, br: brotliDecompressSync, zstd: zstdDecompressSync };
+    for (const [encoding, decode] of Object.entries(decoders)) {
+      const decoded = await text(encoding, (bytes) => decode(bytes));
+      expect([encoding, decoded.length, decoded === plain]).toEqual([encoding, plain.length, true]);
+    }
+  });
+
+  test("a client that goes away in the middle costs nothing", async () => {
+    const { stats, registry } = start();
+    const family = registry.family({ name: "m", type: "counter", help: "M.", labelNames: ["n"] });
+    for (let n = 0; n < 50_000; n++) family.labels([`${n}`.padEnd(200, "x")]);
+    for (const encoding of ["identity", "gzip"]) {
+      const gone = new AbortController();
+      const answer = await stats("/metrics", { headers: { "accept-encoding": encoding }, signal: gone.signal });
+      await answer.body?.getReader().read();
+      gone.abort();
+    }
+    expect((await stats("/metrics", { headers: { "accept-encoding": "zstd" } })).status).toBe(200);
   });
 
   test("a scrape of many series leaves the event loop to others", async () => {
@@ -164,8 +209,104 @@ describe("admin", () => {
     const answer = await admin("/");
     expect(answer.headers.get("content-type")).toStartWith("text/html");
     const page = await answer.text();
-    for (const path of ["/config_dump", "/logging", "/version", "/quitquitquit"]) expect(page).toContain(path);
+    const always = ["/config_dump", "/logging", "/version", "/quitquitquit", "/debug/pprof/profile"];
+    for (const path of always) expect(page).toContain(path);
     expect((await admin("/", POST)).status).toBe(200);
+    for (const path of ["/debug/dryrun", "/debug/explain"]) {
+      expect(page).not.toContain(path);
+      expect([path, (await admin(path)).status]).toEqual([path, 404]);
+    }
+    const { admin: more } = start({ dryRun: () => ({}), explain: () => ({ error: "" }) });
+    const longer = await (await more("/")).text();
+    for (const path of [...always, "/debug/dryrun", "/debug/explain"]) expect(longer).toContain(path);
+  });
+
+  test("dry run: what the process tells, as it is now", async () => {
+    let flows: string[] = [];
+    const { admin } = start({ dryRun: () => ({ flows, a: 1 }) });
+    expect(await (await admin("/debug/dryrun")).json()).toEqual({ a: 1, flows: [] });
+    flows = ["x"];
+    const answer = await admin("/debug/dryrun");
+    expect(answer.headers.get("content-type")).toBe("application/json");
+    expect(await answer.text()).toBe('{\n  "a": 1,\n  "flows": [\n    "x"\n  ]\n}');
+  });
+
+  test("explain: both parameters as they came, JSON in the order of the explanation, or 400", async () => {
+    const { admin } = start({
+      explain: (source, destination) =>
+        destination === "nowhere" ? { error: `no such destination: ${destination}` } : {
+          explanation: { source, destination, "1": [] },
+        },
+    });
+    const ask = async (query: string) => {
+      const answer = await admin(`/debug/explain${query}`);
+      return [answer.status, answer.headers.get("content-type")?.split(";")[0], await answer.text()];
+    };
+    expect(await ask("?src=shop/cart-1&dst=web.shop.svc.cluster.local%3A80")).toEqual([
+      200,
+      "application/json",
+      JSON.stringify({ source: "shop/cart-1", destination: "web.shop.svc.cluster.local:80", "1": [] }, undefined, 2) +
+      "\n",
+    ]);
+    expect(await ask("?src=a&dst=nowhere")).toEqual([400, "text/plain", "no such destination: nowhere\n"]);
+    for (const query of ["", "?src=a", "?dst=b", "?src=&dst=b", "?src=a&dst="]) {
+      const [status, type, text] = await ask(query);
+      expect([query, status, type]).toEqual([query, 400, "text/plain"]);
+      expect(text).toContain("/debug/explain?src=SOURCE&dst=DESTINATION");
+    }
+  });
+
+  test("heap profiles are not there, and that is said", async () => {
+    const { admin } = start();
+    for (
+      const path of ["/debug/pprof/heap", "/debug/pprof/heap/profiling", "/debug/pprof/heap/profiling?activate=true"]
+    ) {
+      const answer = await admin(path);
+      expect([path, answer.status, answer.headers.get("content-type")]).toEqual([path, 500, "text/plain"]);
+      expect(await answer.text()).toContain("no jemalloc");
+    }
+  });
+
+  test("CPU profiles: parameters out of bounds are told, and nothing is profiled", async () => {
+    const { admin } = start();
+    for (
+      const [query, name, most] of [
+        ["?seconds=0", "seconds", 300],
+        ["?seconds=301", "seconds", 300],
+        ["?seconds=", "seconds", 300],
+        ["?seconds=1.5", "seconds", 300],
+        ["?seconds=-1", "seconds", 300],
+        ["?seconds=1&frequency=0", "frequency", 1000],
+        ["?seconds=1&frequency=1001", "frequency", 1000],
+        ["?seconds=1&frequency=fast", "frequency", 1000],
+      ] as const
+    ) {
+      const answer = await admin(`/debug/pprof/profile${query}`);
+      expect([query, answer.status]).toEqual([query, 400]);
+      expect(await answer.text()).toStartWith(`${name} must be a whole number from 1 to ${most}, not '`);
+    }
+  });
+
+  test("a CPU profile names what ran; one at a time", async () => {
+    const { admin } = start();
+    const first = admin("/debug/pprof/profile?seconds=1&frequency=1000");
+    let [running, turns] = [true, 0];
+    const asked = admin("/debug/pprof/profile?seconds=1");
+    const conspicuousWork = () => {
+      const end = performance.now() + 3;
+      while (performance.now() < end) turns++;
+      if (running) setImmediate(conspicuousWork);
+    };
+    conspicuousWork();
+    const answers = await Promise.all([first, asked]);
+    running = false;
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 409]);
+    const profile = answers.find(({ status }) => status === 200) as Response;
+    expect(profile.headers.get("content-type")).toBe("application/octet-stream");
+    const bytes = gunzipSync(Buffer.from(await profile.arrayBuffer()));
+    expect(bytes.includes("conspicuousWork")).toBe(true);
+    expect(bytes.includes("nanoseconds")).toBe(true);
+    expect(turns).toBeGreaterThan(0);
   });
 
   test("config_dump is sorted at every level, indented, and has the version", async () => {
@@ -233,6 +374,55 @@ describe("admin", () => {
     const post = await admin("/quitquitquit", POST);
     expect([post.status, await post.text()]).toEqual([200, "shutdown now\n"]);
     await asked.promise;
+  });
+
+  test("logging: what is appended, reset and refused, in every combination", async () => {
+    const { admin, logger } = start();
+    const ask = async (query: string) => {
+      const answer = await admin(`/logging${query}`, POST);
+      expect(answer.headers.get("content-type")).toBe("text/plain");
+      return [answer.status, (await answer.text()).split("\n")[0]];
+    };
+    const current = (filter: string) => [200, `current log level is ${filter}`];
+    const base = "hickory_server::server=off";
+    expect(await ask("?level=")).toEqual(current(`${base},info`));
+    expect(await ask("?level=access=off,warn")).toEqual(current(`${base},access=off,warn`));
+    expect(logger.scope("access").enabled("error")).toBe(false);
+    expect(await ask("?level=access=debug")).toEqual(current(`${base},access=debug,warn`));
+    expect(await ask("?level=off")).toEqual(current(`${base},access=debug,off`));
+    expect(await ask("?reset&level=ztunnel::proxy=trace")).toEqual(current(`${base},ztunnel::proxy=trace,info`));
+    expect(await ask("?level=error&reset=false")).toEqual(current(`${base},error`));
+    expect(await ask("?reset&level=loud")).toEqual([400, "Invalid level provided: loud"]);
+    expect(await ask("?level=access:debug")).toEqual([400, "Invalid level provided: access:debug"]);
+    expect(await ask("")).toEqual(current(`${base},error`));
+    for (const method of ["GET", "PUT", "DELETE", "HEAD"]) {
+      expect((await admin("/logging?level=trace", { method })).status).toBe(405);
+    }
+    expect(await ask("")).toEqual(current(`${base},error`));
+  });
+
+  test("the head of a request has a limit", async () => {
+    const { servers } = start();
+    const { port } = servers.adminAddresses[0] as SocketAddress;
+    const ask = async (head: string) => {
+      const ended = Promise.withResolvers<string>();
+      let text = "";
+      const socket = await Bun.connect({
+        hostname: "127.0.0.1",
+        port,
+        socket: {
+          data: (_, chunk) => void (text += chunk.toString()),
+          end: () => ended.resolve(text),
+          close: () => ended.resolve(text),
+        },
+      });
+      socket.write(head);
+      return (await ended.promise).split("\r\n")[0];
+    };
+    const head = (padding: number) =>
+      `GET /version HTTP/1.1\r\nhost: x\r\nconnection: close\r\npadding: ${"x".repeat(padding)}\r\n\r\n`;
+    expect(await ask(head(8 << 10))).toBe("HTTP/1.1 200 OK");
+    expect(await ask(head(17 << 10))).toBe("HTTP/1.1 431 Request Header Fields Too Large");
   });
 
   test("elsewhere an empty 404", async () => {
