@@ -12,7 +12,7 @@ import { type Message, OPCODE_QUERY, type Question, RCODE, rcodeName } from "./t
 const UDP_PAYLOAD = 1232; // bytes
 const DNS_PORT = 53;
 
-/** What sends the messages. Nothing is called back after close(). */
+/** What sends the messages. It calls back after it has returned, and nothing after close(). */
 export interface UpstreamTransport {
   /** From a port of its own. `received` may come many times: anybody may have sent it. */
   udp(
@@ -78,6 +78,8 @@ export class Exchange {
   #state: "asking" | "done" = "asking";
   /** Counts askings: server by server, round by round. */
   #turn = 0;
+  /** Counts messages sent: what comes for an earlier one is not heard. */
+  #asking = 0;
   #edns = true;
   #id = 0;
   #sending: Sending | undefined = undefined;
@@ -113,21 +115,12 @@ export class Exchange {
       return;
     }
     this.#id = randomId();
-    const turn = this.#turn;
-    const current = () => this.#state === "asking" && this.#turn === turn && this.#sending === sending;
+    const asking = ++this.#asking;
+    const current = () => this.#state === "asking" && this.#asking === asking;
     const received = (bytes: Uint8Array) => void (current() && this.#received(bytes, protocol));
-    // The transport may fail before it returns; then `sending` is not there yet.
-    let failedEarly: string | undefined;
-    let sending: Sending | undefined;
-    const failed = (reason: string) => {
-      if (sending === undefined) failedEarly = reason;
-      else if (current()) this.#next(reason);
-    };
-    const server = { ip, port: port ?? DNS_PORT };
-    sending = this.#transport[protocol](server, this.#message(), received, failed);
-    this.#sending = sending;
+    const failed = (reason: string) => void (current() && this.#next(reason));
     this.#timer = setTimeout(() => this.#next("request timed out"), timeoutMs);
-    if (failedEarly !== undefined) this.#next(failedEarly);
+    this.#sending = this.#transport[protocol]({ ip, port: port ?? DNS_PORT }, this.#message(), received, failed);
   }
 
   #message(): Uint8Array<ArrayBuffer> {

@@ -21,6 +21,7 @@ export {
   type UpstreamSettings,
   type UpstreamTransport,
 } from "./exchange.ts";
+export { frame, FrameReader } from "./framing.ts";
 export { parseResolvConf, type ResolverConfig, withoutResolvConf } from "./resolv_conf.ts";
 export { HostnameResolver, type HostnameResolverOptions, type ResolvedHostname } from "./hostname_resolver.ts";
 export type { Lookup, LookupAnswer, ResolvedAddress } from "./system_lookup.ts";

@@ -33,3 +33,4 @@ export {
   markRefusal,
   type TcpListener,
 } from "./tcp.ts";
+export { bindUdp, connectUdp, type UdpBindOptions, UdpConnection, type UdpConnectOptions, UdpSocket } from "./udp.ts";
