@@ -18,8 +18,8 @@ export interface WorkloadUpdate {
 }
 
 /**
- * One batch of changes: a push, applied whole between two turns of the event loop; removals before what is inserted. Its cost is in proportion to the batch,
- * whatever the size of the mesh.
+ * One batch of changes: a push, applied whole between two turns of the event loop; removals before what is inserted. Its
+ * cost is in proportion to the batch, whatever the size of the mesh.
  */
 export interface MeshUpdate {
   readonly workloads?: readonly WorkloadUpdate[];
