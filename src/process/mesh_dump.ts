@@ -10,13 +10,16 @@ import {
 } from "../mesh/mod.ts";
 import type { Match, Policy, StringMatch } from "../policy/mod.ts";
 
-/** Plain data for JSON, and what is made while it is written; keys are sorted by whoever prints it. */
+/**
+ * Plain data for JSON, and what is made while it is written: a generator is a list as well. Keys are sorted by whoever
+ * prints it.
+ */
 export type Json =
   | null
   | boolean
   | number
   | string
-  | Json[]
+  | Iterable<Json>
   | { [key: string]: Json }
   | SortedList
   | SortedEntries;
