@@ -281,7 +281,8 @@ labSuite("security", () => {
   test("malicious_calls_inpod: no call to the proxy's own ports loops or reaches what it should not", async () => {
     const mesh = shared();
     const client = mesh.lab.pod("client");
-    const targets = [client.node.gateway, client.ip, "127.0.0.1"];
+    const six = client.ip6 === undefined ? [] : [client.ip6, "::1"];
+    const targets = [client.node.gateway, client.ip, "127.0.0.1", ...six];
     const ports = [15001, 15006, 15008, 15080, 15000, 15020, 15021];
     const opened = async () =>
       (await mesh.ztunnel(0).metrics())
