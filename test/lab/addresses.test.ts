@@ -5,9 +5,9 @@
 import { describe, expect, test } from "bun:test";
 import { formatAddress } from "../../src/net/address.ts";
 import { labSuite, type Mesh, sharedMesh, TEST_MS } from "./fixture.ts";
-import { hostnameOf, identityOf, LAB_NAMESPACE, type PolicyDocument } from "./mesh/mod.ts";
+import { hostnameOf, identityOf, LAB_NAMESPACE, type PolicyDocument, waypointGateway } from "./mesh/mod.ts";
 import { type Addresses, hasIpv6, type LabPod } from "./topology/mod.ts";
-import { Conversation, type Destination, doubling, HbonePeer } from "./traffic/mod.ts";
+import { Conversation, type Destination, doubling, HbonePeer, http1 } from "./traffic/mod.ts";
 import type { TunnelEnd } from "./peers/mod.ts";
 
 const PORT = 8080;
@@ -158,9 +158,10 @@ function cluster(
       const mesh = shared();
       const before = end?.seen.length ?? 0;
       const to = { ip: WAYPOINT_VIPS[family], port: 80 };
-      await exchange(mesh, "client", to);
+      const address = await exchange(mesh, "client", to);
       const seen = await end?.asked(before);
       expect(seen?.headers[":authority"]).toBe(formatAddress(to));
+      expect(seen?.headers["forwarded"]).toStartWith(`for="${address}"`);
       // The reference is by address: its family decides how the waypoint is reached.
       expect(familyOf(seen?.remote ?? "")).toBe(familyOf(mesh.lab.pod("waypoint").ip));
     }, TEST_MS);
@@ -224,6 +225,7 @@ if (hasIpv6()) {
     });
   });
   labSuite("families that meet", () => familiesMeet());
+  labSuite("our own waypoint in a cluster of IPv6 alone", () => ownWaypoint("ipv6", "IPv6"));
 } else {
   describe.skip("clusters with IPv6 (this host has none)", () => test("skipped", () => {}));
 }
@@ -288,4 +290,46 @@ function familiesMeet(): void {
       }
     }, TEST_MS);
   }
+}
+
+/** HTTP through ambient as a waypoint. */
+function ownWaypoint(addresses: Addresses, family: Family): void {
+  const pod = (name: string, node: number, captured: boolean) => ({ name, node, captured, addresses });
+  const shared = sharedMesh({
+    pods: [pod("client", 0, true), pod("server", 1, true), pod("waypoint", 1, false)],
+    meshed: ["client", "server"],
+    waypoints: [{ pod: "waypoint" }],
+    configuration: (lab) => {
+      const ports = { 80: PORT };
+      const waypoint = lab.pod("waypoint");
+      return {
+        workloads: [
+          { pod: lab.pod("client"), hbone: true },
+          { pod: lab.pod("server"), hbone: true, services: { web: ports } },
+          { pod: waypoint, hbone: true },
+        ],
+        services: [{ name: "web", vip: VIPS[family], ports, appProtocols: { 80: "HTTP" }, waypoint }],
+        objects: [waypointGateway()],
+      };
+    },
+  });
+
+  test(`a request over ${family} reaches the pod, which sees the waypoint`, async () => {
+    const mesh = shared();
+    const server = mesh.serve("server", PORT, async (conversation) => {
+      await conversation.readUntil("\r\n\r\n");
+      conversation.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhere");
+    });
+    const since = mesh.ztunnel(1).access.length;
+    const to = { ip: VIPS[family], port: 80 };
+    const answer = await http1(mesh.lab.pod("client").namespace, to, { host: hostnameOf("web") });
+    expect([answer.status, answer.body.toString()]).toEqual([200, "here"]);
+    const waypoint = mesh.lab.pod("waypoint");
+    expect(server.visits.map(({ ip }) => ip)).toEqual([waypoint.ip]);
+    const line = await mesh.ztunnel(1).accessLine(({ fields }) => fields["direction"] === "inbound", since);
+    expect(line.fields).toMatchObject({
+      "src.identity": identityOf({ pod: waypoint, hbone: true }),
+      "dst.hbone_addr": formatAddress({ ip: mesh.lab.pod("server").ip, port: PORT }),
+    });
+  }, TEST_MS);
 }

@@ -186,6 +186,24 @@ labSuite("policies", () => {
     expect(Object.keys(line.fields).filter((name) => !extra.includes(name))).toEqual(Object.keys(good.fields));
   }, TEST_MS);
 
+  test("a policy that a pod's record begins to name cuts as one that is new", async () => {
+    const mesh = shared();
+    const { workloads } = mesh.configuration;
+    const chosen = { ...policy("chosen", "Deny", CLIENT), scope: "WorkloadSelector" };
+    await mesh.configure({ policies: [chosen] });
+    const [denied, allowed] = [await hold("client", address(OTHER_PORT)), await hold("client")];
+    const since = mesh.ztunnel(1).access.length;
+    const named = { policies: [`${LAB_NAMESPACE}/chosen`] };
+    await mesh.configure({
+      workloads: workloads.map((workload) => workload.pod.name === "server" ? { ...workload, ...named } : workload),
+    });
+    expect(await denied.readToEnd()).toBe("");
+    expect((await denial(POLICY_CHANGE, since)).fields["policy"]).toBe(`${LAB_NAMESPACE}/chosen`);
+    expect(await allowed.write(REQUEST).read(22)).toBe("x".repeat(22));
+    allowed.close();
+    await mesh.configure({ workloads });
+  }, TEST_MS);
+
   test("dry run: nothing is denied, and what would have been is counted, told and shown", async () => {
     const mesh = shared();
     const ztunnel = mesh.ztunnel(1);
