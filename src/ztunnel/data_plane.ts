@@ -1,4 +1,5 @@
 import type { ZtunnelConfig } from "../config/mod.ts";
+import type { HostnameResolver } from "../dns/mod.ts";
 import type { DialTunnel, TunnelOptions } from "../hbone/mod.ts";
 import type { CertificateCache } from "../identity/mod.ts";
 import type { KeepAlive } from "../linux/mod.ts";
@@ -31,6 +32,8 @@ export interface DataPlane {
   readonly onDemandDns: OnDemandDnsMetrics;
   /** What connects have learnt of endpoints; undefined: AMBIENT_ENDPOINT_EJECTION is off, and nothing is retried. */
   readonly ejections: Ejections | undefined;
+  /** Addresses of workloads that have only a name. */
+  readonly hostnames: HostnameResolver;
   readonly dryRun: DryRunRecorder;
   readonly logs: {
     readonly inbound: LogScope;

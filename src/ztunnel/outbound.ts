@@ -120,7 +120,10 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
     const { plane } = this.#context;
     const { hostname, source, workload } = decision;
     plane.onDemandDns.count(source, hostname);
-    this.#refuse(`unsupported feature: hostname ${hostname} of workload ${workload.uid}`, { source });
+    plane.hostnames.resolve(hostname, decision.prefer, (result) => {
+      if ("ip" in result) this.#execute(decision.proceed(result.ip));
+      else this.#refuse(lookupError(result.error, workload), { source, destination: workload });
+    });
   }
 
   /** The flow as metrics and access log see it. */
@@ -294,6 +297,12 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
 /** Who is at the address that a route dials. */
 function hopOf(route: Route): Workload | undefined {
   return route.action === "hbone" ? route.hop : route.workload;
+}
+
+function lookupError(error: "none" | "empty", { uid }: Workload): string {
+  return error === "none"
+    ? `no ip addresses were resolved for workload: ${uid}`
+    : `ip addresses were resolved for workload ${uid}, but valid dns response had no A/AAAA records`;
 }
 
 /** Starts an outgoing connection for a socket accepted on the outbound capture port. */

@@ -2,6 +2,7 @@ import process from "node:process";
 import { type AdminServers, type ExplainAnswer, startAdmin } from "../admin/mod.ts";
 import { buildInfo } from "../cli/mod.ts";
 import { dumpConfig, type LocalSource, type ZtunnelConfig } from "../config/mod.ts";
+import { HostnameResolver } from "../dns/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache, EmbeddedCa } from "../identity/mod.ts";
 import { markRefusal, namespaceRefusal, releaseStartupCode } from "../linux/mod.ts";
@@ -114,6 +115,7 @@ class Ztunnel {
       connects: registerConnectMetrics(this.#registry),
       onDemandDns: new OnDemandDnsMetrics(this.#registry),
       ejections: config.endpointEjection ? new Ejections() : undefined,
+      hostnames: new HostnameResolver({ ipv6: config.ipv6Enabled }),
       dryRun: new DryRunRecorder({ registry: this.#registry, log: log.scope("ztunnel::state"), now: Date.now }),
       tunnel,
       dialTunnel: tunnelDialer(tunnel),

@@ -2,7 +2,7 @@ import { Buffer } from "node:buffer";
 import { describe, expect, test } from "bun:test";
 import type { SocketAddress } from "../../src/net/address.ts";
 import { proxyProtocolHeader, TLV_AUTHORITY, tunnelProxyHeader } from "../../src/net/proxy_protocol.ts";
-import { ProxyHeaderDecoder, type ProxyHeaderResult } from "../../src/net/proxy_protocol_decoder.ts";
+import { ProxyHeaderDecoder, type ProxyHeaderResult } from "./proxy_protocol_decoder.ts";
 import { Random } from "../http2/random.ts";
 
 const V4 = { ip: "10.0.0.1", port: 56324 };

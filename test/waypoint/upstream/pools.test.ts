@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { Pool } from "../../../src/hbone/mod.ts";
+import { connectFailure, Pool } from "../../../src/hbone/mod.ts";
 import type { RequestHead } from "../../../src/http/mod.ts";
 import {
   Connector,
@@ -42,7 +42,7 @@ function pools(): { pools: UpstreamPools; connector: Connector } {
   const tunnels = new Pool(
     { maxStreamsPerConnection: 100, unusedReleaseTimeout: 60_000, waitTimeout: 5_000 },
     (target, owner, done, failed) =>
-      connectPlain(target.destination.port, owner, done, (error) => failed({ text: error.message, flag: "CONNECT" })),
+      connectPlain(target.destination.port, owner, done, (error) => failed(connectFailure(error.message))),
   );
   const connector = new Connector({
     tunnels,
@@ -492,8 +492,8 @@ test("a tunnel is not used for another expectation of the same peer", async () =
     ({ destination, expectedIdentities }, owner, done, failed) => {
       dialled.push(expectedIdentities);
       if (expectedIdentities[0] === "spiffe://td/b") {
-        setImmediate(() => failed({ text: "identity verification error", flag: "CONNECT" }));
-      } else connectPlain(destination.port, owner, done, (error) => failed({ text: error.message, flag: "CONNECT" }));
+        setImmediate(() => failed(connectFailure("identity verification error")));
+      } else connectPlain(destination.port, owner, done, (error) => failed(connectFailure(error.message)));
     },
   );
   const set = new UpstreamPools(

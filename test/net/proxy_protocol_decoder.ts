@@ -1,6 +1,6 @@
 /** Reads the PROXY protocol, version 2 (HAProxy's specification §2.2), as a peer of ours must: strictly. Bytes in, a header out. */
-import { readIp, type SocketAddress } from "./address.ts";
-import { SIGNATURE, TLV_HEADER, V2_HEADER } from "./proxy_protocol.ts";
+import { readIp, type SocketAddress } from "../../src/net/address.ts";
+import { SIGNATURE, TLV_HEADER, V2_HEADER } from "../../src/net/proxy_protocol.ts";
 
 /** Bytes after the fixed part that are read unless more are allowed: two addresses and a long identity. */
 const DEFAULT_LIMIT = 4096;
