@@ -1,7 +1,7 @@
 /** Endpoints that fail and records that are late: what is tried again, what waits, and what is told of it. */
 import { expect, test } from "bun:test";
 import { labSuite, type Mesh, sharedMesh, TEST_MS } from "./fixture.ts";
-import { LAB_NAMESPACE, type MeshWorkload, total } from "./mesh/mod.ts";
+import { hostnameOf, LAB_NAMESPACE, type MeshWorkload, total } from "./mesh/mod.ts";
 import { eventually, type Lab } from "./topology/mod.ts";
 import { Conversation, doubling } from "./traffic/mod.ts";
 
@@ -106,7 +106,10 @@ labSuite("endpoints that fail", () => {
       const retries = await count(mesh, "ambient_connect_retries_total");
       const since = mesh.ztunnel(0).access.length;
       expect(await exchange(mesh, "lost")).toBeUndefined();
-      const line = await mesh.ztunnel(0).accessLine(({ message }) => message === "connection complete", since);
+      const line = await mesh.ztunnel(0).accessLine(
+        ({ message, fields }) => message === "connection complete" && fields["dst.service"] === hostnameOf("lost"),
+        since,
+      );
       expect(line.fields["error"]).toContain("Connection refused (os error 111)");
       expect(await count(mesh, "ambient_connect_retries_total") - retries).toBe(1);
     }
