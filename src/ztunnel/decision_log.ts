@@ -1,4 +1,5 @@
-import { type PolicyEvent, policyEventMessage } from "../policy/mod.ts";
+import type { Workload } from "../mesh/mod.ts";
+import { type PolicyEvent, policyEventMessage, type PolicySet } from "../policy/mod.ts";
 import type { Field, LogScope } from "../telemetry/mod.ts";
 
 /** Decision lines (spec/ztunnel.md §8.6): debug, or info with AUTHZ_POLICY_INFO_LOGGING. */
@@ -6,7 +7,20 @@ export function logPolicyEvents(scope: LogScope, atInfo: boolean, events: readon
   if (!atInfo && !scope.enabled("debug")) return;
   for (const event of events) {
     const fields: Field[] = event.policy === undefined ? [] : [["policy", event.policy]];
+    if (event.wouldBe !== undefined) fields.push(["would_be", event.wouldBe]);
     if (atInfo) scope.info(policyEventMessage(event), fields);
     else scope.debug(policyEventMessage(event), fields);
   }
+}
+
+const warned = new WeakSet<PolicySet>();
+
+/** Warns, once for each set, of policies that a workload names and nobody knows: they are skipped (spec/ztunnel.md §8.3). */
+export function warnOfMissingPolicies(scope: LogScope, policies: PolicySet, { namespace, name }: Workload): void {
+  if (policies.missing.length === 0 || warned.has(policies)) return;
+  warned.add(policies);
+  scope.warn("policies of a workload are not known and are skipped", [
+    ["workload", `${namespace}/${name}`],
+    ["policies", policies.missing.join(", ")],
+  ]);
 }

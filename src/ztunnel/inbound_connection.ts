@@ -10,7 +10,7 @@ import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
 import { authorize, type PolicyFlow, policyRejection, type PolicySet, type Verdict } from "../policy/mod.ts";
 import type { ConnectionEnds, TrafficFlow } from "../telemetry/mod.ts";
 import { Connection, type ConnectionFailure } from "./connection.ts";
-import { logPolicyEvents } from "./decision_log.ts";
+import { logPolicyEvents, warnOfMissingPolicies } from "./decision_log.ts";
 import type { WorkloadContext } from "./workload_context.ts";
 
 const POLICY_CHANGE = "connection closed due to policy change";
@@ -48,7 +48,9 @@ export abstract class InboundConnection extends Connection implements DialOwner 
   protected begin(flow: TrafficFlow, ends: ConnectionEnds): void {
     const { plane } = this.context;
     this.opened(plane.traffic.lookup(flow), ends);
-    const verdict = authorize(plane.mesh.current.policiesFor(this.route.workload), this.#policyFlow);
+    const policies = plane.mesh.current.policiesFor(this.route.workload);
+    warnOfMissingPolicies(plane.logs.policy, policies, this.route.workload);
+    const verdict = authorize(policies, this.#policyFlow);
     logPolicyEvents(plane.logs.policy, plane.config.policyInfoLogging, verdict.events);
     plane.dryRun.record(verdict, this.#policyFlow, this.route);
     if (!verdict.allowed) {

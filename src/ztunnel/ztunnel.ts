@@ -289,7 +289,9 @@ class Ztunnel {
       staticConfig: config.localState === undefined
         ? { workloads: [], services: [], policies: [] }
         : staticConfig(this.#mesh),
-      ...(this.#pods === undefined ? {} : { workloadState: dumpWorkloadState(this.#pods.list()) }),
+      ...(this.#pods === undefined
+        ? {}
+        : { workloadState: dumpWorkloadState(this.#pods.list(), this.#zds?.state.pending ?? []) }),
     };
   }
 }
