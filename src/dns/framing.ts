@@ -12,9 +12,12 @@ export class FrameReader {
     this.#maxLength = maxLength;
   }
 
-  /** Bytes that wait for the rest of their message, or to be asked for. */
-  get held(): number {
-    return this.#held?.length ?? 0;
+  /** Whether next() has something to say. */
+  get ready(): boolean {
+    const held = this.#held;
+    if (held === undefined || held.length < LENGTH) return false;
+    const length = lengthOf(held);
+    return length > this.#maxLength || held.length >= LENGTH + length;
   }
 
   /** Takes the next bytes of the stream; they may be a view of a buffer that is used again. */
@@ -33,13 +36,17 @@ export class FrameReader {
   next(): Uint8Array | "too long" | undefined {
     const held = this.#held;
     if (held === undefined || held.length < LENGTH) return undefined;
-    const length = ((held[0] as number) << 8) | (held[1] as number);
+    const length = lengthOf(held);
     if (length > this.#maxLength) return "too long";
     const end = LENGTH + length;
     if (held.length < end) return undefined;
     this.#held = held.length === end ? undefined : held.subarray(end);
     return held.subarray(LENGTH, end);
   }
+}
+
+function lengthOf(framed: Uint8Array): number {
+  return ((framed[0] as number) << 8) | (framed[1] as number);
 }
 
 /** The message with its length before it. */

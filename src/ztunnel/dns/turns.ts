@@ -1,0 +1,69 @@
+/**
+ * Who may answer questions in this turn of the event loop. A pod can send questions faster than they are answered, and
+ * its socket would be read for as long as it does; so what is answered in one turn is bounded, and who has more waits
+ * and gets a little in every turn, one after the other.
+ */
+
+/** Questions answered in one turn of the loop, of all pods together: 2 to 4 ms. */
+const PER_TURN = 256;
+/** And of one of those who wait. */
+const PER_MEMBER = 16;
+
+/** A source of questions that has more than it may answer now. */
+export interface Waiting {
+  /** Answers up to `most` questions; whether there are more. */
+  serve(most: number): boolean;
+}
+
+export class Turns {
+  readonly #perTurn: number;
+  #left: number;
+  #scheduled = false;
+  /** In the order in which they are served. */
+  readonly #waiting = new Set<Waiting>();
+
+  constructor(perTurn: number = PER_TURN) {
+    this.#perTurn = perTurn;
+    this.#left = perTurn;
+  }
+
+  /** Whether one question more may be answered now. */
+  take(): boolean {
+    if (this.#left <= 0) return false;
+    this.#left--;
+    this.#schedule();
+    return true;
+  }
+
+  /** Puts the member into the line, if it does not stand there. */
+  wait(member: Waiting): void {
+    this.#waiting.add(member);
+    this.#schedule();
+  }
+
+  leave(member: Waiting): void {
+    this.#waiting.delete(member);
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#next());
+  }
+
+  #next(): void {
+    this.#scheduled = false;
+    this.#left = this.#perTurn;
+    for (const member of [...this.#waiting]) {
+      if (this.#left <= 0) break;
+      if (!this.#waiting.delete(member)) continue; // gone meanwhile
+      const most = Math.min(PER_MEMBER, this.#left);
+      this.#left -= most;
+      if (member.serve(most)) this.#waiting.add(member);
+    }
+    if (this.#waiting.size > 0) this.#schedule();
+  }
+}
+
+/** Those of this process' one event loop. */
+export const turns: Turns = new Turns();

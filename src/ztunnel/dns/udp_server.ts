@@ -1,0 +1,96 @@
+/** Questions in datagrams. */
+import { bindUdp, type UdpBindOptions, type UdpSocket } from "../../linux/mod.ts";
+import type { SocketAddress } from "../../net/address.ts";
+import type { Reply } from "./responder.ts";
+import { type Turns, turns as processTurns, type Waiting } from "./turns.ts";
+
+/** No question needs more: a name has 255 bytes. What is longer is not answered. */
+const MAX_QUESTION = 4096; // bytes
+/** Datagrams that wait to be looked at. */
+const MAX_WAITING = 512;
+
+interface Datagram {
+  readonly bytes: Uint8Array;
+  readonly port: number;
+  readonly ip: string;
+}
+
+/** Answers one message; false when there is already too much to do, and nothing will be said. */
+export type Serve = (message: Uint8Array, reply: Reply) => boolean;
+
+export class UdpServer implements Waiting {
+  readonly #socket: UdpSocket;
+  readonly #serve: Serve;
+  readonly #turns: Turns;
+  /** From #next on. */
+  #waiting: Datagram[] = [];
+  #next = 0;
+  #deaf = false;
+  #state: "open" | "draining" | "closed" = "open";
+
+  /** Binds at once. Throws SystemError. */
+  constructor(options: Omit<UdpBindOptions, "received">, serve: Serve, turns: Turns = processTurns) {
+    this.#serve = serve;
+    this.#turns = turns;
+    this.#socket = bindUdp({ ...options, received: (bytes, port, ip) => this.#received(bytes, port, ip) });
+  }
+
+  get address(): SocketAddress {
+    return this.#socket.address;
+  }
+
+  /** Hears no new questions; answers to earlier ones go out until close(). */
+  drain(): void {
+    if (this.#state !== "open") return;
+    this.#state = "draining";
+    this.#socket.setDeaf(true);
+  }
+
+  close(): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    this.#turns.leave(this);
+    this.#waiting = [];
+    this.#socket.close();
+  }
+
+  serve(most: number): boolean {
+    for (let served = 0; served < most && this.#next < this.#waiting.length; served++) {
+      this.#answer(this.#waiting[this.#next++] as Datagram);
+    }
+    if (this.#state === "closed") return false;
+    if (this.#deaf && this.#waiting.length - this.#next < MAX_WAITING / 2) this.#listen(true);
+    if (this.#next < this.#waiting.length) return true;
+    this.#waiting = [];
+    this.#next = 0;
+    return false;
+  }
+
+  #received(bytes: Uint8Array, port: number, ip: string): void {
+    if (this.#state !== "open" || bytes.length > MAX_QUESTION) return;
+    const datagram = { bytes, port, ip };
+    if (this.#waiting.length === 0 && this.#turns.take()) {
+      this.#answer(datagram);
+      return;
+    }
+    if (this.#waiting.length - this.#next >= MAX_WAITING) {
+      // The rest of the flood is dropped where that costs least: in the kernel.
+      this.#listen(false);
+      return;
+    }
+    this.#waiting.push(datagram);
+    this.#turns.wait(this);
+  }
+
+  #listen(hear: boolean): void {
+    if (this.#state !== "open" || this.#deaf === !hear) return;
+    this.#deaf = !hear;
+    this.#socket.setDeaf(!hear);
+  }
+
+  #answer({ bytes, port, ip }: Datagram): void {
+    this.#serve(bytes, (answer) => {
+      if (answer !== undefined && this.#state !== "closed") this.#socket.send(answer, port, ip);
+    });
+  }
+}
