@@ -29,6 +29,7 @@ export function writeLabel(name: DomainName, start: number, target: Uint8Array, 
   for (; i < name.length; i++) {
     let code = name.charCodeAt(i);
     if (code === DOT) break;
+    if (code > 126) return -1; // our texts are ASCII
     if (code === BACKSLASH) {
       code = name.charCodeAt(++i);
       if (code >= 48 && code <= 57) {
