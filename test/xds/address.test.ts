@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { AddressSchema, ServiceSchema, WorkloadSchema } from "../../proto/gen/workload_pb.ts";
+import { AddressSchema, GatewayAddressSchema, ServiceSchema, WorkloadSchema } from "../../proto/gen/workload_pb.ts";
 import type { Service, WorkloadUpdate } from "../../src/mesh/mod.ts";
 import { decodeAddress } from "../../src/xds/mod.ts";
 
@@ -421,9 +421,26 @@ describe("the wire", () => {
     expect(merged.memberships).toEqual([{ service: "ns/s", ports: [2, 2] }]);
   });
 
+  test("of address and hostname the last counts, and what came before the other one is gone", () => {
+    const destination = (...parts: MessageInitShape<typeof GatewayAddressSchema>["destination"][]) => {
+      const bytes = parts.map((part) =>
+        toBinary(GatewayAddressSchema, create(GatewayAddressSchema, { destination: part! }))
+      );
+      const waypoint = Uint8Array.from(bytes.flatMap((part) => [...part]));
+      const body = write((writer) => writer.tag(8, LENGTH).bytes(waypoint));
+      return update(asWorkload(body)).workload.waypoint?.destination;
+    };
+    const name = (hostname: string) => ({ case: "hostname", value: { namespace: "ns", hostname } }) as const;
+    const place = (network: string) => ({ case: "address", value: { network, address: ip4(1, 2, 3, 4) } }) as const;
+    expect(destination(name("h"), place("n"))).toEqual({ kind: "address", network: "n", ip: "1.2.3.4" });
+    expect(destination(place("n"), name("h"))).toEqual({ kind: "hostname", namespace: "ns", hostname: "h" });
+    expect(destination(place("n"), name("h"), place(""))).toEqual({ kind: "address", network: "", ip: "1.2.3.4" });
+  });
+
   test("of workload and service the last counts", () => {
     const both = new Uint8Array([...workloadBytes({ status: unnamed(9) }), ...serviceBytes({})]);
     expect(decodeAddress(both)).toMatchObject({ ok: true, address: { kind: "service" } });
+    // What was read of the first workload does not count any more.
     const back = new Uint8Array([...both, ...workloadBytes({ name: "again" })]);
     expect(update(back).workload).toMatchObject({ name: "again", status: "Healthy" });
   });
@@ -463,6 +480,16 @@ describe("the wire", () => {
       "a text that reaches into what follows",
       new Uint8Array([...asWorkload(Uint8Array.of(10, 2, 65)), ...asWorkload(new Uint8Array(3))]),
       "workload: name: truncated: 2 bytes announced, 1 left",
+    ],
+    [
+      "a number that reaches into what follows",
+      Uint8Array.of(10, 3, 0x88, 0x01, 0xff, 0x01),
+      "workload: its last field is longer than the message around it",
+    ],
+    [
+      "a packed number that reaches into what follows",
+      Uint8Array.of(18, 6, 66, 4, 10, 1, 0xff, 0x01),
+      "service: load_balancing.routing_preference: its last number is longer than the field",
     ],
     ["field 0", asWorkload(Uint8Array.of(2, 0)), "workload: illegal tag: field no 0 wire type 2"],
     ["wire type 7", asWorkload(Uint8Array.of(15, 0)), "workload: illegal tag: field no 1 wire type 7"],
