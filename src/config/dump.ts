@@ -1,4 +1,5 @@
 /** The settings as `config_dump` shows them. Tokens, PEM texts and header values stay out. */
+import type { ResolverConfig } from "../dns/mod.ts";
 import type { ListenAddress, RootCertificate, ZtunnelConfig } from "./config.ts";
 import { formatListenAddress } from "./listen.ts";
 
@@ -26,18 +27,8 @@ function headers(list: ZtunnelConfig["xdsHeaders"]): Json {
   return list.map(([name]) => [name, "<redacted>"]);
 }
 
-/** Where names are asked that the mesh does not know: what resolv.conf says. */
-export interface ResolverSettings {
-  /** Addresses without port. */
-  readonly nameServers: readonly string[];
-  readonly search: readonly string[];
-  readonly ndots: number;
-  /** For each try, ms. */
-  readonly timeout: number;
-  readonly attempts: number;
-  /** Names kept. */
-  readonly cacheSize: number;
-}
+/** Names whose addresses are kept, as the original keeps them. */
+const RESOLVER_CACHE = 4096;
 
 function nameServer(ip: string): Json {
   const connection = (type: "udp" | "tcp") => ({ bind_addr: null, port: DNS_PORT, protocol: { type } });
@@ -50,12 +41,12 @@ const DNS_PORT = 53;
  * `dnsResolverCfg` and `dnsResolverOpts`. The original prints every option of its resolver library; here are those that
  * exist.
  */
-function dumpResolver(resolver: ResolverSettings | undefined): { readonly [key: string]: Json } {
+function dumpResolver(resolver: ResolverConfig | undefined): { readonly [key: string]: Json } {
   if (resolver === undefined) return { dnsResolverCfg: null, dnsResolverOpts: null };
-  const { nameServers, search, ndots, timeout, attempts, cacheSize } = resolver;
+  const { nameservers, search, ndots, timeoutMs, attempts } = resolver;
   return {
-    dnsResolverCfg: { domain: null, name_servers: nameServers.map(nameServer), search: [...search] },
-    dnsResolverOpts: { attempts, cache_size: cacheSize, ndots, timeout: Math.round(timeout / 1000) },
+    dnsResolverCfg: { domain: null, name_servers: nameservers.map(nameServer), search: [...search] },
+    dnsResolverOpts: { attempts, cache_size: RESOLVER_CACHE, ndots, timeout: Math.round(timeoutMs / 1000) },
   };
 }
 
@@ -64,7 +55,7 @@ function dumpResolver(resolver: ResolverSettings | undefined): { readonly [key: 
  *
  * @param resolver undefined: none is in use
  */
-export function dumpConfig(config: ZtunnelConfig, resolver?: ResolverSettings): { readonly [key: string]: Json } {
+export function dumpConfig(config: ZtunnelConfig, resolver?: ResolverConfig): { readonly [key: string]: Json } {
   const self = config.selfWorkload;
   return {
     adminAddr: listenAddress(config.adminAddress),

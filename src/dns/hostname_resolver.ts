@@ -95,7 +95,7 @@ export class HostnameResolver {
     let failed = false;
     const lookups = this.#families.map(async (family) => {
       try {
-        const { addresses: found, exists } = await this.#lookup(hostname, family);
+        const { addresses: found, exists } = await this.#lookup(absolute(hostname), family);
         addresses.push(...found);
         if (!exists) problems.push("no such name");
         else if (found.length === 0) problems.push(`no ${family === 4 ? "A" : "AAAA"} records`);
@@ -140,4 +140,9 @@ export class HostnameResolver {
     const chosen = candidates[Math.floor(this.#random() * candidates.length)];
     return chosen === undefined ? { error, detail } : { ip: chosen.ip };
   }
+}
+
+/** The search list of resolv.conf is for people, not for names of the mesh. A single label is the hosts file's. */
+function absolute(hostname: string): string {
+  return hostname.includes(".") && !hostname.endsWith(".") ? `${hostname}.` : hostname;
 }

@@ -24,4 +24,4 @@ export {
 export { frame, FrameReader } from "./framing.ts";
 export { parseResolvConf, type ResolverConfig, withoutResolvConf } from "./resolv_conf.ts";
 export { HostnameResolver, type HostnameResolverOptions, type ResolvedHostname } from "./hostname_resolver.ts";
-export type { Lookup, LookupAnswer, ResolvedAddress } from "./system_lookup.ts";
+export { type Lookup, type LookupAnswer, type ResolvedAddress, systemLookup } from "./system_lookup.ts";

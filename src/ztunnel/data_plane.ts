@@ -14,6 +14,7 @@ import type {
   TrafficMetrics,
 } from "../telemetry/mod.ts";
 import type { TlsPolicy } from "../tls/mod.ts";
+import type { DnsSettings } from "./dns/mod.ts";
 import type { DryRunRecorder } from "./dry_run.ts";
 import type { Ejections } from "./ejection.ts";
 import type { MeshSource } from "./mesh_source.ts";
@@ -34,6 +35,8 @@ export interface DataPlane {
   readonly ejections: Ejections | undefined;
   /** Addresses of workloads that have only a name. */
   readonly hostnames: HostnameResolver;
+  /** What the DNS proxies of the workloads share; undefined: there are none. */
+  readonly dns: DnsSettings | undefined;
   readonly dryRun: DryRunRecorder;
   readonly logs: {
     readonly inbound: LogScope;

@@ -75,16 +75,15 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
   start(): void {
     this.#context.localWorkload(
       this.#downstream,
-      (source) => this.#execute(this.#resolve(source)),
+      (source) => this.#execute(this.#resolve(source, this.#context.plane.ejections?.avoid(this.#destination))),
       (error) => this.#refuse(error, {}),
     );
   }
 
-  #resolve(source: Workload | undefined): OutboundDecision {
+  #resolve(source: Workload | undefined, avoid: Choice["avoid"]): OutboundDecision {
     const { plane, info } = this.#context;
-    const choice: Choice = { random: Math.random, avoid: plane.ejections?.avoid(this.#destination) };
     const flow = { info, source, downstream: this.#source, destination: this.#destination };
-    return resolveOutbound(plane.mesh.current, flow, plane.routing, choice);
+    return resolveOutbound(plane.mesh.current, flow, plane.routing, { random: Math.random, avoid });
   }
 
   #execute(decision: OutboundDecision): void {
@@ -264,13 +263,24 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
     plane.ejections.failed(hop, this.#destination);
     plane.connects.endpointEjections.value++;
     if (this.#attempts >= MAX_ATTEMPTS || this.#downstream.closed) return false;
-    const decision = this.#resolve(failed.source);
-    if (decision.action !== "hbone" && decision.action !== "tcp") return false;
-    if (hopOf(decision) === hop) return false;
+    const decision = this.#another(failed.source, hop);
+    if (decision === undefined) return false;
     plane.connects.connectRetries.value++;
     this.retried(failure, decision.dial);
     this.#connect(decision, decision.action === "hbone" ? this.#context.identityOf(decision.source) : undefined);
     return true;
+  }
+
+  /** A route that does not lead to `hop`: to an endpoint in good standing, else to any other. */
+  #another(source: Workload, hop: Workload): HboneRoute | TcpRoute | undefined {
+    const ejected = this.#context.plane.ejections?.avoid(this.#destination);
+    const failed = ({ uid }: Workload) => uid === hop.uid;
+    for (const avoid of [ejected, failed]) {
+      const decision = this.#resolve(source, avoid);
+      if (decision.action !== "hbone" && decision.action !== "tcp") return undefined;
+      if (hopOf(decision)?.uid !== hop.uid) return decision;
+    }
+    return undefined;
   }
 
   protected override abandon(): void {

@@ -5,6 +5,7 @@ import { type MeshState, unknownLocalWorkload } from "../mesh/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
 import { acceptHandlers, adoptListener, CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
 import { CONNECTION_DRAIN } from "./connection.ts";
+import { DnsProxy } from "./dns/mod.ts";
 import { acceptRequest } from "./inbound_hbone.ts";
 import { acceptPlaintext } from "./inbound_plaintext.ts";
 import type { Moved } from "./mesh_source.ts";
@@ -23,7 +24,9 @@ export type Listeners = "all" | "inbound";
 /** The proxy of one workload: its listeners, its tunnels, its connections. */
 export class WorkloadProxy {
   readonly context: WorkloadContext;
-  readonly #inbound: HboneServer;
+  /** undefined with ENABLE_PROXY=false, where only names are served. */
+  readonly #inbound: HboneServer | undefined;
+  readonly #dns: DnsProxy | undefined;
   readonly #listeners: Bun.TCPSocketListener<never>[] = [];
   readonly #pool: Pool;
   readonly #unsubscribe: () => void;
@@ -39,27 +42,32 @@ export class WorkloadProxy {
       opened.push(listener);
       return listener;
     };
-    let inbound: TcpListener, plaintext: TcpListener | undefined, outbound: TcpListener | undefined;
+    let dns: DnsProxy | undefined;
+    let inbound: TcpListener | undefined, plaintext: TcpListener | undefined, outbound: TcpListener | undefined;
     let socks5: TcpListener | undefined;
     try {
-      inbound = open("inbound", config.inboundAddress);
-      if (which === "all") {
+      if (which === "all" && plane.dns !== undefined) dns = new DnsProxy(context, plane.dns);
+      if (config.proxy) inbound = open("inbound", config.inboundAddress);
+      if (which === "all" && config.proxy) {
         plaintext = open("inbound plaintext", config.inboundPlaintextAddress);
         outbound = open("outbound", config.outboundAddress);
         if (config.socks5Address !== undefined) socks5 = open("socks5", config.socks5Address);
       }
     } catch (error) {
       for (const { fd } of opened) adoptListener<undefined>(fd, { data() {} }).stop(true);
+      dns?.stop();
+      context.close();
       throw error;
     }
-    context.preserveSource = which === "all" && inbound.transparent;
+    this.#dns = dns;
+    context.preserveSource = which === "all" && inbound?.transparent === true;
     this.#pool = new Pool({
       maxStreamsPerConnection: config.poolMaxStreamsPerConnection,
       unusedReleaseTimeout: config.poolUnusedReleaseTimeout,
       waitTimeout: CONNECT_TIMEOUT_MS,
     }, (target, owner, done, failed) => plane.dialTunnel(target, context.dialOptions, owner, done, failed));
 
-    this.#inbound = this.#serveInbound(inbound);
+    this.#inbound = inbound && this.#serveInbound(inbound);
     const { sockets } = plane.traffic;
     if (plaintext !== undefined) {
       this.#keep(adoptListener(
@@ -80,7 +88,7 @@ export class WorkloadProxy {
       ));
     }
     if (socks5 !== undefined) {
-      this.#keep(serveSocks5(context, this.#pool, socks5.fd, () => void sockets.source.value--));
+      this.#keep(serveSocks5(context, this.#pool, dns, socks5.fd, () => void sockets.source.value--));
     }
     this.#unsubscribe = plane.mesh.subscribe((mesh, moved) => this.#meshChanged(mesh, moved));
   }
@@ -88,10 +96,12 @@ export class WorkloadProxy {
   /** Takes no new work and lets running connections end; resolves when the last one has. */
   async drain(): Promise<void> {
     this.#stopListening();
-    this.#inbound.drain();
+    const names = this.#dns?.drain();
+    this.#inbound?.drain();
     this.#pool.drain();
     await this.context.tracker.whenEmpty();
-    await this.#inbound.whenEmpty();
+    await this.#inbound?.whenEmpty();
+    await names;
     this.#pool.close();
     this.context.close();
   }
@@ -101,7 +111,8 @@ export class WorkloadProxy {
     this.#stopListening();
     this.context.close();
     this.context.tracker.cutAll(connectFailure(reason, "-"));
-    this.#inbound.close();
+    this.#dns?.stop();
+    this.#inbound?.close();
     this.#pool.close();
   }
 
@@ -115,7 +126,7 @@ export class WorkloadProxy {
 
   #stopListening(): void {
     this.#unsubscribe();
-    this.#inbound.stopListening();
+    this.#inbound?.stopListening();
     for (const listener of this.#listeners.splice(0)) listener.stop(false);
   }
 

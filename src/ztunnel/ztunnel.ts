@@ -11,6 +11,8 @@ import { followLocalState, onStopSignal, socketAddresses, startLog, surviveBugs 
 import { dumpCertificates, dumpMesh, type Json } from "../process/mod.ts";
 import {
   AccessLog,
+  DnsLog,
+  DnsMetrics,
   log,
   MetricRegistry,
   OnDemandDnsMetrics,
@@ -23,6 +25,7 @@ import {
   TrafficMetrics,
 } from "../telemetry/mod.ts";
 import type { DataPlane } from "./data_plane.ts";
+import { dnsSettings, readResolvConf } from "./dns/mod.ts";
 import { DryRunRecorder } from "./dry_run.ts";
 import { Ejections } from "./ejection.ts";
 import { MeshSource } from "./mesh_source.ts";
@@ -39,10 +42,7 @@ const STARTUP_MS = 2_000;
 
 /** Runs ztunnel mode until it is told to stop; the exit code. Throws what must not be survived at start. */
 export async function runZtunnel(config: ZtunnelConfig): Promise<number> {
-  startLog(config, scope, dumpConfig(config));
-  if (config.dnsProxy) {
-    scope.warn("the DNS proxy is not in this version: port 15053 is not served, so let the CNI capture no DNS");
-  }
+  startLog(config, scope, dumpConfig(config, readResolvConf()));
   surviveBugs(scope);
   try {
     return await new Ztunnel(config).run();
@@ -116,6 +116,13 @@ class Ztunnel {
       onDemandDns: new OnDemandDnsMetrics(this.#registry),
       ejections: config.endpointEjection ? new Ejections() : undefined,
       hostnames: new HostnameResolver({ ipv6: config.ipv6Enabled }),
+      dns: config.dnsProxy
+        ? dnsSettings(config, {
+          metrics: new DnsMetrics(this.#registry),
+          accessLog: new DnsLog(log),
+          log: log.scope("ztunnel::dns::server"),
+        })
+        : undefined,
       dryRun: new DryRunRecorder({ registry: this.#registry, log: log.scope("ztunnel::state"), now: Date.now }),
       tunnel,
       dialTunnel: tunnelDialer(tunnel),
@@ -169,7 +176,7 @@ class Ztunnel {
           ["service_account", serviceAccount],
         ]);
       }
-    } else if (config.selfWorkload !== undefined) {
+    } else if (config.selfWorkload !== undefined && config.proxy) {
       const context = new WorkloadContext(this.#plane, config.selfWorkload, undefined, undefined, true);
       this.#own.push(new WorkloadProxy(context, "inbound"));
     }
@@ -284,7 +291,7 @@ class Ztunnel {
     const config = this.#config;
     return {
       ...dumpMesh(this.#mesh.current),
-      config: dumpConfig(config) as Json,
+      config: dumpConfig(config, readResolvConf()) as Json,
       certificates: dumpCertificates(this.#certificates),
       staticConfig: config.localState === undefined
         ? { workloads: [], services: [], policies: [] }

@@ -160,7 +160,7 @@ test("settings: the original's keys, each with a value of the same kind, and our
     altXdsHostname: "istiod",
     altCaHostname: "istiod",
   };
-  const resolver = { nameServers: ["10.0.0.53"], search: [], ndots: 1, timeout: 5000, attempts: 2, cacheSize: 4096 };
+  const resolver = { nameservers: ["10.0.0.53"], search: [], ndots: 1, timeoutMs: 5000, attempts: 2, problems: [] };
   const dump = printed(dumpConfig(config, resolver));
   expect(difference(dump, ORIGINAL.config)).toEqual({
     ours: ["embeddedCaDirectory", "endpointEjection", "idleTimeout", "localXdsPath"],
