@@ -13,6 +13,7 @@ import { Conversation, doubling, http1, openThroughSocks, PodServer } from "./tr
 
 const PORT = 8080;
 const VIP = "10.96.0.10";
+const DNS_PORT = 15053;
 /** 11 bytes out, 22 back. */
 const REQUEST = "hello world";
 
@@ -129,13 +130,19 @@ labSuite("a port that is taken ends the start", () => {
     ["admin", ADMIN_PORT],
     ["stats", STATS_PORT],
     ["readiness", READINESS_PORT],
+    ["DNS proxy", DNS_PORT],
   ];
   test("bind conflicts: each of its ports", async () => {
     const mesh = shared();
     try {
       for (const [label, port] of cases) {
         const { namespace } = mesh.lab.pod("client");
-        const thief = new PodServer(namespace, port, () => {}, port === ADMIN_PORT ? "127.0.0.1" : "::");
+        const thief = new PodServer(
+          namespace,
+          port,
+          () => {},
+          port === ADMIN_PORT || port === DNS_PORT ? "127.0.0.1" : "::",
+        );
         const ztunnel = mesh.dedicate("client");
         expect([label, await ztunnel.process.exited]).toEqual([label, 1]);
         const said = ztunnel.process.lines.filter((line) => line.includes(`${port}`));

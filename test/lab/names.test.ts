@@ -243,7 +243,7 @@ labSuite("names in pods", () => {
       since,
     );
     expect(line).toContain('src.workload="client"');
-    expect(line).toContain("10.96.0.10");
+    expect(line).toEndWith('query="A" domain="server.demo.svc.cluster.local." result="success" endpoints=1');
   }, TEST_MS);
 
   test("SOCKS5 by name: of a service, of the world outside, and of nobody", async () => {
@@ -279,7 +279,7 @@ labSuite("names in pods", () => {
     }
     // The second time from the cache.
     const node = mesh.lab.node(0).ip;
-    const asked = questions().slice(before).filter((line) => line.startsWith("udp a backend.test."));
+    const asked = questions().slice(before).filter((line) => line.startsWith("udp a backend.test. "));
     expect(asked).toEqual([`udp a backend.test. from ${node}`]);
   }, TEST_MS);
 
@@ -311,4 +311,72 @@ labSuite("names in pods", () => {
     expect((await resolver().ask("server")).flags).toBe(AUTHORITATIVE);
     expect((await resolver().ask("never.test", { deadlineMs: 9000 })).code).toBe("SERVFAIL");
   }, TEST_MS);
+});
+
+/** A cluster of one family, with one question of each kind. */
+function oneFamily(addresses: "ipv4" | "ipv6", environment: Record<string, string> = {}): () => PodResolver {
+  const pod = (name: string, node: number, captured: boolean) => ({ name, node, captured, addresses });
+  let started: PodResolver | undefined;
+  let questions: () => readonly string[] = () => [];
+  const shared = sharedMesh({
+    pods: [pod("client", 0, true), pod("nameserver", 1, false)],
+    meshed: ["client"],
+    dnsCapture: true,
+    environment,
+    resolvConf: (lab) => `nameserver ${lab.pod("nameserver").ip}\noptions timeout:1 attempts:1\n`,
+    configuration: (lab) => ({
+      workloads: [{ pod: lab.pod("client"), hbone: true }],
+      services: [{ name: "both", vip: "", ports: PORTS, fields: { vips: ["/10.96.0.11", "/fd96::11"] } }],
+    }),
+  }, async (mesh) => {
+    const nameserver = await Nameserver.start(mesh.lab.pod("nameserver"), {
+      "known.test.": { a: ["192.0.2.7"], aaaa: ["2001:db8::7"] },
+    });
+    const resolver = await PodResolver.start(mesh.lab.pod("client"), addresses === "ipv4" ? SERVER : SERVER6);
+    mesh.onClose(async () => void await Promise.all([nameserver.stop(), resolver.stop()]));
+    questions = () => nameserver.questions;
+    started = resolver;
+  });
+  test("services, and what the nameserver says", async () => {
+    const { ip } = shared().lab.pod("client");
+    const resolver = started as PodResolver;
+    for (const protocol of ["udp", "tcp"] as const) {
+      expect((await resolver.ask("both", { protocol })).answers.map(({ data }) => data)).toEqual(["10.96.0.11"]);
+      const known = await resolver.ask("known.test", { protocol });
+      expect(known.answers.map(({ data }) => data)).toEqual(["192.0.2.7"]);
+    }
+    expect(questions().filter((line) => line.endsWith(`a known.test. from ${ip}`)).length).toBeGreaterThan(0);
+  }, TEST_MS);
+  return () => started as PodResolver;
+}
+
+labSuite("names in pods of IPv4 with IPV6_ENABLED=false", () => {
+  const resolver = oneFamily("ipv4", { IPV6_ENABLED: "false" });
+  test("no service has an address of IPv6", async () => {
+    const answer = await resolver().ask({ name: "both", type: "AAAA" });
+    expect([answer.flags, answer.answers]).toEqual([AUTHORITATIVE, []]);
+  }, TEST_MS);
+});
+
+if (hasIpv6()) {
+  labSuite("names in pods of IPv6 alone", () => {
+    const resolver = oneFamily("ipv6");
+    test("the nameserver is asked over IPv6, and services have both addresses", async () => {
+      const answer = await resolver().ask({ name: "both", type: "AAAA" });
+      expect(answer.answers.map(({ data }) => data)).toEqual(["fd96::11"]);
+    }, TEST_MS);
+  });
+}
+
+labSuite("names with ISTIO_META_DNS_CAPTURE=false", () => {
+  const shared = sharedMesh({
+    pods: [{ name: "client", node: 0, captured: true }],
+    meshed: ["client"],
+    nodes: ["a"],
+    environment: { ISTIO_META_DNS_CAPTURE: "false" },
+    configuration: (lab) => ({ workloads: [{ pod: lab.pod("client"), hbone: true }] }),
+  });
+  test("nothing listens for questions in the pod", () => {
+    expect(shared().lab.pod("client").namespace.run(["ss", "-Hlntu"])).not.toContain(":15053");
+  });
 });
