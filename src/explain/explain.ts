@@ -73,6 +73,7 @@ function explainHops(context: ExplainContext, source: Source, destination: Socke
   const decision = resolve(context, workload, source.ip, destination);
   const hops = [hopOf(context, decision, workload, source.ip)];
   if (!throughWaypoint(decision) || decision.action !== "hbone" || decision.inner !== undefined) return hops;
+  if (hops[0]?.certificate?.state === "unavailable") return hops;
   // Behind the waypoint a connection goes on, in its name; which way is decided by the same mesh.
   const instance = decision.workload;
   const onward = resolve(context, instance, decision.dial.ip, destination);
@@ -104,8 +105,10 @@ function hopOf(context: ExplainContext, decision: OutboundDecision, source: Work
   if (decision.action !== "hbone") return { outbound };
   const identity = workloadIdentity(source);
   const certificate = certificateOf(context, identity);
-  // Beyond a gateway another cluster's ztunnel decides, and at a waypoint its layer 7 configuration.
-  if (decision.inner !== undefined || outbound.throughWaypoint) return { outbound, certificate };
+  // Without a certificate nothing arrives. Beyond a gateway another cluster's ztunnel decides, and at a waypoint its
+  // layer 7 configuration.
+  const elsewhere = decision.inner !== undefined || outbound.throughWaypoint;
+  if (elsewhere || certificate.state === "unavailable") return { outbound, certificate };
   return { outbound, certificate, inbound: hboneArrival(context, decision, identity, ip) };
 }
 

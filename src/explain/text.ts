@@ -91,9 +91,9 @@ function inboundLines(inbound: ExplainedInbound): string[] {
   for (const reason of reasons) lines.push(`  because      ${reason}`);
   for (const policy of policies) lines.push(...policyLines(policy));
   if (deliver !== undefined && policies.length === 0) lines.push("  policies     none apply");
-  if (error !== undefined) {
-    lines.push(`  error        ${error}${status === undefined ? "" : ` (${status} to CONNECT)`}`);
-  } else if (deliver !== undefined) lines.push(`  deliver to   ${deliver}`);
+  const answer = status === undefined || peerIdentity === null ? "" : ` (${status} to CONNECT)`;
+  if (error !== undefined) lines.push(`  error        ${error}${answer}`);
+  else if (deliver !== undefined) lines.push(`  deliver to   ${deliver}`);
   return lines;
 }
 

@@ -56,6 +56,6 @@ export function selectInstance(
   }
   if (service === undefined) return "unknown";
   if (service.loadBalancer?.mode === "Passthrough") return "passthrough";
-  resolution.reasons.push(reason("gateway-service", gateway, service));
+  if (to.kind === "address") resolution.reasons.push(reason("gateway-service", gateway, service));
   return selectEndpoint(resolution, service, port, requested, mode) ?? "no-instance";
 }

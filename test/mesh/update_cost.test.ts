@@ -3,7 +3,7 @@ import { MeshState, type Service, serviceKey, type WorkloadUpdate } from "../../
 import { pod, service } from "./fixtures.ts";
 
 /** A cost that grew with the mesh would be up to a hundredfold; caches of the processor alone make some twofold of it. */
-const MOST = 12;
+const MOST = 30;
 const SMALL = 200;
 const LARGE = 20_000;
 const LOAD_BALANCER = {

@@ -339,7 +339,6 @@ test("reasons tell the waypoint and its instance, or why there is none", () => {
   expect(texts(resolve(state({ service: { waypoint: byHostname } }), "10.96.0.1:80"))).toEqual([
     "the address is a VIP of service shop/web.shop.svc.cluster.local",
     `shop/web.shop.svc.cluster.local is behind waypoint shop/${HOSTNAME}`,
-    `shop/${HOSTNAME} is service shop/${HOSTNAME}`,
     "endpoint shop/waypoint-1 chosen among 2",
   ]);
   expect(texts(resolve(state({ workload: { waypoint: byVip }, instances: [] }), "10.0.1.1:8080"))).toEqual([
