@@ -101,6 +101,11 @@ export class UdpConnection {
     return this.#socket.fd;
   }
 
+  /** Our end's. */
+  get port(): number {
+    return this.#socket.port;
+  }
+
   /** The code of the failure if it cannot be sent. */
   send(bytes: Uint8Array<ArrayBuffer>): string | undefined {
     try {

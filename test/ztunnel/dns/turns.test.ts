@@ -1,0 +1,104 @@
+import { expect, test } from "bun:test";
+import { encodeMessage, TYPE } from "../../../src/dns/mod.ts";
+import { Turns, type Waiting } from "../../../src/ztunnel/dns/turns.ts";
+import { UdpServer } from "../../../src/ztunnel/dns/udp_server.ts";
+import { query } from "../../dns/records.ts";
+import { within } from "./fixture.ts";
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+class Member implements Waiting {
+  left: number;
+  readonly served: number[] = [];
+
+  constructor(left: number) {
+    this.left = left;
+  }
+
+  serve(most: number): boolean {
+    const now = Math.min(most, this.left);
+    this.left -= now;
+    this.served.push(now);
+    return this.left > 0;
+  }
+}
+
+test("so many in a turn, and no more until the next", async () => {
+  const turns = new Turns(10);
+  const taken = () => {
+    let count = 0;
+    while (turns.take()) count++;
+    return count;
+  };
+  expect([taken(), taken()]).toEqual([10, 0]);
+  await turn();
+  expect(taken()).toBe(10);
+});
+
+test("those who wait get a little each, in their order, until they have no more", async () => {
+  const turns = new Turns(40);
+  const members = [new Member(40), new Member(5), new Member(100)];
+  for (const member of members) turns.wait(member);
+  for (let i = 0; i < 10; i++) await turn();
+  expect(members.map(({ served }) => served)).toEqual([[16, 16, 8], [5], [8, 16, 16, 16, 16, 16, 12]]);
+});
+
+test("with little for all, nobody is passed over", async () => {
+  const turns = new Turns(16);
+  const members = Array.from({ length: 3 }, () => new Member(1000));
+  for (const member of members) turns.wait(member);
+  for (let i = 0; i < 9; i++) await turn();
+  const served = members.map((member) => member.served.length);
+  expect(Math.max(...served) - Math.min(...served)).toBeLessThanOrEqual(1);
+  for (const member of members) turns.leave(member);
+  await turn();
+  expect(members.map((member) => member.served.length)).toEqual(served);
+});
+
+test("a flood of one does not keep another waiting, and ends in the kernel", async () => {
+  const question = encodeMessage(query("server.", TYPE.A));
+  const served = { flooded: 0, calm: 0 };
+  const server = (who: "flooded" | "calm") =>
+    new UdpServer({ address: { ip: "127.0.0.1", port: 0 }, reusePort: false }, (message, reply) => {
+      served[who]++;
+      const until = performance.now() + 0.05; // an answer costs time
+      while (performance.now() < until);
+      reply(message.slice());
+      return true;
+    });
+  const flooded = server("flooded");
+  const calm = server("calm");
+  const flood = Bun.spawn([
+    process.execPath,
+    "-e",
+    `const s = await Bun.udpSocket({ connect: { hostname: "127.0.0.1", port: ${flooded.address.port} }, socket: { data() {} } });
+     const q = Uint8Array.from(${JSON.stringify([...question])});
+     console.log("ready");
+     for (;;) { for (let i = 0; i < 2000; i++) s.send(q); await 0; }`,
+  ], { stdout: "pipe" });
+  try {
+    await flood.stdout.getReader().read();
+    let answered = Promise.withResolvers<void>();
+    const client = await Bun.udpSocket({
+      connect: { hostname: "127.0.0.1", port: calm.address.port },
+      socket: { data: () => answered.resolve() },
+    });
+    const waits: number[] = [];
+    for (let i = 0; i < 30; i++) {
+      answered = Promise.withResolvers<void>();
+      const began = performance.now();
+      client.send(question);
+      await within("an answer", answered.promise, 2000);
+      waits.push(performance.now() - began);
+    }
+    client.close();
+    expect(served.calm).toBe(30);
+    expect(served.flooded).toBeGreaterThan(100);
+    waits.sort((a, b) => a - b);
+    expect(waits[15] as number).toBeLessThan(200);
+  } finally {
+    flood.kill("SIGKILL");
+    flooded.close();
+    calm.close();
+  }
+});
