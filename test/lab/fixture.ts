@@ -1,6 +1,6 @@
 /** What the lab suites stand on: one topology with its proxies for each suite, made once, removed at its end. */
 import { afterAll, beforeAll, describe } from "bun:test";
-import { mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { CniStandIn } from "./cni/mod.ts";
 import {
@@ -100,9 +100,6 @@ export class Mesh {
 
   async start(): Promise<this> {
     const binary = ambientBinary();
-    const resolvConf = this.#plan.resolvConf?.(this.lab);
-    const resolvConfPath = join(this.lab.directory, "resolv.conf");
-    if (resolvConf !== undefined) writeFile(resolvConfPath, resolvConf);
     for (const node of this.lab.nodes) {
       const socket = join(this.lab.directory, `cni-${node.name}.sock`);
       const pods = this.#plan.meshed.map((name) => this.lab.pod(name)).filter((pod) => pod.node === node);
@@ -116,7 +113,7 @@ export class Mesh {
           socket,
           environment: this.#environment(node),
           unnamed: this.#plan.unnamedNodes ?? false,
-          ...(resolvConf === undefined ? {} : { resolvConf: resolvConfPath }),
+          ...this.#resolvConf(),
         }),
       );
     }
@@ -125,6 +122,14 @@ export class Mesh {
     for (const plan of this.#plan.waypoints ?? []) this.waypoints.push(this.startWaypoint(plan));
     await Promise.all(this.waypoints.map((waypoint) => waypoint.untilReady()));
     return this;
+  }
+
+  #resolvConf(): { readonly resolvConf?: string } {
+    const text = this.#plan.resolvConf?.(this.lab);
+    if (text === undefined) return {};
+    const path = join(this.lab.directory, "resolv.conf");
+    if (!existsSync(path)) writeFile(path, text);
+    return { resolvConf: path };
   }
 
   #environment(node: LabNode): Record<string, string> {
@@ -155,6 +160,7 @@ export class Mesh {
       configuration: this.configurationPath,
       caDirectory: this.caDirectory,
       socket: undefined,
+      ...this.#resolvConf(),
       environment: {
         PROXY_MODE: "dedicated",
         PROXY_WORKLOAD_INFO: `${of}/${name}/${serviceAccount}`,

@@ -9,7 +9,15 @@ import { labSuite, sharedMesh, TEST_MS } from "./fixture.ts";
 import { LAB_NAMESPACE, total } from "./mesh/mod.ts";
 import { Nameserver, PodResolver, ResolverError, type ZoneEntry } from "./peers/mod.ts";
 import { eventually, hasIpv6, type Lab } from "./topology/mod.ts";
-import { Conversation, DNS_TYPES, doubling, encodeQuestion, openThroughSocks, parseAnswer } from "./traffic/mod.ts";
+import {
+  Conversation,
+  DNS_TYPES,
+  type DnsAnswer,
+  doubling,
+  encodeQuestion,
+  openThroughSocks,
+  parseAnswer,
+} from "./traffic/mod.ts";
 
 const PORT = 8080;
 const PORTS = { 80: PORT };
@@ -40,16 +48,18 @@ function zone(lab: Lab): Record<string, ZoneEntry> {
 labSuite("names in pods", () => {
   let nameserver: Nameserver | undefined;
   const resolvers = new Map<string, PodResolver>();
+  let unknown: Promise<DnsAnswer> | undefined;
   const shared = sharedMesh({
     pods: [
       { name: "client", node: 0, captured: true },
       { name: "stranger", node: 0, captured: true },
       { name: "leaver", node: 0, captured: true },
+      { name: "unknown", node: 0, captured: true },
       { name: "server", node: 1, captured: true },
       { name: "outsider", node: 1, captured: false },
       { name: "nameserver", node: 1, captured: false },
     ],
-    meshed: ["client", "stranger", "leaver", "server"],
+    meshed: ["client", "stranger", "leaver", "unknown", "server"],
     dnsCapture: true,
     environment: { UNSTABLE_ENABLE_SOCKS5: "true", RUST_LOG: "info,access=debug,dns=debug" },
     resolvConf: (lab) => {
@@ -89,11 +99,13 @@ labSuite("names in pods", () => {
     const started = await Nameserver.start(mesh.lab.pod("nameserver"), zone(mesh.lab));
     nameserver = started;
     mesh.onClose(async () => void await started.stop());
-    for (const pod of ["client", "stranger", "leaver", "outsider"]) {
+    for (const pod of ["client", "stranger", "leaver", "unknown", "outsider"]) {
       const resolver = await PodResolver.start(mesh.lab.pod(pod), SERVER);
       resolvers.set(pod, resolver);
       mesh.onClose(async () => void await resolver.stop());
     }
+    // Begun here, for it takes a while.
+    unknown = resolver("unknown").ask("server", { deadlineMs: 9000 });
   });
 
   const resolver = (pod = "client") => resolvers.get(pod) as PodResolver;
@@ -298,6 +310,10 @@ labSuite("names in pods", () => {
     expect((await resolver().ask("server")).code).toBe("NOERROR");
   }, TEST_MS);
 
+  test("a pod without a record is not answered from the mesh, nor by the nameserver", async () => {
+    expect((await unknown)?.code).toBe("SERVFAIL");
+  }, TEST_MS);
+
   // The last one: it takes the nameserver away.
   test("a nameserver that is gone: what it said last is said on, the mesh's own names are as before", async () => {
     expect((await resolver().ask("brief.test")).answers.map(({ data }) => data)).toEqual(["192.0.2.8"]);
@@ -367,6 +383,38 @@ if (hasIpv6()) {
     }, TEST_MS);
   });
 }
+
+labSuite("names in dedicated mode", () => {
+  let resolver: PodResolver | undefined;
+  sharedMesh({
+    pods: [{ name: "client", node: 0, captured: true }, { name: "nameserver", node: 0, captured: false }],
+    meshed: [],
+    nodes: ["a"],
+    start: false,
+    dnsCapture: true,
+    resolvConf: (lab) => `search corp.test\nnameserver ${lab.pod("nameserver").ip}\n`,
+    configuration: (lab) => ({
+      workloads: [{ pod: lab.pod("client"), hbone: true }],
+      services: [{ name: "outside", vip: "10.96.0.15", ports: PORTS, fields: { hostname: "outside.example" } }],
+    }),
+  }, async (mesh) => {
+    const nameserver = await Nameserver.start(mesh.lab.pod("nameserver"), { "known.test.": { a: ["192.0.2.7"] } });
+    const started = await PodResolver.start(mesh.lab.pod("client"), SERVER);
+    mesh.onClose(async () => void await Promise.all([nameserver.stop(), started.stop()]));
+    await mesh.dedicate("client").untilReady();
+    resolver = started;
+  });
+
+  test("search domains are those of resolv.conf", async () => {
+    const answer = await resolver?.ask("outside.example.corp.test");
+    expect(answer?.answers.map(({ name, data }) => [name, data])).toEqual([
+      ["outside.example.corp.test.", "outside.example."],
+      ["outside.example.", "10.96.0.15"],
+    ]);
+    expect((await resolver?.ask("known.test"))?.answers.map(({ data }) => data)).toEqual(["192.0.2.7"]);
+    expect((await resolver?.ask(`outside.example.${SUFFIX}`))?.code).toBe("NXDOMAIN");
+  }, TEST_MS);
+});
 
 labSuite("names with ISTIO_META_DNS_CAPTURE=false", () => {
   const shared = sharedMesh({
