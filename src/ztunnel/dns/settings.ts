@@ -36,7 +36,8 @@ export function dnsSettings(
   telemetry: DnsTelemetry,
   resolver: ResolverConfig = readResolvConf(),
 ): DnsSettings {
-  const { clusterDomain, preferredServiceNamespace, ipv6Enabled, proxyMode } = config;
+  const { preferredServiceNamespace, ipv6Enabled, proxyMode } = config;
+  const clusterDomain = config.clusterDomain.toLowerCase().replace(/\.$/, "");
   for (const problem of resolver.problems) telemetry.log.warn("resolv.conf", [["error", problem]]);
   const { nameservers, timeoutMs, attempts, search } = resolver;
   if (nameservers.length === 0) {
@@ -45,7 +46,7 @@ export function dnsSettings(
   return {
     ...telemetry,
     names: {
-      clusterDomain: clusterDomain.toLowerCase().replace(/\.$/, ""),
+      clusterDomain,
       // In dedicated mode the workload's resolv.conf is our own.
       searchDomains: proxyMode === "dedicated" ? () => search : clusterSearchDomains(clusterDomain),
       preferredNamespace: preferredServiceNamespace,

@@ -1,7 +1,6 @@
 /** Questions of one pod on their way to name servers: from sockets in its namespace, so that they see the pod ask. */
 import { frame, FrameReader, MAX_MESSAGE, type Sending, type UpstreamTransport } from "../../dns/mod.ts";
-import { connectTcp, connectUdp, errnoName, socketError, SystemError } from "../../linux/mod.ts";
-import { closeFd } from "../../linux/mod.ts";
+import { closeFd, connectTcp, connectUdp, errnoName, socketError, SystemError } from "../../linux/mod.ts";
 import type { SocketAddress } from "../../net/address.ts";
 import { errorCode, osErrorText } from "../../net/os_error.ts";
 import { surfaceBug } from "../../net/surface.ts";
