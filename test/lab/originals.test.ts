@@ -1,8 +1,8 @@
 /** The table of the original's tests is true: each test that it names is there. */
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { LOCALHOST, NAMESPACED, type Recreation } from "./originals.ts";
+import { dirname, join } from "node:path";
+import { LOCALHOST, NAMESPACED, type Recreation, UNITS } from "./originals.ts";
 
 /** Whether a file has a text that begins so: the name of a test, or a part of a table that names tests. */
 function has(file: string, name: string): boolean {
@@ -26,4 +26,10 @@ test("every test that a row names is in its file", () => {
 test("no name stands for two rows of the original's", () => {
   const names = rows.map(({ original }) => original);
   expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([]);
+});
+
+test("every unit table has files that are there, or says what it needs", () => {
+  const lost = UNITS.flatMap(({ files }) => files.filter((file) => !existsSync(join(dirname(import.meta.dir), file))));
+  expect(lost).toEqual([]);
+  expect(UNITS.filter(({ files, needs }) => files.length === 0 && needs === undefined)).toEqual([]);
 });

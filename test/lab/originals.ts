@@ -24,6 +24,7 @@ const SANDWICH = "sandwich.test.ts";
 const SECURITY = "security.test.ts";
 const WAYPOINT = "through_waypoint.test.ts";
 const NAMES = "names.test.ts";
+/** XDS and CA clients: the lab's proxies read a local file and issue their own certificates. */
 const CONTROL_PLANE = "issue: control plane";
 
 /** A test that has the original's own name. */
@@ -86,4 +87,177 @@ export const LOCALHOST: readonly Recreation[] = [
   { original: 'stats existence, and the "unstable" rule', covers: "§10.1", test: [DIRECT, "stats exist"] },
   { original: "connection counters", covers: "§10.1", test: [DIRECT, "connection and byte counters"] },
   { original: "byte counters", covers: "§10.1", test: [DIRECT, "connection and byte counters"] },
+];
+
+/** The unit tables of a module of the original (spec/ztunnel.md §12.3), and the files under test/ that have ours. */
+export interface UnitTable {
+  readonly module: string;
+  readonly what: string;
+  readonly covers: string;
+  readonly files: readonly string[];
+  /** What of it is missing. */
+  readonly needs?: string;
+}
+
+export const UNITS: readonly UnitTable[] = [
+  {
+    module: "admin",
+    what: "dump_certs, dump_config, change_log_level",
+    covers: "§11.2",
+    files: ["admin/servers.test.ts", "process/config_dump.test.ts", "lab/own_workload.test.ts"],
+  },
+  {
+    module: "baggage",
+    what: "read and written, empty, on several lines",
+    covers: "§5.1, §6.3",
+    files: ["hbone/baggage.test.ts"],
+  },
+  {
+    module: "config",
+    what: "proxy configuration merged, worker threads, a bad address of the DNS proxy",
+    covers: "§1",
+    files: ["config/environment.test.ts", "config/proxy_config.test.ts"],
+  },
+  {
+    module: "copy",
+    what: "short reads and writes, ends of either side",
+    covers: "§5.2",
+    files: ["net/relay.test.ts", "lab/relay.test.ts"],
+  },
+  {
+    module: "dns/server",
+    what: "expansions, wildcards, lookups, forwarding, large responses, search domains",
+    covers: "§9",
+    files: [
+      "dns/names.test.ts",
+      "dns/message.test.ts",
+      "ztunnel/dns/proxy.test.ts",
+      "ztunnel/dns/forwarder.test.ts",
+      "lab/names.test.ts",
+    ],
+  },
+  {
+    module: "identity/manager",
+    what: "identities read, cached, refreshed, kept through failures, forgotten, by priority",
+    covers: "§3.5",
+    files: [
+      "identity/spiffe.test.ts",
+      "identity/cache.test.ts",
+      "identity/retry.test.ts",
+      "lab/own_workload.test.ts",
+    ],
+  },
+  { module: "identity/caclient", what: "empty chain, wrong identity", covers: "§3.4", files: [], needs: CONTROL_PLANE },
+  {
+    module: "inpod",
+    what: "messages and descriptors, states of pods, refusals and retries, admin JSON, socket options",
+    covers: "§2",
+    files: [
+      "ztunnel/zds/messages.test.ts",
+      "ztunnel/zds/state.test.ts",
+      "ztunnel/zds/client.test.ts",
+      "linux/namespace.test.ts",
+      "lab/lifecycle.test.ts",
+    ],
+  },
+  {
+    module: "proxy/inbound",
+    what: "find_inbound_upstream and build_inbound_request, waypoints and sandwiches",
+    covers: "§6",
+    files: ["mesh/inbound.test.ts", "lab/sandwich.test.ts", "lab/security.test.ts"],
+  },
+  {
+    module: "proxy/outbound",
+    what: "build_request_*, forwarded, x-forwarded-network",
+    covers: "§5",
+    files: [
+      "mesh/build_request.test.ts",
+      "mesh/outbound.test.ts",
+      "mesh/gateway.test.ts",
+      "hbone/forwarded.test.ts",
+      "lab/through_waypoint.test.ts",
+      "lab/gateway.test.ts",
+    ],
+  },
+  {
+    module: "proxy/pool",
+    what: "reuse, limits, GOAWAY, idle connections, keys, many sources",
+    covers: "§7",
+    files: ["hbone/pool.test.ts", "lab/capture.test.ts"],
+  },
+  {
+    module: "connection_manager",
+    what: "close, release, policies that change",
+    covers: "§8.4",
+    files: ["lab/policies.test.ts"],
+  },
+  { module: "metrics server", what: "content type", covers: "§10.1", files: ["admin/servers.test.ts"] },
+  {
+    module: "rbac",
+    what: "each field with and without negation, nesting, several rules, empty policies, string matches",
+    covers: "§8.2",
+    files: ["policy/match.test.ts", "policy/differential.test.ts"],
+  },
+  {
+    module: "state",
+    what: "ranks, policies and dry run, port mappings, weighted waypoints, waiting for a record, lookups",
+    covers: "§4.4, §4.6, §8.3",
+    files: [
+      "mesh/load_balancing.test.ts",
+      "mesh/waypoint.test.ts",
+      "policy/authorize.test.ts",
+      "ztunnel/dry_run.test.ts",
+      "ztunnel/hold.test.ts",
+      "lab/failures.test.ts",
+    ],
+  },
+  {
+    module: "state/service",
+    what: "VIPs and ranges, visibility, staged endpoints, batches",
+    covers: "§4.3",
+    files: ["mesh/state.test.ts", "mesh/apply.test.ts", "mesh/apply_property.test.ts"],
+  },
+  {
+    module: "state/workload",
+    what: "addresses, unhealthy ones, several of one address, the local file",
+    covers: "§4.2, §2.8",
+    files: ["mesh/apply.test.ts", "net/address.test.ts", "config/local_parse.test.ts"],
+  },
+  {
+    module: "tls",
+    what: "chains, several roots, half of a life",
+    covers: "§6.1",
+    files: [
+      "identity/certificate.test.ts",
+      "identity/cache.test.ts",
+      "tls/verification.test.ts",
+      "tls/openssl.test.ts",
+    ],
+  },
+  {
+    module: "tls/crl",
+    what: "revoked leaf and intermediate, files, index",
+    covers: "§3.6",
+    files: [],
+    needs: CONTROL_PLANE,
+  },
+  {
+    module: "xds",
+    what: "resources read, batches applied, one bad resource among good ones",
+    covers: "§3.2, §3.3",
+    files: ["xds/delta.test.ts", "xds/address.test.ts", "xds/authorization.test.ts", "xds/wds_live.test.ts"],
+  },
+  {
+    module: "xds/client",
+    what: "streams, on demand, reconnects, warm caches",
+    covers: "§3.2",
+    files: [],
+    needs: CONTROL_PLANE,
+  },
+  {
+    module: "fuzz",
+    what: "arbitrary bytes as Workload, Authorization, baggage and forwarded (§12.4)",
+    covers: "§4.1, §8.1",
+    files: ["xds/fuzz.test.ts", "hbone/bad_input.test.ts"],
+  },
 ];
