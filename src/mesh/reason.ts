@@ -145,3 +145,16 @@ function name(subject: ReasonSubject): string {
 export function renderReason(reason: Reason): string {
   return TEXTS[reason.code](name(reason.subject), name(reason.detail));
 }
+
+/** Whom the reasons of an outgoing flow say it was meant for, as far as it got: for the line about a refusal. */
+export function destinationOf(
+  reasons: readonly Reason[],
+): { readonly workload?: Workload | undefined; readonly service?: Service | undefined } {
+  let workload: Workload | undefined;
+  let service: Service | undefined;
+  for (const { code, subject } of reasons) {
+    if (code === "destination-service") service = subject as Service;
+    else if (code === "destination-workload" || code === "endpoint-chosen") workload = subject as Workload;
+  }
+  return { workload, service };
+}

@@ -16,6 +16,7 @@ import { localAddress, originalDestination, peerAddress } from "../linux/mod.ts"
 import {
   type AddressLookup,
   type Choice,
+  destinationOf,
   type HboneRoute,
   type InnerTunnel,
   type OutboundDecision,
@@ -90,7 +91,7 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
     if (this.#downstream.closed) return;
     switch (decision.action) {
       case "refuse":
-        return this.#refuse(decision.error, { source: decision.source });
+        return this.#refuse(decision.error, { source: decision.source, ...meantFor(decision) });
       case "lookup":
         return this.#lookUp(decision);
       case "hbone": {
@@ -121,7 +122,7 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
     plane.onDemandDns.count(source, hostname);
     plane.hostnames.resolve(hostname, decision.prefer, (result) => {
       if ("ip" in result) this.#execute(decision.proceed(result.ip));
-      else this.#refuse(lookupError(result.error, workload), { source, destination: workload });
+      else this.#refuse(lookupError(result.error, workload), { source, ...meantFor(decision) });
     });
   }
 
@@ -307,6 +308,12 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
 /** Who is at the address that a route dials. */
 function hopOf(route: Route): Workload | undefined {
   return route.action === "hbone" ? route.hop : route.workload;
+}
+
+/** Whom a connection that goes nowhere was meant for, for its line in the log. */
+function meantFor({ reasons }: OutboundDecision): FailedConnection {
+  const { workload, service } = destinationOf(reasons);
+  return { destination: workload, service };
 }
 
 function lookupError(error: "none" | "empty", { uid }: Workload): string {

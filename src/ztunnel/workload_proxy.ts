@@ -5,6 +5,7 @@ import { type MeshState, unknownLocalWorkload } from "../mesh/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
 import { acceptHandlers, adoptListener, CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
 import { CONNECTION_DRAIN } from "./connection.ts";
+import { callerOf } from "./data_plane.ts";
 import { DnsProxy } from "./dns/mod.ts";
 import { acceptRequest } from "./inbound_hbone.ts";
 import { acceptPlaintext } from "./inbound_plaintext.ts";
@@ -145,7 +146,11 @@ export class WorkloadProxy {
       certificate: () => currentCertificate(context),
       onRequest: (transport, peer: AcceptedPeer, stream, headers, endStream) =>
         acceptRequest(context, transport, peer, stream, headers, endStream),
-      onRefused: (peer, local, error) => plane.accessLog.connectionFailed(peer, local, "inbound", error),
+      onRefused: (peer, local, error) =>
+        plane.accessLog.connectionFailed(peer, local, "inbound", error, {
+          source: callerOf(plane, peer),
+          destination: plane.mesh.current.localWorkload(context.info),
+        }),
       onSocketOpened: () => void sockets.destination.value++,
       onSocketClosed: () => void sockets.destination.value--,
     });
