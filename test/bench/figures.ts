@@ -59,6 +59,14 @@ export interface Judgement {
   readonly pass: boolean;
 }
 
+/** Of what it was before: the noise of a machine that does nothing else, and no more. */
+const WORSE = 1.1;
+
+/** The same figures, none of which may have become worse. */
+export function noWorse(limits: readonly Limit[]): Limit[] {
+  return limits.map((limit) => ({ ...limit, most: WORSE, relative: true }));
+}
+
 /** What the limits say where both paths were measured. */
 export function judge<Path extends string>(
   figures: Figures<Path>,

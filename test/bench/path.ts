@@ -1,6 +1,6 @@
 /**
- * The three ways from client to server that are compared, side by side in one lab: pods of their own for each, so that
- * rounds can alternate. Every client is on node a, every server on node b.
+ * The ways from client to server that are compared, side by side in one lab: pods of their own for each, so that rounds
+ * can alternate. Every client is on node a, every server on node b; an executable of before has nodes of its own.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,8 +10,9 @@ import { ambientBinary, LAB_NAMESPACE, OpensslAuthority, writeConfiguration, Ztu
 import { findProgram, Lab, type LabPod, LabProcess, must, type Redirector } from "../lab/topology/mod.ts";
 import { Conversation } from "../lab/traffic/mod.ts";
 import { Generator } from "./generator.ts";
+import { machineLine } from "./machine.ts";
 
-export const PATHS = ["direct", "relay", "ambient"] as const;
+export const PATHS = ["direct", "relay", "before", "ambient"] as const;
 export type PathName = (typeof PATHS)[number];
 
 const APPLICATION_PORT = 8080;
@@ -29,15 +30,20 @@ export class Bench {
   readonly #lab: Lab;
   readonly #started: { stop(): Promise<number> }[] = [];
   readonly #agents: CniStandIn[] = [];
+  readonly #before: string | undefined;
   #proxyCount = 0;
 
-  constructor(redirector: Redirector, names: readonly PathName[]) {
+  /** @param before executable of the path of that name */
+  constructor(redirector: Redirector, names: readonly PathName[], before: string | undefined) {
+    this.#before = before;
+    // A node has one ztunnel: that of before needs nodes of its own.
+    const first = (name: PathName) => name === "before" ? 2 : 0;
     this.#lab = new Lab({
       redirector,
-      nodes: ["a", "b"],
+      nodes: names.includes("before") ? ["a", "b", "c", "d"] : ["a", "b"],
       pods: names.flatMap((name) => [
-        { name: `${name}-client`, node: 0, captured: name !== "direct" },
-        { name: `${name}-server`, node: 1, captured: name !== "direct" },
+        { name: `${name}-client`, node: first(name), captured: name !== "direct" },
+        { name: `${name}-server`, node: first(name) + 1, captured: name !== "direct" },
       ]),
     });
   }
@@ -74,7 +80,10 @@ export class Bench {
 
   async #startProxies(name: PathName, client: LabPod, server: LabPod): Promise<Path["proxies"]> {
     if (name === "direct") return undefined;
-    const started = name === "relay" ? await this.#relays(client, server) : await this.#ztunnels(client, server);
+    const binary = name === "before" && this.#before !== undefined ? this.#before : ambientBinary();
+    const started = name === "relay"
+      ? await this.#relays(client, server)
+      : await this.#ztunnels(binary, client, server);
     return { client: started[0].pid, server: started[1].pid };
   }
 
@@ -102,7 +111,7 @@ export class Bench {
     return path;
   }
 
-  async #ztunnels(client: LabPod, server: LabPod): Promise<[LabProcess, LabProcess]> {
+  async #ztunnels(binary: string, client: LabPod, server: LabPod): Promise<[LabProcess, LabProcess]> {
     const generation = `${this.#proxyCount++}`;
     const directory = join(this.#lab.directory, `mesh-${generation}`);
     mkdirSync(directory);
@@ -119,7 +128,7 @@ export class Bench {
         ]),
       );
       const ztunnel = new Ztunnel({
-        binary: ambientBinary(),
+        binary,
         node: pod.node,
         configuration,
         caDirectory: join(directory, "ca"),
@@ -138,12 +147,8 @@ export class Bench {
 
 /** Where the machine and the programs are described. */
 export function environmentLine(requestProgram: string): string {
-  const cpu = /^model name\s*:\s*(.*)$/m.exec(must(["cat", "/proc/cpuinfo"]))?.[1] ?? "unknown CPU";
-  const kernel = must(["uname", "-sr"]).trim();
   const tool = findProgram(requestProgram) === undefined
     ? requestProgram
     : must(["sh", "-c", `${requestProgram} -v 2>&1 | head -1 || true`]).trim();
-  return `${navigator.hardwareConcurrency} × ${cpu}, ${kernel}, Bun ${Bun.version}, requests by ${
-    tool.split("[")[0]?.trim()
-  }`;
+  return `${machineLine()}, requests by ${tool.split("[")[0]?.trim()}`;
 }

@@ -1,7 +1,13 @@
 /** Arguments of the bench, limits against figures, and the log of h2load. */
 import { describe, expect, test } from "bun:test";
-import { Figures, judge, type Limit } from "./figures.ts";
+import { join } from "node:path";
+import process from "node:process";
+import type { CoreFigure } from "./core/parts.ts";
+import { renderCore } from "./core/report.ts";
+import { Figures, judge, type Limit, noWorse } from "./figures.ts";
+import type { PathName } from "./path.ts";
 import { chosen, readPlan } from "./plan.ts";
+import { renderFigures } from "./report.ts";
 import { renderJudgements } from "./table.ts";
 import { parseH2loadLog, windowOf } from "./waypoint/h2load.ts";
 
@@ -11,6 +17,7 @@ describe("arguments", () => {
       subject: "ztunnel",
       rounds: 3,
       quick: false,
+      before: undefined,
       only: undefined,
       parts: undefined,
       json: undefined,
@@ -23,10 +30,23 @@ describe("arguments", () => {
       subject: "waypoint",
       rounds: 5,
       quick: true,
+      before: undefined,
       only: ["envoy", "ambient"],
       parts: ["h2"],
       json: "out.json",
     });
+  });
+
+  test("the core, and what it does not have", () => {
+    expect(readPlan(["--core", "--parts", "mesh"])).toMatchObject({ subject: "core", rounds: 3, parts: ["mesh"] });
+    expect(() => readPlan(["--core", "--waypoint"])).toThrow("--core knows no --waypoint");
+    expect(() => readPlan(["--core", "--before", "old"])).toThrow("--core knows no --before");
+    expect(() => readPlan(["--core", "--only", "ambient"])).toThrow("--core knows no --only");
+  });
+
+  test("an executable of before, wherever the bench runs itself again", () => {
+    expect(readPlan(["--before", "/builds/old"])).toMatchObject({ subject: "ztunnel", before: "/builds/old" });
+    expect(readPlan(["--waypoint", "--before", "old"]).before).toBe(join(process.cwd(), "old"));
   });
 
   test("a stray one is named", () => {
@@ -63,6 +83,42 @@ describe("limits", () => {
       "| CPU          | 75.0 µs | 35.0 µs |  0.47 × |  0.6 × | pass |",
       "| memory       |       – | 65.0 MB | 65.0 MB |  64 MB | MISS |",
     ]);
+  });
+
+  test("against an executable of before, nothing may have become worse", () => {
+    expect(noWorse(limits).map(({ figure, most, relative }) => ({ figure, most, relative }))).toEqual([
+      { figure: "cpu", most: 1.1, relative: true },
+      { figure: "memory", most: 1.1, relative: true },
+      { figure: "unmeasured", most: 1.1, relative: true },
+    ]);
+  });
+
+  test("a core figure stands beside its limit", () => {
+    const figures = new Figures<"core">();
+    for (const value of [0.25, 12.04, 13]) figures.add("core", "held", value);
+    figures.add("core", "size", 1.8);
+    const rows: CoreFigure[] = [
+      { figure: "held", label: "the loop held", value: 13, unit: "ms", most: 12 },
+      { figure: "size", label: "over the wire", value: 1.8, unit: "MB" },
+    ];
+    expect(renderCore(rows, figures).split("\n").slice(2)).toEqual([
+      "| the loop held | 12.0 ms |  12 ms | MISS |",
+      "| over the wire | 1.80 MB |        |      |",
+    ]);
+  });
+});
+
+describe("tables of paths", () => {
+  test("have a column for each path and a row for what was measured", () => {
+    const figures = new Figures<PathName>();
+    figures.add("before", "idle.memory.client", 27);
+    figures.add("before", "idle.memory.server", 28);
+    figures.add("ambient", "idle.memory.client", 26);
+    figures.add("ambient", "idle.memory.server", 25);
+    const lines = renderFigures(figures, ["before", "ambient"]).split("\n");
+    expect(lines).toHaveLength(3);
+    expect(lines[0]).toContain("(b) two ztunnels of before");
+    expect(lines[2]).toMatch(/idle memory, MB .* 27\.0 \/ 28\.0 .* 26\.0 \/ 25\.0/);
   });
 });
 

@@ -1,11 +1,14 @@
 /** What a run of the bench is asked to do, and what it gives. */
+import { resolve } from "node:path";
 import type { Figures, Judgement } from "./figures.ts";
 
 export interface Plan {
-  /** Which proxy is looked at. */
-  readonly subject: "ztunnel" | "waypoint";
+  /** What is looked at: a proxy, or the core without any socket. */
+  readonly subject: "ztunnel" | "waypoint" | "core";
   readonly rounds: number;
   readonly quick: boolean;
+  /** An executable of before: the path that ours is measured by, in place of strangers; undefined for those. */
+  readonly before: string | undefined;
   /** Names of paths; undefined for all. */
   readonly only: readonly string[] | undefined;
   /** Names of parts; undefined for all. */
@@ -25,8 +28,8 @@ export interface Results {
 /** Tells what is being done. */
 export type Say = (text: string) => void;
 
-const VALUED = ["--json", "--rounds", "--only", "--parts"];
-const PLAIN = ["--quick", "--waypoint"];
+const VALUED = ["--before", "--json", "--rounds", "--only", "--parts"];
+const PLAIN = ["--quick", "--waypoint", "--core"];
 
 /** @throws Error for what is not known */
 export function readPlan(args: readonly string[]): Plan {
@@ -40,10 +43,16 @@ export function readPlan(args: readonly string[]): Plan {
   );
   if (stray !== undefined) throw new Error(`bench: unknown argument ${stray}; there are ${known.join(", ")}`);
   const quick = args.includes("--quick");
+  const before = value("--before");
+  const core = args.includes("--core");
+  const waypoint = args.includes("--waypoint");
+  const senseless = ["--waypoint", "--before", "--only"].find((name) => args.includes(name));
+  if (core && senseless !== undefined) throw new Error(`bench: --core knows no ${senseless}`);
   return {
-    subject: args.includes("--waypoint") ? "waypoint" : "ztunnel",
+    subject: core ? "core" : waypoint ? "waypoint" : "ztunnel",
     rounds: Number(value("--rounds") ?? (quick ? 1 : 3)),
     quick,
+    before: before === undefined ? undefined : resolve(before),
     only: value("--only")?.split(","),
     parts: value("--parts")?.split(","),
     json: value("--json"),

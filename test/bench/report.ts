@@ -1,16 +1,18 @@
 /** The figures of the paths through ztunnels as a table. */
 import type { FigureName, Figures } from "./figures.ts";
 import { CONNECTIONS, DIRECTIONS, STREAMS } from "./limits.ts";
-import { type PathName, PATHS } from "./path.ts";
+import type { PathName } from "./path.ts";
 import { table } from "./table.ts";
 
 const TITLES: Readonly<Record<PathName, string>> = {
   direct: "(a) direct",
   relay: "(b) raw TLS relay pair",
+  before: "(b) two ztunnels of before",
   ambient: "(c) two ambient ztunnels",
 };
 
-export function renderFigures(figures: Figures<PathName>): string {
+/** Rows of what was measured, a column for each of the paths. */
+export function renderFigures(figures: Figures<PathName>, paths: readonly PathName[]): string {
   const rows: string[][] = [];
   const number = (path: PathName, figure: FigureName, digits: number) => {
     const value = figures.median(path, figure);
@@ -20,7 +22,10 @@ export function renderFigures(figures: Figures<PathName>): string {
     const values = [number(path, `${figure}.client`, digits), number(path, `${figure}.server`, digits)];
     return values.every((value) => value === "–") ? "–" : values.join(" / ");
   };
-  const row = (label: string, cell: (path: PathName) => string) => rows.push([label, ...PATHS.map(cell)]);
+  const row = (label: string, cell: (path: PathName) => string) => {
+    const cells = paths.map(cell);
+    if (cells.some((text) => /\d/.test(text))) rows.push([label, ...cells]);
+  };
   for (const connections of CONNECTIONS) {
     const figure = `requests.${connections}`;
     const plural = connections === 1 ? "" : "s";
@@ -42,5 +47,5 @@ export function renderFigures(figures: Figures<PathName>): string {
   row("– CPU per new connection, µs", (path) => sides(path, "churn.cpu", 0));
   row("memory per held idle connection, KB", (path) => sides(path, "held.memory", 2));
   row("idle memory, MB", (path) => sides(path, "idle.memory", 1));
-  return table(["client side / server side", ...PATHS.map((path) => TITLES[path])], rows);
+  return table(["client side / server side", ...paths.map((path) => TITLES[path])], rows);
 }

@@ -1,7 +1,7 @@
 /** Markdown tables, for the terminal and for BENCHMARKS.md alike. */
 import type { Judgement } from "./figures.ts";
 
-/** Limits on the third path, measured by the second. */
+/** Limits on our own path, measured by the one beside it. */
 export function renderJudgements(judgements: readonly Judgement[]): string {
   const rows = judgements.map(({ limit, yardstick, own, value, pass }) => [
     limit.label,
@@ -14,7 +14,8 @@ export function renderJudgements(judgements: readonly Judgement[]): string {
   return table(["limit on (c)", "(b)", "(c)", "is", "may be", ""], rows);
 }
 
-function format(value: number): string {
+/** Three digits that count. */
+export function format(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }
 

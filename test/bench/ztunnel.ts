@@ -1,10 +1,10 @@
 /**
  * What two ztunnels cost: the same work from a pod on node a to a pod on node b through (a) nothing, (b) a raw Bun TLS
- * relay pair captured by the same rules, (c) two ambient ztunnels.
+ * relay pair captured by the same rules, (c) two ambient ztunnels. Or (b) two ztunnels of an earlier executable.
  */
 import process from "node:process";
 import type { Redirector } from "../lab/topology/mod.ts";
-import { Figures, judge } from "./figures.ts";
+import { Figures, judge, noWorse } from "./figures.ts";
 import { cpuTime, settledMemory } from "./gauge.ts";
 import { CONNECTIONS, DIRECTIONS, LIMITS, STREAMS } from "./limits.ts";
 import type { Outcome } from "./load.ts";
@@ -16,6 +16,8 @@ const PARTS = ["held", "requests", "bulk", "churn"] as const;
 const GB = 1e9;
 /** Rounds' worth of new connections before the first one that counts. */
 const WARM_UP_ROUNDS = 4;
+/** What a proxy needs to start has run by then, and its code has been given back; milliseconds. */
+const SETTLING_MS = 10_000;
 /** Connections held open while memory is looked at. */
 const HELD = 4000;
 
@@ -109,14 +111,22 @@ async function churn(path: Path, figures: Figures<PathName>, measures: Measures)
   figures.add(path.name, "churn.rate", outcome.count / outcome.seconds);
 }
 
-/** Idle memory of fresh processes, then what each held connection adds after a short warm-up. */
+const memoryOf = ({ client, server }: NonNullable<Path["proxies"]>) =>
+  Promise.all([settledMemory(client), settledMemory(server)]);
+
+/** Idle memory of fresh processes: of all paths at the same age, since pages of the executable come and go. */
+async function idle(path: Path, figures: Figures<PathName>): Promise<void> {
+  if (path.proxies === undefined) return;
+  const [client, server] = await memoryOf(path.proxies);
+  figures.add(path.name, "idle.memory.client", client / 1024);
+  figures.add(path.name, "idle.memory.server", server / 1024);
+}
+
+/** What each held connection adds after a short warm-up. */
 async function held(path: Path, figures: Figures<PathName>): Promise<void> {
   const { proxies } = path;
   if (proxies === undefined) return;
-  const memory = async () => [await settledMemory(proxies.client), await settledMemory(proxies.server)] as const;
-  const idle = await memory();
-  figures.add(path.name, "idle.memory.client", idle[0] / 1024);
-  figures.add(path.name, "idle.memory.server", idle[1] / 1024);
+  const memory = () => memoryOf(proxies);
   await path.generator.order({ kind: "churn", concurrency: 16, ms: 500 });
   const before = await memory();
   const { count } = await path.generator.order({ kind: "hold", connections: HELD });
@@ -129,10 +139,16 @@ async function held(path: Path, figures: Figures<PathName>): Promise<void> {
 
 export async function benchZtunnels(plan: Plan, redirector: Redirector, say: Say): Promise<Results> {
   const measures = plan.quick ? QUICK : THOROUGH;
-  const names = chosen("path", plan.only, PATHS);
+  const { before } = plan;
+  const strangers = before === undefined;
+  const names = chosen(
+    "path",
+    plan.only,
+    PATHS.filter((name) => name === "ambient" || (name !== "before") === strangers),
+  );
   const parts = chosen("part", plan.parts, PARTS);
   const figures = new Figures<PathName>();
-  const bench = new Bench(redirector, names);
+  const bench = new Bench(redirector, names, before);
   try {
     const paths: Path[] = [];
     for (const name of names) {
@@ -140,6 +156,9 @@ export async function benchZtunnels(plan: Plan, redirector: Redirector, say: Say
       paths.push(await bench.start(name));
     }
     if (parts.includes("held")) {
+      say("idle memory");
+      await Bun.sleep(SETTLING_MS);
+      await Promise.all(paths.map((path) => idle(path, figures)));
       for (const path of paths) {
         say(`${path.name}: ${HELD} held connections`);
         await held(path, figures);
@@ -169,8 +188,10 @@ export async function benchZtunnels(plan: Plan, redirector: Redirector, say: Say
     return {
       environment: environmentLine(paths[0]?.generator.requestProgram ?? ""),
       figures,
-      table: renderFigures(figures),
-      judgements: judge(figures, LIMITS, { own: "ambient", yardstick: "relay" }),
+      table: renderFigures(figures, names),
+      judgements: strangers
+        ? judge(figures, LIMITS, { own: "ambient", yardstick: "relay" })
+        : judge(figures, noWorse(LIMITS), { own: "ambient", yardstick: "before" }),
     };
   } finally {
     await bench.close();

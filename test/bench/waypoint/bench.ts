@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { installPrograms, type Redirector } from "../../lab/topology/mod.ts";
-import { Figures, judge } from "../figures.ts";
+import { Figures, judge, noWorse } from "../figures.ts";
 import { cpuTime, settledMemory } from "../gauge.ts";
 import { environmentLine } from "../path.ts";
 import { chosen, type Plan, type Results, type Say } from "../plan.ts";
@@ -116,10 +116,16 @@ export async function benchWaypoints(plan: Plan, redirector: Redirector, say: Sa
   const missing = installPrograms(["h2load", "nghttpd"]);
   if (missing.length > 0) throw new Error(`bench: not installed here: ${missing.join(", ")}`);
   const measures = plan.quick ? QUICK : THOROUGH;
-  const names = chosen("path", plan.only, HOPS);
+  const { before } = plan;
+  const strangers = before === undefined;
+  const names = chosen(
+    "path",
+    plan.only,
+    HOPS.filter((name) => name === "ambient" || (name !== "before") === strangers),
+  );
   const parts = chosen("part", plan.parts, PARTS);
   const figures = new Figures<HopName>();
-  const lab = new HopLab(redirector);
+  const lab = new HopLab(redirector, before);
   try {
     say(`starting ${names.join(", ")}`);
     const hops = await lab.start(names);
@@ -140,10 +146,14 @@ export async function benchWaypoints(plan: Plan, redirector: Redirector, say: Sa
     }
     for (const hop of hops) await memory(hop, figures, "used.memory");
     return {
-      environment: `${environmentLine(hops[0]?.requests.requestProgram ?? "")}, Envoy ${ENVOY_VERSION}`,
+      environment: `${environmentLine(hops[0]?.requests.requestProgram ?? "")}${
+        strangers ? `, Envoy ${ENVOY_VERSION}` : ""
+      }`,
       figures,
-      table: renderHops(figures),
-      judgements: judge(figures, LIMITS, { own: "ambient", yardstick: "envoy" }),
+      table: renderHops(figures, names),
+      judgements: strangers
+        ? judge(figures, LIMITS, { own: "ambient", yardstick: "envoy" })
+        : judge(figures, noWorse(LIMITS), { own: "ambient", yardstick: "before" }),
     };
   } finally {
     await lab.close();

@@ -28,7 +28,7 @@ import { Conversation, fieldOf, http1 } from "../../lab/traffic/mod.ts";
 import { Generator } from "../generator.ts";
 import { H2load } from "./h2load.ts";
 
-export const HOPS = ["none", "envoy", "ambient"] as const;
+export const HOPS = ["none", "envoy", "before", "ambient"] as const;
 export type HopName = (typeof HOPS)[number];
 
 /** Ports of the services. */
@@ -38,7 +38,12 @@ const BODIES = 82;
 /** Ports of the applications. */
 const TARGETS = { [HTTP1]: 8080, [HTTP2]: 8081, [BODIES]: 8082 };
 const PROTOCOLS = { [HTTP1]: "HTTP", [HTTP2]: "HTTP2", [BODIES]: "HTTP" };
-const VIPS: Readonly<Record<HopName, string>> = { none: "10.96.20.1", envoy: "10.96.20.2", ambient: "10.96.20.3" };
+const VIPS: Readonly<Record<HopName, string>> = {
+  none: "10.96.20.1",
+  envoy: "10.96.20.2",
+  ambient: "10.96.20.3",
+  before: "10.96.20.4",
+};
 /** Octets of the answer to a small request, in HTTP/2 as in HTTP/1. */
 const SMALL_BODY = 64;
 
@@ -64,7 +69,7 @@ const CLIENTS_ONLY: KubernetesObject = {
   kind: "AuthorizationPolicy",
   metadata: { name: "clients", namespace: LAB_NAMESPACE },
   spec: {
-    targetRefs: [{ kind: "Service", group: "", name: "ambient" }],
+    targetRefs: ["ambient", "before"].map((name) => ({ kind: "Service", group: "", name })),
     action: "ALLOW",
     rules: [{ from: [{ source: { principals: [`${LAB_TRUST_DOMAIN}/ns/${LAB_NAMESPACE}/sa/client`] } }] }],
   },
@@ -76,8 +81,11 @@ export class HopLab {
   readonly #agents: CniStandIn[] = [];
   readonly #configuration: string;
   readonly #caDirectory: string;
+  readonly #before: string | undefined;
 
-  constructor(redirector: Redirector) {
+  /** @param before executable of the way of that name */
+  constructor(redirector: Redirector, before: string | undefined) {
+    this.#before = before;
     this.#lab = new Lab({
       redirector,
       nodes: ["a", "b"],
@@ -86,6 +94,7 @@ export class HopLab {
         { name: "server", node: 1, captured: true },
         { name: "envoy", node: 1, captured: false },
         { name: "waypoint", node: 1, captured: false },
+        { name: "before", node: 1, captured: false },
       ],
     });
     this.#configuration = join(this.#lab.directory, "configuration");
@@ -107,7 +116,7 @@ export class HopLab {
   }
 
   async #hop(name: HopName): Promise<Hop> {
-    const waypoint = name === "none" ? undefined : await (name === "envoy" ? this.#envoy() : this.#ambient());
+    const waypoint = name === "none" ? undefined : await (name === "envoy" ? this.#envoy() : this.#ambient(name));
     const client = this.#lab.pod("client");
     const vip = VIPS[name];
     for (const port of [HTTP1, BODIES]) {
@@ -163,11 +172,21 @@ export class HopLab {
     writeConfiguration(this.#configuration, {
       workloads: [
         { pod: pod("client"), hbone: true },
-        { pod: pod("server"), hbone: true, services: { none: TARGETS, envoy: TARGETS, ambient: TARGETS } },
+        {
+          pod: pod("server"),
+          hbone: true,
+          services: { none: TARGETS, envoy: TARGETS, ambient: TARGETS, before: TARGETS },
+        },
         { pod: pod("envoy"), hbone: true },
         { pod: pod("waypoint"), hbone: true },
+        { pod: pod("before"), hbone: true },
       ],
-      services: [behind("none"), behind("envoy", pod("envoy")), behind("ambient", pod("waypoint"))],
+      services: [
+        behind("none"),
+        behind("envoy", pod("envoy")),
+        behind("ambient", pod("waypoint")),
+        behind("before", pod("before")),
+      ],
       objects: [waypointGateway(), CLIENTS_ONLY],
     });
     for (const captured of [pod("client"), pod("server")]) {
@@ -193,14 +212,15 @@ export class HopLab {
     }
   }
 
-  async #ambient(): Promise<number> {
+  async #ambient(name: "ambient" | "before"): Promise<number> {
+    const pod = this.#lab.pod(name === "ambient" ? "waypoint" : "before");
     const waypoint = new Waypoint({
-      binary: ambientBinary(),
-      pod: this.#lab.pod("waypoint"),
+      binary: name === "before" && this.#before !== undefined ? this.#before : ambientBinary(),
+      pod,
       configuration: this.#configuration,
       caDirectory: this.#caDirectory,
       namespace: LAB_NAMESPACE,
-      serviceAccount: "waypoint",
+      serviceAccount: pod.name,
     });
     this.#started.push(waypoint);
     await waypoint.untilReady();
