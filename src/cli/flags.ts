@@ -70,6 +70,7 @@ function parseProxy(args: readonly string[]): Command {
 /** What the arguments behind the program's name ask for. */
 export function parseCommand(argv: readonly string[]): Command {
   const [first, ...rest] = argv;
+  if (first !== "proxy" && argv.some((argument) => argument === "--help" || argument === "-h")) return { kind: "help" };
   switch (first) {
     case "proxy":
       return parseProxy(rest);
@@ -77,8 +78,6 @@ export function parseCommand(argv: readonly string[]): Command {
     case "--version":
       return parseVersion(rest);
     case "help":
-    case "--help":
-    case "-h":
       return { kind: "help" };
     case "explain":
       return parseExplain(rest);

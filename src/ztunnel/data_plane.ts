@@ -44,6 +44,7 @@ export interface DataPlane {
     readonly outbound: LogScope;
     readonly socks5: LogScope;
     readonly policy: LogScope;
+    readonly connections: LogScope;
   };
   readonly keepAlive: KeepAlive | undefined;
   readonly userTimeoutMs: number | undefined;

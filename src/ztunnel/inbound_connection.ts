@@ -1,7 +1,7 @@
 import { type ConnectFailure, connectFailure } from "../hbone/mod.ts";
 import { formatIdentity, type Identity } from "../identity/mod.ts";
 import type { InboundRoute } from "../mesh/mod.ts";
-import type { SocketAddress } from "../net/address.ts";
+import { formatAddress, type SocketAddress } from "../net/address.ts";
 import type { Endpoint } from "../net/endpoint.ts";
 import { writeFirst } from "../net/preface.ts";
 import { tunnelProxyHeader } from "../net/proxy_protocol.ts";
@@ -95,7 +95,13 @@ export abstract class InboundConnection extends Connection implements DialOwner 
 
   override recheck(policies: PolicySet): ConnectionFailure | undefined {
     const verdict = authorize(policies, this.#policyFlow);
-    return verdict.allowed ? undefined : denial(POLICY_CHANGE, verdict);
+    if (verdict.allowed) return undefined;
+    const { src, actualDst } = this.summary();
+    const connection = `${formatAddress(src)}->${formatAddress(actualDst)}`;
+    this.context.plane.logs.connections.info(
+      `connection ${connection} closed because it's no longer allowed after a policy update`,
+    );
+    return denial(POLICY_CHANGE, verdict);
   }
 }
 

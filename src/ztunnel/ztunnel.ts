@@ -106,6 +106,7 @@ class Ztunnel {
         outbound: log.scope("ztunnel::proxy::outbound"),
         socks5: log.scope("ztunnel::proxy::socks5"),
         policy: log.scope("ztunnel::state"),
+        connections: log.scope("ztunnel::proxy::connection_manager"),
       },
       keepAlive: keepaliveEnabled
         ? { timeMs: keepaliveTime, intervalMs: keepaliveInterval, retries: keepaliveRetries }

@@ -102,6 +102,11 @@ labSuite("policies", () => {
       expect(denied.failure).toBeUndefined();
       const late = await denial(POLICY_CHANGE, since);
       expect([late.level, late.message]).toEqual(["error", "connection complete"]);
+      expect(mesh.ztunnel(1).process.lines).toContainEqual(
+        expect.stringContaining(
+          `->${address(OTHER_PORT).ip}:${OTHER_PORT} closed because it's no longer allowed after a policy update`,
+        ),
+      );
       expect(late.fields).toMatchObject({
         ...bothSides(OTHER_PORT, hostnameOf("server")),
         bytes_sent: "22",
