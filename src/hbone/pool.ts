@@ -246,7 +246,6 @@ export class Pool implements Ticking {
   constructor(options: PoolOptions, dialer: Dialer) {
     this.options = options;
     this.#dialer = dialer;
-    startTicking(this);
   }
 
   /** Connections open now. */
@@ -264,6 +263,7 @@ export class Pool implements Ticking {
     if (entry === undefined) {
       entry = new PoolEntry(this, key, target);
       this.#entries.set(key, entry);
+      startTicking(this);
     }
     const opened = entry;
     const waiter: ConnectOwner = {
@@ -322,6 +322,8 @@ export class Pool implements Ticking {
     if (entry.transports.length > 0 || entry.waiting.length > 0 || entry.dialing) return;
     if (entry.retired) this.#retired.delete(entry);
     else this.#entries.delete(entry.key);
+    // A process without tunnels sleeps.
+    if (this.#entries.size === 0 && this.#retired.size === 0) stopTicking(this);
   }
 
   /**
