@@ -43,6 +43,9 @@ export async function buildExecutable(options: ExecutableOptions): Promise<Execu
     root,
     entrypoints: [options.entry, ...apart.map((module) => join(root, module))],
     target: "bun",
+    // What is imported only when it is needed is a file of its own inside: a process pays, in functions made at start and
+    // in pages read, for what it uses. Nearly 3 MB of ztunnel mode's idle memory.
+    splitting: true,
     sourcemap: "inline",
     define: { AMBIENT_BUILD: JSON.stringify({ version: options.version, gitRevision: options.gitRevision }) },
   };
