@@ -19,7 +19,9 @@ function parseRun(args: readonly string[]): Command {
       return error(`unknown ${argument.startsWith("-") ? "flag" : "command"}: ${argument}`);
     }
     const value = equals < 0 ? args[++index] : argument.slice(equals + 1);
-    if (value === undefined || value === "") return error(`${name} needs a value`);
+    if (value === undefined || value === "" || (equals < 0 && value.startsWith("--"))) {
+      return error(`${name} needs a value`);
+    }
     if (name === "--config") flags.config = value;
     else if (name === "--ca-dir") flags.caDir = value;
     else if (name === "--gateway") flags.gateway = value;

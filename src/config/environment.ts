@@ -152,7 +152,7 @@ function readSettings(
 
     policyInfoLogging: variables.boolean("AUTHZ_POLICY_INFO_LOGGING") ?? false,
     logFormat: variables.oneOf("LOG_FORMAT", ["plain", "json"]) ?? "plain",
-    logFilter: variables.text("RUST_LOG") ?? "info",
+    logFilter: logFilter(variables, warnings),
 
     proxyMetadata: metadata,
     jsonMetadata: jsonMetadata(variables),
@@ -160,6 +160,21 @@ function readSettings(
     warnings,
   };
 }
+
+/** RUST_LOG as it is. A word that is neither a level nor the beginning of a scope silences everything: told, not refused. */
+function logFilter(variables: Variables, warnings: string[]): string {
+  const text = variables.text("RUST_LOG");
+  for (const directive of (text ?? "").split(",")) {
+    const word = directive.trim();
+    if (word === "" || word.includes("=") || LOG_WORD.test(word)) continue;
+    warnings.push(`RUST_LOG: ${word} is no level and no scope; only lines of a scope ${word} will be written`);
+  }
+  return text ?? "info";
+}
+
+/** Levels by name and number, and what scopes begin with. */
+const LOG_WORD =
+  /^(off|error|warn|info|debug|trace|[0-5]|ztunnel(::.*)?|waypoint(::.*)?|ambient(::.*)?|access|dns|xds)$/i;
 
 export function proxyMetadata(variables: Variables, proxyConfig: ProxyConfig): Record<string, string> {
   const metadata: Record<string, string> = {};

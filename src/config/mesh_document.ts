@@ -100,6 +100,7 @@ export function findDoubts(documents: readonly MeshDocument[], mesh: LocalDocume
   const services = new Set(mesh.services.map(serviceKey));
   const uids = new Set(mesh.workloads.map(({ uid }) => uid));
   const places = knownPlaces(mesh);
+  const shared = sharedAddresses();
   let workloadsBefore = 0;
   let servicesBefore = 0;
   for (const { yaml, place } of documents) {
@@ -114,6 +115,16 @@ export function findDoubts(documents: readonly MeshDocument[], mesh: LocalDocume
       if (record.protocol === "HBONE" && parseIdentity(workloadIdentity(record)) === undefined) {
         doubt(path, `${workloadIdentity(record)} is no SPIFFE id: HBONE needs trustDomain and serviceAccount`);
       }
+      if (record.networkMode === "Standard") {
+        for (const [j, ip] of record.addresses.entries()) {
+          shared("workload", `${record.network}/${ip}`, record.uid, (other) => {
+            doubt(
+              [...path, "workloadIps", j],
+              `${ip} is an address of workload ${other} as well: one of them gets its traffic`,
+            );
+          });
+        }
+      }
       for (const key of Object.keys(item.services)) {
         if (!services.has(key)) doubt([...path, "services", key], "no such service in the local state");
       }
@@ -123,6 +134,11 @@ export function findDoubts(documents: readonly MeshDocument[], mesh: LocalDocume
     for (const [i, item] of (yaml.services ?? []).entries()) {
       const path = ["services", i];
       const service = mesh.services[servicesBefore + i]!;
+      for (const [j, { network, ip }] of service.vips.entries()) {
+        shared("service", `${network}/${ip}`, serviceKey(service), (other) => {
+          doubt([...path, "vips", j], `${ip} is a VIP of service ${other} as well: one of them gets its traffic`);
+        });
+      }
       for (const uid of Object.keys(item.endpoints ?? {})) {
         if (!uids.has(uid)) doubt([...path, "endpoints", uid], "no such workload in the local state");
       }
@@ -137,6 +153,17 @@ export function findDoubts(documents: readonly MeshDocument[], mesh: LocalDocume
     servicesBefore += yaml.services?.length ?? 0;
   }
   return warnings;
+}
+
+/** Remembers whose an address is, and tells of the first owner when there is another. */
+function sharedAddresses() {
+  const owners = new Map<string, string>();
+  return (kind: "workload" | "service", address: string, owner: string, doubt: (other: string) => void) => {
+    const key = `${kind} ${address}`;
+    const other = owners.get(key);
+    if (other === undefined) owners.set(key, owner);
+    else if (other !== owner) doubt(other);
+  };
 }
 
 /** Everything that a waypoint or gateway reference can lead to, as formatGateway writes it. */

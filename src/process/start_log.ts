@@ -1,3 +1,4 @@
+import process from "node:process";
 import { buildInfo, formatBuildInfo } from "../cli/mod.ts";
 import { raiseOpenFileLimit, SystemError } from "../linux/mod.ts";
 import { log, type LogScope } from "../telemetry/mod.ts";
@@ -20,5 +21,9 @@ export function startLog(settings: LogSettings, scope: LogScope, dump: unknown):
   }
   scope.info("version", [["version", { display: formatBuildInfo(buildInfo()) }]]);
   scope.info(`running with config: ${JSON.stringify(dump)}`);
-  for (const warning of settings.warnings) scope.warn(warning);
+  for (const warning of settings.warnings) {
+    // What silences the log must not silence the word about it.
+    if (scope.enabled("warn")) scope.warn(warning);
+    else process.stderr.write(`${warning}\n`);
+  }
 }

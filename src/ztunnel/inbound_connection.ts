@@ -95,6 +95,8 @@ export abstract class InboundConnection extends Connection implements DialOwner 
 
   override recheck(policies: PolicySet): ConnectionFailure | undefined {
     const verdict = authorize(policies, this.#policyFlow);
+    // A policy in dry run cuts nothing; that it would have is to be seen before it is enforced.
+    if (verdict.dryRun?.differs) this.context.plane.dryRun.record(verdict, this.#policyFlow, this.route);
     if (verdict.allowed) return undefined;
     const { src, actualDst } = this.summary();
     const connection = `${formatAddress(src)}->${formatAddress(actualDst)}`;

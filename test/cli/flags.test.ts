@@ -56,6 +56,7 @@ describe("errors name what is wrong", () => {
       ["--gateway shop/waypoint", "--gateway is for --mode=waypoint"],
       ["--config", "--config needs a value"],
       ["--ca-dir=", "--ca-dir needs a value"],
+      ["--config --ca-dir X", "--config needs a value"],
       ["version --licences", "unknown argument of version: --licences"],
       ["version --licenses now", "unknown argument of version: now"],
       ["schema all", "unknown argument of schema: all"],

@@ -345,6 +345,21 @@ test("the embedded CA warns that it is for one machine, and says when nobody ask
   ]);
 });
 
+test.each([
+  ["info", undefined],
+  ["inof", "inof"],
+  ["info,ztunnel::proxy=debug,access", undefined],
+  ["ztunnel::dns,hyper=off", undefined],
+  ["debug, waypiont", "waypiont"],
+])("RUST_LOG=%s: a word that silences everything is told", (text, word) => {
+  const told = settings({ RUST_LOG: text }).warnings.filter((warning) => warning.startsWith("RUST_LOG"));
+  expect(told).toEqual(
+    word === undefined
+      ? []
+      : [`RUST_LOG: ${word} is no level and no scope; only lines of a scope ${word} will be written`],
+  );
+});
+
 test("the dump has ztunnel's names and shapes, and no secrets", () => {
   const config = settings({
     ...selfPod,

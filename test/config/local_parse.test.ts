@@ -311,6 +311,25 @@ services:
   ]);
 });
 
+test("addresses of two owners are doubts: one of them gets no traffic", () => {
+  const text = `
+workloads:
+- {namespace: n, name: a, workloadIps: [10.0.0.1, 10.0.0.2], services: {}}
+- {namespace: n, name: b, workloadIps: [10.0.0.3, 10.0.0.1], services: {}}
+- {namespace: n, name: elsewhere, network: east, workloadIps: [10.0.0.1], services: {}}
+- {namespace: n, name: host, networkMode: HostNetwork, workloadIps: [10.0.0.1], services: {}}
+services:
+- {name: s, namespace: n, hostname: s, vips: [/10.96.0.1, east/10.96.0.2], ports: {}}
+- {name: t, namespace: n, hostname: t, vips: [/10.96.0.2, /10.96.0.1], ports: {}}
+- {name: u, namespace: n, hostname: u, vips: [/10.0.0.1], ports: {}}
+`;
+  const result = parseLocalDocument(text, "mesh.yaml");
+  expect(result.ok && result.warnings.map(({ line, column, message }) => `${line}:${column} ${message}`)).toEqual([
+    "4:51 workloads[1].workloadIps[1]: 10.0.0.1 is an address of workload n/a as well: one of them gets its traffic",
+    "9:59 services[1].vips[1]: 10.96.0.1 is a VIP of service n/s as well: one of them gets its traffic",
+  ]);
+});
+
 test("a policy that is not in the file is an error: without it the workload would be open", () => {
   const text = `
 workloads:

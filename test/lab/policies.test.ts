@@ -212,14 +212,16 @@ labSuite("policies", () => {
   test("dry run: nothing is denied, and what would have been is counted, told and shown", async () => {
     const mesh = shared();
     const ztunnel = mesh.ztunnel(1);
-    await mesh.configure({ policies: [policy("trial", "Deny", CLIENT, true)] });
+    // One that runs when the policy comes counts as well as one that comes later.
+    const running = await hold("client", address(OTHER_PORT));
     const since = ztunnel.process.lines.length;
+    await mesh.configure({ policies: [policy("trial", "Deny", CLIENT, true)] });
     const held = await hold("client", address(OTHER_PORT));
     (await hold("client")).close();
 
     const flags = { policy: `${LAB_NAMESPACE}/trial`, verdict: "denied" };
     await eventually("the counter", async () => {
-      return total(await ztunnel.metrics(), "ambient_policy_dry_run_connections_total", flags) === 1;
+      return total(await ztunnel.metrics(), "ambient_policy_dry_run_connections_total", flags) === 2;
     });
     const line = await ztunnel.process.line((text) => text.includes("dry-run: would be denied"), 5000, since);
     for (const part of [`policy="${LAB_NAMESPACE}/trial"`, "destinationPorts", "src.workload", "dst.workload"]) {
@@ -234,12 +236,14 @@ labSuite("policies", () => {
         ip: mesh.lab.pod("client").ip,
       },
       destination: { workload: `${LAB_NAMESPACE}/server`, ip: mesh.lab.pod("server").ip, port: OTHER_PORT },
-      count: 1,
+      count: 2,
     });
     expect(shown.flows.length).toBe(1);
+    expect(await running.write(REQUEST).read(22)).toBe("x".repeat(22));
 
     // In force, it does what it said that it would.
     await mesh.configure({ policies: [policy("force", "Deny", CLIENT)] });
     expect(await held.readToEnd()).toBe("");
+    expect(await running.readToEnd()).toBe("");
   }, TEST_MS);
 });

@@ -143,6 +143,7 @@ function tryMore(scene: Scene): string[] {
     `${enter(scene.outsider.namespace)} curl telnet://${scene.mail.ip}:${MAIL_PORT}   refused: no identity`,
     `${enter(scene.client.namespace)} curl -i http://${SHOP_VIP}/   or -X DELETE: the policy refuses it`,
     `${enter(scene.waypoint.namespace)} curl -s localhost:15000/config_dump   or localhost:15020/metrics`,
+    `${enter(scene.lab.node(0).namespace)} dist/ambient explain demo/client ${WEB_VIP}   and why`,
     `  edit ${scene.configurationPath}   it is watched; a mistake is refused and logged`,
     "Ctrl-C ends it and removes everything.",
   ];
