@@ -162,15 +162,10 @@ function readUint32Value(reader: FieldReader, field: number, into: { value: numb
   return true;
 }
 
-/** An entry of the map `services`; of two with the same key the later counts. */
+/** An entry of the map `services`. */
 function readMembership(reader: FieldReader, into: MembershipDraft[]): void {
   const entry: MembershipDraft = { service: "", ports: [] };
   reader.message("services", readMapEntry, entry);
-  for (const known of into) {
-    if (known.service !== entry.service) continue;
-    known.ports = entry.ports;
-    return;
-  }
   into.push(entry);
 }
 
@@ -218,11 +213,15 @@ export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
   return { workload, memberships: members };
 }
 
-/** In the order of their keys: that of a map on the wire is accidental, and replicas are to share one list. */
+/**
+ * In the order of their keys: that of a map on the wire is accidental, and replicas are to share one list. Of two with the
+ * same key the later counts.
+ */
 function toMemberships(drafts: MembershipDraft[]): readonly ServiceMembership[] {
-  if (drafts.length > 1) drafts.sort((a, b) => a.service < b.service ? -1 : 1);
+  if (drafts.length > 1) drafts.sort((a, b) => a.service < b.service ? -1 : a.service > b.service ? 1 : 0);
   const members: ServiceMembership[] = [];
-  for (const { service, ports } of drafts) {
+  for (const [i, { service, ports }] of drafts.entries()) {
+    if (drafts[i + 1]?.service === service) continue;
     if (!service.includes("/")) {
       throw new BadField(`services[${JSON.stringify(service)}]`, "the key is not namespace/hostname");
     }
