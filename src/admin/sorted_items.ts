@@ -56,8 +56,12 @@ function* listItems<T>(
   source: Iterable<T>,
   keyOf: (item: T) => string,
   dump: (item: T) => unknown,
+  distinct: boolean,
 ): Generator<unknown, void> {
-  for (const { item } of yield* sorted(source, keyOf)) {
+  const list = yield* sorted(source, keyOf);
+  for (let n = 0; n < list.length; n++) {
+    const { key, item } = list[n] as Keyed<T>;
+    if (distinct && list[n + 1]?.key === key) continue;
     const value = dump(item);
     if (value !== undefined) yield value;
   }
@@ -87,7 +91,15 @@ export class SortedList {
 
   /** `source` in the order of `keyOf`, each as what `dump` makes of it at that time; undefined leaves it out. */
   static of<T>(source: Iterable<T>, keyOf: (item: T) => string, dump: (item: T) => unknown): SortedList {
-    return new SortedList(() => listItems(source, keyOf, dump));
+    return new SortedList(() => listItems(source, keyOf, dump, false));
+  }
+
+  /**
+   * As `of`, of items with one key the last: for a Map that may change while it is read, where an entry that is taken out
+   * and put back is met again.
+   */
+  static distinct<T>(source: Iterable<T>, keyOf: (item: T) => string, dump: (item: T) => unknown): SortedList {
+    return new SortedList(() => listItems(source, keyOf, dump, true));
   }
 }
 

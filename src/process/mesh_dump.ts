@@ -154,12 +154,16 @@ function policyDump(policy: Policy): Json {
  */
 export function dumpMesh(mesh: MeshState): { [key: string]: Json } {
   return {
-    workloads: SortedList.of(workloadUids(mesh), (uid) => uid, (uid) => {
+    workloads: SortedList.distinct(workloadUids(mesh), (uid) => uid, (uid) => {
       const workload = mesh.workloadByUid(uid);
       return workload && workloadDump(workload);
     }),
-    services: SortedList.of({ [Symbol.iterator]: () => mesh.services() }, ({ hostname }) => hostname, serviceDump),
-    policies: SortedList.of(mesh.policies.entries(), ([key]) => key, ([, { policy }]) => policyDump(policy)),
+    services: SortedList.distinct(
+      { [Symbol.iterator]: () => mesh.services() },
+      ({ hostname, namespace }) => `${hostname}\0${namespace}`,
+      serviceDump,
+    ),
+    policies: SortedList.distinct(mesh.policies.entries(), ([key]) => key, ([, { policy }]) => policyDump(policy)),
     stagedServices: SortedEntries.of(mesh.stagedEndpoints, endpointsDump),
   };
 }

@@ -142,6 +142,41 @@ function difference(ours: object, theirs: object): { ours: string[]; theirs: str
   return { ours: [...left.difference(right)], theirs: [...right.difference(left)] };
 }
 
+test("what is pushed while a dump is written is in it once", () => {
+  const mesh = new MeshState();
+  const workload = (revision: number): WorkloadUpdate => ({
+    workload: newWorkload({ uid: "Kubernetes//Pod/shop/w", name: `w${revision}` }),
+    memberships: [],
+  });
+  const service = (revision: number) => newService({ name: `s${revision}`, namespace: "shop", hostname: "s.shop" });
+  const policy = (revision: number): Policy => {
+    const scope = revision % 2 === 0 ? "Global" : "Namespace";
+    return { namespace: "shop", name: "p", scope, action: "Deny", rules: [], dryRun: false };
+  };
+  const rest = Array.from({ length: 6_000 }, (_, n) => n);
+  mesh.apply({ workloads: [workload(0)], services: [service(0)], policies: [policy(0)] });
+  mesh.apply({
+    workloads: rest.map((n) => ({ workload: newWorkload({ uid: `Kubernetes//Pod/shop/r${n}` }), memberships: [] })),
+    services: rest.map((n) => newService({ namespace: "shop", hostname: `r${n}.shop` })),
+    policies: rest.map((n): Policy => ({ ...policy(0), name: `r${n}` })),
+  });
+  let text = "";
+  let revision = 0;
+  for (const piece of sortedJson(dumpMesh(mesh))) {
+    text += piece;
+    revision++;
+    mesh.apply({ workloads: [workload(revision)], services: [service(revision)] });
+    mesh.apply({ removedPolicies: ["shop/p"] });
+    mesh.apply({ policies: [policy(revision)] });
+  }
+  expect(revision).toBeGreaterThan(10);
+  const dump = JSON.parse(text) as Record<string, Shape[]>;
+  for (const [key, name] of [["workloads", "w"], ["services", "s"], ["policies", "p"]] as const) {
+    expect(dump[key]).toHaveLength(rest.length + 1);
+    expect(dump[key]!.filter((item) => new RegExp(`^${name}[0-9]*$`).test(String(item["name"])))).toHaveLength(1);
+  }
+});
+
 test("settings: the original's keys, each with a value of the same kind, and our own", () => {
   const istiod = "https://istiod.istio-system.svc:15012";
   const config: ZtunnelConfig = {
