@@ -44,6 +44,22 @@ describe("plain lines", () => {
   });
 });
 
+/** NEL, CSI, line and paragraph separator: some readers end a line at them, a terminal obeys the second. */
+const SEPARATORS = "a\u0085b\u009b2Jc\u2028d\u2029e\u007f";
+
+test("nothing that some reader takes for the end of a line, or a terminal for a command", () => {
+  const plain = keptLogger();
+  plain.logger.info("access", SEPARATORS, [["q", SEPARATORS], ["d", { display: SEPARATORS }]]);
+  const escaped = "a\\u{85}b\\u{9b}2Jc\\u{2028}d\\u{2029}e\\u{7f}";
+  expect(plain.lines()).toEqual([`info\taccess\t${escaped}\tq="${escaped}" d=${escaped}`]);
+
+  const json = keptLogger({ format: "json" });
+  json.logger.info("access", SEPARATORS, [["q", SEPARATORS], ["d", { display: SEPARATORS }]]);
+  const [line = ""] = json.lines();
+  expect(line).not.toMatch(/[\u007f-\u009f\u2028\u2029]/);
+  expect(JSON.parse(line)).toMatchObject({ message: SEPARATORS, q: SEPARATORS, d: SEPARATORS });
+});
+
 describe("json lines", () => {
   test("full scope, fields, then an object for each span", () => {
     const { logger, lines } = keptLogger({ format: "json" });
