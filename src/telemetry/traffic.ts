@@ -73,7 +73,8 @@ export class KnownTraffic {
     const own = this.flow;
     return own.reporter === flow.reporter && own.security === flow.security &&
       own.sourceIdentity === flow.sourceIdentity && own.destinationIdentity === flow.destinationIdentity &&
-      own.service?.hostname === flow.service?.hostname && own.service?.namespace === flow.service?.namespace;
+      own.service?.hostname === flow.service?.hostname && own.service?.namespace === flow.service?.namespace &&
+      own.service?.name === flow.service?.name;
   }
 }
 

@@ -239,6 +239,15 @@ describe("traffic series", () => {
     expect(families().get("istio_tcp_connections_opened")?.samples.map(({ value }) => value)).toEqual([3, 1, 1]);
   });
 
+  test("a service whose name has changed counts under the new one", () => {
+    const { telemetry, families } = lab();
+    telemetry.open(OUTBOUND, ENDS);
+    telemetry.open({ ...OUTBOUND, service: { ...SERVICE, name: "renamed" } }, ENDS);
+    const names = families().get("istio_tcp_connections_opened")?.samples
+      .map(({ labels }) => labels.get("destination_service_name"));
+    expect(names).toEqual(["ledger", "renamed"]);
+  });
+
   test("open sockets by side", () => {
     const { telemetry, families } = lab();
     telemetry.metrics.sockets.source.value += 2;
