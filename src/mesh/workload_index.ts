@@ -7,30 +7,41 @@ function addressRank(workload: Workload): number {
   return (workload.uid.includes("//Pod/") ? 2 : 0) + (workload.protocol === "HBONE" ? 1 : 0);
 }
 
-/** Several workloads with one address, the earliest first. Rare: an index entry is usually the workload itself. */
+/**
+ * Several workloads with one address, the earliest first. Rare: an index entry is usually the workload itself. Yet there
+ * may be thousands (entries of many services that all name one egress proxy), so one more or less looks at no other.
+ */
 class Sharers {
-  readonly members: Workload[];
-  /** The one that a lookup finds: of the highest rank, the latest. */
-  owner: Workload;
+  readonly #members: Set<Workload>;
+  /** undefined: to be found when someone asks. */
+  #owner: Workload | undefined;
 
   constructor(first: Workload, second: Workload) {
-    this.members = [first, second];
-    this.owner = this.#best();
+    this.#members = new Set([first, second]);
+  }
+
+  get size(): number {
+    return this.#members.size;
+  }
+
+  /** The one that a lookup finds: of the highest rank, the latest. */
+  get owner(): Workload {
+    if (this.#owner !== undefined) return this.#owner;
+    let best: Workload | undefined;
+    for (const next of this.#members) {
+      if (best === undefined || addressRank(next) >= addressRank(best)) best = next;
+    }
+    return this.#owner = best as Workload;
   }
 
   add(workload: Workload): void {
-    this.members.push(workload);
-    this.owner = this.#best();
+    this.#members.add(workload);
+    if (this.#owner !== undefined && addressRank(workload) >= addressRank(this.#owner)) this.#owner = workload;
   }
 
   remove(workload: Workload): void {
-    const at = this.members.indexOf(workload);
-    if (at >= 0) this.members.splice(at, 1);
-    this.owner = this.#best();
-  }
-
-  #best(): Workload {
-    return this.members.reduce((best, next) => addressRank(next) >= addressRank(best) ? next : best);
+    this.#members.delete(workload);
+    if (workload === this.#owner) this.#owner = undefined;
   }
 }
 
@@ -90,7 +101,7 @@ export class WorkloadIndex {
       this.#byAddress.delete(network, ip);
     } else if (present instanceof Sharers) {
       present.remove(workload);
-      if (present.members.length === 1) this.#byAddress.set(network, ip, present.owner);
+      if (present.size === 1) this.#byAddress.set(network, ip, present.owner);
     }
   }
 

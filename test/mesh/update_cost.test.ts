@@ -78,3 +78,21 @@ test("a look-up among thousands of ranges costs little more than among some", ()
   cost(50);
   expect(cost(5_000)).toBeLessThan(MOST * cost(50));
 });
+
+test("workloads of one address cost in proportion to their number", () => {
+  const cost = (count: number) => {
+    const updates = Array.from({ length: count }, (_, i) => ({ workload: pod(`w${i}`, "10.0.0.1"), memberships: [] }));
+    let fastest = Infinity;
+    for (let round = 0; round < 6; round++) {
+      const state = new MeshState();
+      const started = Bun.nanoseconds();
+      state.apply({ workloads: updates });
+      state.apply({ removed: updates.map(({ workload }) => workload.uid).reverse() });
+      fastest = Math.min(fastest, Bun.nanoseconds() - started);
+      expect(state.workloadByAddress("", "10.0.0.1")).toBeUndefined();
+    }
+    return fastest;
+  };
+  // Sixteen times as many: 256 times as long if each were held against all others.
+  expect(cost(24_000)).toBeLessThan(110 * cost(1_500));
+});
