@@ -46,7 +46,8 @@ export abstract class InboundConnection extends Connection implements DialOwner 
 
   /** Opens the connection's record, asks the policies and connects to the application. */
   protected begin(flow: TrafficFlow, ends: ConnectionEnds): void {
-    const { plane } = this.context;
+    const { plane, tracker } = this.context;
+    tracker.recordKnown(this.route.workload);
     this.opened(plane.traffic.lookup(flow), ends);
     const policies = plane.mesh.current.policiesFor(this.route.workload);
     warnOfMissingPolicies(plane.logs.policy, policies, this.route.workload);

@@ -9,6 +9,8 @@ export class ConnectionTracker implements Ticking {
   readonly #connections = new Set<Connection>();
   readonly #idleTimeout: number | undefined;
   #emptied: (() => void) | undefined;
+  /** The workload's record as it was last known. */
+  #record: Workload | undefined = undefined;
   /** The policies that all connections were last asked about. */
   #checked: PolicySet | undefined = undefined;
 
@@ -44,14 +46,21 @@ export class ConnectionTracker implements Ticking {
     return [...this.#connections].filter((connection) => connection.direction === direction);
   }
 
+  /** The record with which a connection is let in: its policies are asked again even when the record is gone. */
+  recordKnown(record: Workload): void {
+    this.#record = record;
+  }
+
   /**
    * Cuts what the policies of now no longer allow; returns how many. Nothing is asked while the workload's set of
    * policies is the one of the last time, so that other changes of the mesh cost nothing.
    *
-   * @param workload the record of now
+   * @param current the record of now; undefined: it is gone, and the last one counts (spec/ztunnel.md §8.4)
    */
-  recheck(mesh: MeshState, workload: Workload): number {
-    const policies = mesh.policiesFor(workload);
+  recheck(mesh: MeshState, current: Workload | undefined): number {
+    const record = this.#record = current ?? this.#record;
+    if (record === undefined) return 0; // nothing was ever let in
+    const policies = mesh.policiesFor(record);
     if (policies === this.#checked) return 0;
     this.#checked = policies;
     let cut = 0;

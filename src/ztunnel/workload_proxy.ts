@@ -120,8 +120,7 @@ export class WorkloadProxy {
   /** Re-asks the policies about what runs; lets go of tunnels to addresses that are somebody else's now. */
   #meshChanged(mesh: MeshState, moved: Moved): void {
     const { context } = this;
-    const workload = mesh.localWorkload(context.info);
-    if (workload !== undefined) context.tracker.recheck(mesh, workload);
+    context.tracker.recheck(mesh, mesh.localWorkload(context.info));
     this.#pool.closeDestinations(moved);
   }
 

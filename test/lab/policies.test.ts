@@ -209,6 +209,20 @@ labSuite("policies", () => {
     await mesh.configure({ workloads });
   }, TEST_MS);
 
+  test("a policy that comes when the pod's record is gone cuts all the same", async () => {
+    const mesh = shared();
+    const { workloads } = mesh.configuration;
+    const [denied, allowed] = [await hold("client", address(OTHER_PORT)), await hold("client")];
+    await mesh.configure({ workloads: workloads.filter(({ pod }) => pod.name !== "server") });
+    const since = mesh.ztunnel(1).access.length;
+    await mesh.configure({ policies: [policy("late", "Deny", CLIENT)] });
+    expect(await denied.readToEnd()).toBe("");
+    expect((await denial(POLICY_CHANGE, since)).fields["policy"]).toBe(`${LAB_NAMESPACE}/late`);
+    expect(await allowed.write(REQUEST).read(22)).toBe("x".repeat(22));
+    allowed.close();
+    await mesh.configure({ workloads });
+  }, TEST_MS);
+
   test("dry run: nothing is denied, and what would have been is counted, told and shown", async () => {
     const mesh = shared();
     const ztunnel = mesh.ztunnel(1);
