@@ -66,11 +66,19 @@ function isPlain({ workload }: Candidate): boolean {
  *
  * @param target of the service; undefined: the service does not list the port
  */
-function usable(candidate: Candidate, network: string, servicePort: number, target: number | undefined): boolean {
+function usable(
+  candidate: Candidate,
+  network: string,
+  servicePort: number,
+  target: number | undefined,
+  mode: ResolutionMode,
+): boolean {
   const { workload, ports } = candidate;
   if (!isPlain(candidate) && (workload.network === network || workload.networkGateway === undefined)) return false;
   if (target === undefined) return workload.applicationTunnel !== undefined;
-  return target > 0 || (targetPortOf(ports, servicePort) ?? 0) > 0;
+  if (target > 0 || (targetPortOf(ports, servicePort) ?? 0) > 0) return true;
+  // Nobody names a target: a waypoint's application tunnel takes the service port itself.
+  return mode === "Waypoint" && workload.applicationTunnel?.port !== undefined;
 }
 
 /** The endpoints that clients of one place can use for one kind of port, by rank. */
@@ -167,28 +175,28 @@ export class EndpointPool {
   ): Candidate | undefined {
     const target = targetPortOf(this.#service.ports, servicePort);
     if (target === undefined && mode === "Standard") return undefined;
-    return this.#viewFor(source, servicePort, target).pick(choice);
+    return this.#viewFor(source, servicePort, target, mode).pick(choice);
   }
 
-  #viewFor(source: Place, servicePort: number, target: number | undefined): View {
-    if (target === undefined || target === 0) return this.#view(source, servicePort, target);
+  #viewFor(source: Place, servicePort: number, target: number | undefined, mode: ResolutionMode): View {
+    if (target === undefined || target === 0) return this.#view(source, servicePort, target, mode);
     if (this.#special === 0 && this.#balancer === undefined) return this.#all;
     let view = this.#viewOf.get(source);
-    if (view === undefined) this.#viewOf.set(source, view = this.#view(source, servicePort, target));
+    if (view === undefined) this.#viewOf.set(source, view = this.#view(source, servicePort, target, mode));
     return view;
   }
 
   /** Whether an endpoint counts depends on who asks for which port; only those that count are ranked. */
-  #view(source: Place, servicePort: number, target: number | undefined): View {
+  #view(source: Place, servicePort: number, target: number | undefined, mode: ResolutionMode): View {
     const balancer = this.#balancer;
-    const port = target === undefined ? "tunnel" : target > 0 ? "" : servicePort;
+    const port = target === undefined ? "tunnel" : target > 0 ? "" : `${mode}${servicePort}`;
     const key = balancer === undefined ? `${port}\0${source.network}` : `${port}\0${placeKey(source)}`;
     let view = this.#views.get(key);
     if (view === undefined) {
       const { locality, node, clusterId, network } = source;
       const place: Place = { locality, node, clusterId, network };
       view = new View(this.#candidates.values(), (candidate) => {
-        if (!usable(candidate, network, servicePort, target)) return undefined;
+        if (!usable(candidate, network, servicePort, target, mode)) return undefined;
         if (balancer === undefined) return 0;
         const { rank, complete } = rankEndpoint(balancer.routingPreferences, place, candidate.workload);
         return balancer.mode === "Strict" && !complete ? undefined : rank;

@@ -199,6 +199,14 @@ test("a waypoint's port need not be listed, if the instance has an application t
   expect(choose("Standard")).toBeUndefined();
 });
 
+test("a port without target: a waypoint's application tunnel takes the port itself, nothing else does", () => {
+  const named = service("way", "10.96.0.9", { ports: [15008, 0] });
+  const candidates = [here, at("tunnelled", [], { applicationTunnel: tunnel })];
+  const of = new EndpointPool(named, candidates.map((workload) => ({ workload, ports: [] })));
+  const choose = (mode: "Standard" | "Waypoint") => of.choose(source, 15008, { random: () => 0 }, mode)?.workload.name;
+  expect([choose("Standard"), choose("Waypoint"), choose("Standard")]).toEqual([undefined, "tunnelled", undefined]);
+});
+
 test("a pool follows changes in all the views that were asked for", () => {
   const of = pool([far], balancer("Failover", ["Region", "Zone"]), { near: [81, 9090] });
   expect([chosen(of), chosen(of, 81)]).toEqual([["far"], []]);
