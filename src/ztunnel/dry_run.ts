@@ -95,13 +95,26 @@ export class DryRunRecorder {
     });
   }
 
-  /** Call once for each inbound connection that was authorized. Costs nothing where no policy is in dry run. */
-  record(verdict: Verdict, flow: PolicyFlow, route: DryRunRoute): void {
+  /**
+   * Call for each inbound connection that was authorized, and again when it was after a change. Costs nothing where no
+   * policy is in dry run.
+   *
+   * @param counted what was counted of this connection before, and is not again; kept up to date
+   */
+  record(verdict: Verdict, flow: PolicyFlow, route: DryRunRoute, counted: Set<string>): void {
     const dry = verdict.dryRun;
     if (dry === undefined) return;
-    for (const { policy, outcome } of dry.outcomes) this.#sample(policy, outcome).value++;
+    const before = counted.size;
+    for (const { policy, outcome } of dry.outcomes) {
+      const answer = `${policy} ${outcome}`;
+      if (counted.has(answer)) continue;
+      counted.add(answer);
+      this.#sample(policy, outcome).value++;
+    }
     // A connection that is denied already is not one that would be.
-    if (dry.differs && dry.wouldBe === "denied") this.#wouldBeDenied(dry.decision(), flow, route);
+    if (counted.size > before && dry.differs && dry.wouldBe === "denied") {
+      this.#wouldBeDenied(dry.decision(), flow, route);
+    }
   }
 
   /** What there is to show, as plain JSON data. */

@@ -23,6 +23,8 @@ export abstract class InboundConnection extends Connection implements DialOwner 
   readonly #peer: SocketAddress;
   readonly #policyFlow: PolicyFlow;
   #dial: Dial | undefined = undefined;
+  /** Answers of policies in dry run that were counted: each push asks again, and most change nothing for a connection. */
+  #dryRunCounted: Set<string> | undefined = undefined;
 
   constructor(context: WorkloadContext, route: InboundRoute, peer: SocketAddress, identity: Identity | undefined) {
     super(context.plane.accessLog, context.tracker);
@@ -53,13 +55,19 @@ export abstract class InboundConnection extends Connection implements DialOwner 
     warnOfMissingPolicies(plane.logs.policy, policies, this.route.workload);
     const verdict = authorize(policies, this.#policyFlow);
     logPolicyEvents(plane.logs.policy, plane.config.policyInfoLogging, verdict.events);
-    plane.dryRun.record(verdict, this.#policyFlow, this.route);
+    this.#recordDryRun(verdict);
     if (!verdict.allowed) {
       this.#refuse("401", denial(policyRejection(verdict.rejection), verdict));
       return;
     }
     const source = this.context.preserveSource ? this.route.sourceIp : undefined;
     this.#dial = dialTcp(this.route.dial, source, this.context.dialOptions, this);
+  }
+
+  #recordDryRun(verdict: Verdict): void {
+    if (verdict.dryRun === undefined) return;
+    this.#dryRunCounted ??= new Set();
+    this.context.plane.dryRun.record(verdict, this.#policyFlow, this.route, this.#dryRunCounted);
   }
 
   /** Relays, behind the header that an application tunnel wants (spec/ztunnel.md §6.6). */
@@ -97,7 +105,7 @@ export abstract class InboundConnection extends Connection implements DialOwner 
   override recheck(policies: PolicySet): ConnectionFailure | undefined {
     const verdict = authorize(policies, this.#policyFlow);
     // A policy in dry run cuts nothing; that it would have is to be seen before it is enforced.
-    if (verdict.dryRun?.differs) this.context.plane.dryRun.record(verdict, this.#policyFlow, this.route);
+    if (verdict.dryRun?.differs) this.#recordDryRun(verdict);
     if (verdict.allowed) return undefined;
     const { src, actualDst } = this.summary();
     const connection = `${formatAddress(src)}->${formatAddress(actualDst)}`;

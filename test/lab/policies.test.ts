@@ -255,6 +255,14 @@ labSuite("policies", () => {
     expect(shown.flows.length).toBe(1);
     expect(await running.write(REQUEST).read(22)).toBe("x".repeat(22));
 
+    // Other changes are no news of connections that were counted.
+    await mesh.configure({ policies: [policy("trial", "Deny", CLIENT, true), policy("more", "Deny", CLIENT, true)] });
+    const more = { ...flags, policy: `${LAB_NAMESPACE}/more` };
+    await eventually("the other policy's count", async () => {
+      return total(await ztunnel.metrics(), "ambient_policy_dry_run_connections_total", more) === 2;
+    });
+    expect(total(await ztunnel.metrics(), "ambient_policy_dry_run_connections_total", flags)).toBe(2);
+
     // In force, it does what it said that it would.
     await mesh.configure({ policies: [policy("force", "Deny", CLIENT)] });
     expect(await held.readToEnd()).toBe("");

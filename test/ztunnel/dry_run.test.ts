@@ -26,9 +26,15 @@ function recorder(policies: readonly Policy[], directives = "info") {
     /** One connection. */
     connect(given: PolicyFlow, route: DryRunRoute = full) {
       const verdict = authorize(index.for(workload), given);
-      recorder.record(verdict, given, route);
+      recorder.record(verdict, given, route, new Set());
       return verdict;
     },
+    /** One that runs while policies change. */
+    running(given: PolicyFlow) {
+      const counted = new Set<string>();
+      return () => recorder.record(authorize(index.for(workload), given), given, full, counted);
+    },
+    put: (policy: Policy) => index.put(policy),
     wait(milliseconds: number) {
       now += milliseconds;
     },
@@ -74,6 +80,18 @@ test.each(cases)("%s", (_name, policies, samples, flows) => {
   expect(one.samples()).toEqual(samples);
   expect(one.recorder.report().flows.length).toBe(flows);
   expect(one.lines().length).toBe(flows);
+});
+
+test("a connection that is asked again counts for what is new only", () => {
+  const one = recorder([tryDeny]);
+  const ask = one.running(flow());
+  for (let i = 0; i < 3; i++) ask();
+  expect(one.samples()).toEqual([counted("shop/try", "denied", 1)]);
+  expect(one.recorder.report().flows.map(({ count }) => count)).toEqual([1]);
+  one.put({ ...tryDeny, name: "second" });
+  for (let i = 0; i < 3; i++) ask();
+  expect(one.samples()).toEqual([counted("shop/try", "denied", 1), counted("shop/second", "denied", 1)]);
+  expect(one.recorder.report().flows.map(({ count }) => count)).toEqual([1, 1]);
 });
 
 test("the counter says that it is not a stable one", () => {
