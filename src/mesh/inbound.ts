@@ -23,6 +23,11 @@ function refuse(status: 400 | 503, error: string, reasons: Reason[]): InboundRef
   return { ok: false, status, error, reasons };
 }
 
+/** Error of a CONNECT request to what is neither an address nor a host with a port. */
+export function invalidAuthority(authority: string): string {
+  return `no valid authority pseudo header: ${authority}`;
+}
+
 /**
  * Resolves a CONNECT request that came over HBONE; the method has been checked. The order of the checks is that of
  * spec/ztunnel.md §6.3, as it decides what a wrong request is told.
@@ -31,7 +36,7 @@ export function resolveInbound(mesh: MeshState, request: InboundRequest, setting
   const reasons: Reason[] = [reason("authority", request.authority)];
   const authority = parseAuthority(request.authority);
   if (authority.kind === "invalid") {
-    return refuse(400, `no valid authority pseudo header: ${request.authority}`, reasons);
+    return refuse(400, invalidAuthority(request.authority), reasons);
   }
   const { local, destination } = request;
   if (local === undefined) {

@@ -9,4 +9,4 @@ export { MeshState } from "./state.ts";
 export type { Random } from "./endpoint_group.ts";
 export type { HostnamePreference } from "./service_index.ts";
 export { RECURSIVE_CALL, resolveOutbound, unknownLocalWorkload } from "./outbound.ts";
-export { resolveInbound, resolvePlaintext } from "./inbound.ts";
+export { invalidAuthority, resolveInbound, resolvePlaintext } from "./inbound.ts";

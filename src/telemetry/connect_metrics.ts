@@ -1,11 +1,11 @@
 import type { MetricRegistry, Sample } from "./metrics.ts";
 
-/** Why a first connection of a pod waits. */
-export type HeldReason = "certificate" | "workload";
+/** What a connection waits for: its pod's certificate, its pod's record, or the address of a name. */
+export type HeldReason = "certificate" | "workload" | "name";
 
 type ByReason = Readonly<Record<HeldReason, Sample>>;
 
-/** First connections of pods that wait for what the control plane still has to say of their pod. Change the samples. */
+/** Connections that cannot be decided about yet. Change the samples. */
 export interface HeldMetrics {
   /** Those that wait now. */
   readonly waiting: ByReason;
@@ -18,7 +18,11 @@ export interface HeldMetrics {
 export function registerHeldMetrics(registry: MetricRegistry): HeldMetrics {
   const family = (name: string, type: "gauge" | "counter", help: string): ByReason => {
     const made = registry.family({ name: `ambient_${name}`, type, help, labelNames: ["reason"] });
-    return { certificate: made.labels(["certificate"]), workload: made.labels(["workload"]) };
+    return {
+      certificate: made.labels(["certificate"]),
+      workload: made.labels(["workload"]),
+      name: made.labels(["name"]),
+    };
   };
   return {
     // A gauge and a counter cannot share a name (OpenMetrics 1.0, MetricFamily): hence the two orders of words.

@@ -1,4 +1,4 @@
-/** Connections that cannot be decided about yet: their pod's record or certificate has not come. */
+/** Connections that cannot be decided about yet: their pod's record or certificate, or the address of a name, has not come. */
 import type { HeldMetrics, HeldReason } from "../telemetry/mod.ts";
 
 /** Connections of one workload that may wait at once; each keeps at most 64 KiB of what its client sends. */
@@ -6,7 +6,8 @@ const MAX_HELD = 1_024;
 
 /** Error of a connection that found the hold full. */
 export function holdFull(reason: HeldReason): string {
-  return `${MAX_HELD} connections wait for the ${reason} of this pod already`;
+  const what = reason === "name" ? "addresses of names" : `the ${reason} of this pod`;
+  return `${MAX_HELD} connections wait for ${what} already`;
 }
 
 /** What is held: a connection, or a handshake on one. */

@@ -3,12 +3,13 @@ import {
   connectFailure,
   forwardedHost,
   type HboneTransport,
+  parseAuthority,
   parseBaggage,
   StreamEndpoint,
   type StreamUser,
 } from "../hbone/mod.ts";
 import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
-import { type InboundRoute, resolveInbound } from "../mesh/mod.ts";
+import { type InboundRoute, invalidAuthority, resolveInbound } from "../mesh/mod.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
 import type { FailedConnection } from "../telemetry/mod.ts";
 import { baggageOf } from "./baggage_cache.ts";
@@ -147,6 +148,11 @@ export function acceptRequest(
   };
   if (request.method !== "CONNECT") {
     refuse(400, `expected method CONNECT, got ${request.method}`);
+    return;
+  }
+  // What no record can make right is not kept waiting for one (spec/ztunnel.md §6.3, order of the checks).
+  if (parseAuthority(request.authority).kind === "invalid") {
+    refuse(400, invalidAuthority(request.authority));
     return;
   }
   context.localWorkload(endpoint, (local) => {

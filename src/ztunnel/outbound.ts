@@ -120,10 +120,11 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
     const { plane } = this.#context;
     const { hostname, source, workload } = decision;
     plane.onDemandDns.count(source, hostname);
-    plane.hostnames.resolve(hostname, decision.prefer, (result) => {
+    const known = { source, ...meantFor(decision) };
+    this.#context.address(this.#downstream, hostname, decision.prefer, (result) => {
       if ("ip" in result) this.#execute(decision.proceed(result.ip));
-      else this.#refuse(lookupError(result.error, workload), { source, ...meantFor(decision) });
-    });
+      else this.#refuse(lookupError(result.error, workload), known);
+    }, (error) => this.#refuse(error, known));
   }
 
   /** The flow as metrics and access log see it. */

@@ -1,3 +1,4 @@
+import type { AddressFamily, ResolvedHostname } from "../dns/mod.ts";
 import { formatIdentity, type WorkloadCertificate } from "../identity/mod.ts";
 import { SocketStock } from "../linux/mod.ts";
 import type { Workload, WorkloadInfo } from "../mesh/mod.ts";
@@ -21,7 +22,7 @@ export class WorkloadContext {
   /** Whether the kernel lets us use a client's address toward the application; known once the listeners are there. */
   preserveSource = false;
   #stock: SocketStock | undefined = undefined;
-  /** Connections that wait for the pod's own record or certificate. */
+  /** Connections that wait for the pod's own record or certificate, or for the address of a name. */
   readonly #hold: Hold;
   readonly #identities = new Map<string, string>();
 
@@ -108,6 +109,22 @@ export class WorkloadContext {
       (certificate) => settled(() => found(certificate)),
       (error: Error) => settled(() => refused(`identity error: ${error.message}`)),
     );
+  }
+
+  /** An address of a name for one of the pod's connections; as above, one whose pod goes meanwhile never hears. */
+  address(
+    connection: Holdable,
+    hostname: string,
+    prefer: AddressFamily,
+    done: (result: ResolvedHostname) => void,
+    refused: (error: string) => void,
+  ): void {
+    const taken = this.#hold.take(connection, "name");
+    if (taken === "full") refused(holdFull("name"));
+    if (taken !== "held") return;
+    this.plane.hostnames.resolve(hostname, prefer, (result) => {
+      if (this.#hold.release(connection)) done(result);
+    });
   }
 
   /** SPIFFE id of the pod: trust domain of its record, the rest as the CNI agent told it (spec/ztunnel.md §3.5). */
