@@ -35,6 +35,12 @@ function parseRun(args: readonly string[]): Command {
 /** Where the admin port of a process is unless the mesh configuration says otherwise (spec/ztunnel.md §1.5). */
 const DEFAULT_ADMIN = "127.0.0.1:15000";
 
+/** Whether a text is `HOST:PORT`, with brackets around IPv6. */
+function isHostPort(text: string): boolean {
+  const [, port = ""] = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})$/.exec(text) ?? [];
+  return port !== "" && Number(port) > 0 && Number(port) < 65_536;
+}
+
 function parseExplain(args: readonly string[]): Command {
   const subjects: string[] = [];
   let admin = DEFAULT_ADMIN;
@@ -45,6 +51,7 @@ function parseExplain(args: readonly string[]): Command {
     else if (argument === "--admin" || argument.startsWith("--admin=")) {
       const value = argument === "--admin" ? args[++index] : argument.slice("--admin=".length);
       if (value === undefined || value === "") return error("--admin needs a value");
+      if (!isHostPort(value)) return error(`--admin=${value}: give HOST:PORT, as in ${DEFAULT_ADMIN} or [::1]:15000`);
       admin = value;
     } else if (argument.startsWith("-")) return error(`unknown flag of explain: ${argument}`);
     else subjects.push(argument);

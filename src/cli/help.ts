@@ -8,6 +8,7 @@ usage:
                                 run the L7 proxy of a Gateway
   ambient explain SRC DST[:PORT] [--json] [--admin HOST:PORT]
                                 ask a running ztunnel what would become of a connection, and why
+                                (exit code 0: allowed, or for others to decide; 2: denied or refused; 1: no answer)
   ambient proxy ztunnel         as the container of an Istio chart starts it; also proxy waypoint
   ambient version [--licenses]  version and build, or the licences of everything inside
   ambient schema                JSON Schema of the file for --config

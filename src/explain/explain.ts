@@ -2,83 +2,122 @@
  * What would become of a connection. Nothing is decided here: the functions that decide about real connections are asked,
  * with what they would be asked with, and their reasons are written down.
  */
+import type { NameSettings } from "../dns/mod.ts";
 import { type CacheEntrySnapshot, parseIdentity } from "../identity/mod.ts";
 import {
   type Choice,
   type HboneRoute,
-  type InboundDecision,
   type MeshState,
-  newWorkload,
   type OutboundDecision,
-  reason,
   renderReason,
   resolveInbound,
   resolveOutbound,
-  resolvePlaintext,
   type RoutingSettings,
-  selectAddress,
-  selectPort,
   serviceKey,
   type Workload,
   workloadIdentity,
-  type WorkloadInfo,
 } from "../mesh/mod.ts";
-import { formatAddress, type SocketAddress } from "../net/address.ts";
-import { authorize, explainPolicies, type PolicyFlow, policyRejection } from "../policy/mod.ts";
+import { formatAddress, isLoopback, type SocketAddress } from "../net/address.ts";
+import { arrival, described, infoOf } from "./arrival.ts";
 import type {
   ExplainedCertificate,
+  ExplainedFailure,
   ExplainedHop,
   ExplainedInbound,
   ExplainedOutbound,
   ExplainedWorkload,
   Explanation,
 } from "./explanation.ts";
+import { plaintextCourse } from "./plaintext.ts";
 import { type Found, readDestination, readSource, type Source } from "./question.ts";
+import { type Course, failureClause, verdictOf } from "./verdict.ts";
+
+/** A connect of this process that failed lately; of ztunnel's Ejections. */
+export interface RecentFailure {
+  readonly uid: string;
+  readonly error: string;
+  /** ms */
+  readonly age: number;
+}
 
 /** Live state that an explanation is made from. */
 export interface ExplainContext {
   readonly mesh: MeshState;
   readonly routing: RoutingSettings;
-  /** CLUSTER_DOMAIN */
-  readonly clusterDomain: string;
+  /** As the DNS proxies of the pods read names. */
+  readonly names: NameSettings;
   /** The cache's entry for an identity; undefined: this process does not keep it. */
   readonly certificate: (identity: string) => CacheEntrySnapshot | undefined;
   /** As real connections choose among endpoints now. */
   readonly choice: (destination: SocketAddress) => Choice;
+  /** Connects for this destination that failed lately, the latest first. */
+  readonly failures: (destination: SocketAddress) => readonly RecentFailure[];
 }
+
+/** Failures that are told of one destination. */
+const MAX_FAILURES = 8;
 
 /** Answers a question, or says what of it cannot be read. */
 export function explain(context: ExplainContext, sourceText: string, destinationText: string): Found<Explanation> {
-  const names = { mesh: context.mesh, network: context.routing.network, clusterDomain: context.clusterDomain };
-  const source = readSource(names, sourceText);
+  const { mesh, names, routing } = context;
+  const question = { mesh, names, network: routing.network };
+  const source = readSource(question, sourceText);
   if (!source.ok) return source;
-  const destination = readDestination(names, destinationText, source.value);
+  const destination = readDestination(question, destinationText, source.value);
   if (!destination.ok) return destination;
-  const hops = explainHops(context, source.value, destination.value);
+  const { address, notes } = destination.value;
+  const course = courseOf(context, source.value, address);
   return {
     ok: true,
     value: {
       source: { asked: sourceText, ip: source.value.ip, ...described(source.value.workload) },
-      destination: { asked: destinationText, address: formatAddress(destination.value) },
-      hops,
-      verdict: verdictOf(hops),
+      destination: {
+        asked: destinationText,
+        address: formatAddress(address),
+        ...(notes.length === 0 ? {} : { notes }),
+      },
+      hops: course.hops,
+      verdict: verdictOf(course),
     },
   };
 }
 
-function explainHops(context: ExplainContext, source: Source, destination: SocketAddress): ExplainedHop[] {
-  const { workload } = source;
-  const captured = workload !== undefined && workload.protocol === "HBONE";
-  if (!captured) return [plaintextHop(context, source, destination)];
-  const decision = resolve(context, workload, source.ip, destination);
-  const hops = [hopOf(context, decision, workload, source.ip)];
-  if (!throughWaypoint(decision) || decision.action !== "hbone" || decision.inner !== undefined) return hops;
-  if (hops[0]?.certificate?.state === "unavailable") return hops;
-  // Behind the waypoint a connection goes on, in its name; which way is decided by the same mesh.
-  const instance = decision.workload;
-  const onward = resolve(context, instance, decision.dial.ip, destination);
-  if (!throughWaypoint(onward)) hops.push(hopOf(context, onward, instance, decision.dial.ip));
-  return hops;
+function courseOf(context: ExplainContext, source: Source, destination: SocketAddress): Course {
+  const { workload, ip } = source;
+  if (workload === undefined || workload.protocol !== "HBONE") return plaintextCourse(context, source, destination);
+  if (isLoopback(destination.ip) || destination.ip === ip || workload.addresses.includes(destination.ip)) {
+    return courseToItself(workload, destination);
+  }
+  const decision = resolve(context, workload, ip, destination);
+  const first = hopOf(context, decision, workload, ip, destination);
+  const { outbound, certificate } = first;
+  if (outbound.error !== undefined || certificate?.state === "unavailable") return { hops: [first] };
+  if (outbound.throughWaypoint) {
+    const { namespace, name } = outbound.workload as ExplainedWorkload;
+    const elsewhere = `the waypoint ${namespace}/${name} decides at layer 7; at layer 4 nothing is in the way`;
+    if (decision.action !== "hbone" || decision.inner !== undefined) return { hops: [first], elsewhere };
+    // Behind the waypoint a connection goes on, in its name; which way is decided by the same mesh.
+    const instance = decision.workload;
+    const onward = resolve(context, instance, decision.dial.ip, destination);
+    if (throughWaypoint(onward)) return { hops: [first], elsewhere };
+    return { hops: [first, hopOf(context, onward, instance, decision.dial.ip, destination)], elsewhere };
+  }
+  if (outbound.action === "double-hbone") {
+    return { hops: [first], elsewhere: "the ztunnel behind the gateway decides" };
+  }
+  if (first.inbound !== undefined) return { hops: [first] };
+  if (decision.action === "lookup") {
+    return { hops: [first], elsewhere: `it depends on what the name ${decision.hostname} resolves to` };
+  }
+  return { hops: [first], free: "the destination is not captured, so no policy of the mesh is asked" };
+}
+
+/** The rules in a pod's namespace let what stays in it alone, going out and coming in (spec/ztunnel.md §2.6). */
+function courseToItself(workload: Workload, { ip }: SocketAddress): Course {
+  const what = isLoopback(ip) ? "loopback" : `an address of ${workload.namespace}/${workload.name} itself`;
+  const free = "a connection of a pod to itself is not captured, so no policy of the mesh is asked";
+  const reasons = [`${ip} is ${what}, so the connection does not leave the pod and is not captured`];
+  return { hops: [{ outbound: { action: "uncaptured", throughWaypoint: false, reasons } }], free };
 }
 
 function resolve(
@@ -91,24 +130,28 @@ function resolve(
   return resolveOutbound(mesh, flow, routing, choice(destination));
 }
 
-function infoOf({ name, namespace, serviceAccount }: Workload): WorkloadInfo {
-  return { name, namespace, serviceAccount };
-}
-
 /** Whether the decision leads to a waypoint in front of what was asked for. */
 function throughWaypoint({ reasons }: OutboundDecision): boolean {
   return reasons.some(({ code }) => code === "waypoint");
 }
 
-function hopOf(context: ExplainContext, decision: OutboundDecision, source: Workload, ip: string): ExplainedHop {
-  const outbound = outboundOf(decision);
-  if (decision.action !== "hbone") return { outbound };
+function hopOf(
+  context: ExplainContext,
+  decision: OutboundDecision,
+  source: Workload,
+  ip: string,
+  destination: SocketAddress,
+): ExplainedHop {
+  const outbound = withFailures(context, outboundOf(decision), dialled(decision), destination);
+  if (outbound.action !== "hbone" && outbound.action !== "double-hbone") return { outbound };
   const identity = workloadIdentity(source);
   const certificate = certificateOf(context, identity);
   // Without a certificate nothing arrives. Beyond a gateway another cluster's ztunnel decides, and at a waypoint its
-  // layer 7 configuration.
-  const elsewhere = decision.inner !== undefined || outbound.throughWaypoint;
-  if (elsewhere || certificate.state === "unavailable") return { outbound, certificate };
+  // layer 7 configuration; who has only a name has no address yet to be judged by.
+  const arrives = certificate.state !== "unavailable" && outbound.error === undefined;
+  if (!arrives || decision.action !== "hbone" || decision.inner !== undefined || outbound.throughWaypoint) {
+    return { outbound, certificate };
+  }
   return { outbound, certificate, inbound: hboneArrival(context, decision, identity, ip) };
 }
 
@@ -116,11 +159,11 @@ function outboundOf(decision: OutboundDecision): ExplainedOutbound {
   const common = { throughWaypoint: throughWaypoint(decision), reasons: decision.reasons.map(renderReason) };
   switch (decision.action) {
     case "refuse":
-      return { action: "refuse", error: decision.error, ...common };
+      return { action: "refuse", error: decision.error, ...causeOf(decision), ...common };
     case "lookup":
       return {
         ...common,
-        action: decision.workload.protocol === "HBONE" ? "hbone" : "tcp",
+        ...beyondLookup(decision),
         dial: decision.hostname,
         ...described(decision.workload),
       };
@@ -130,30 +173,94 @@ function outboundOf(decision: OutboundDecision): ExplainedOutbound {
       return { action: "tcp", dial: formatAddress(decision.dial), ...named(decision), ...common };
     case "hbone":
       return {
-        action: decision.inner === undefined ? "hbone" : "double-hbone",
+        ...tunnelOf(decision),
         dial: formatAddress(decision.dial),
         authority: decision.authority,
-        expectedIdentities: decision.expectedIdentities,
-        ...(decision.inner === undefined ? {} : { inner: decision.inner }),
         ...named(decision),
         ...common,
       };
   }
 }
 
+/** `no healthy upstream` and the like do not tell that it is the port that is wrong. */
+function causeOf({ reasons }: OutboundDecision): { readonly cause?: string } {
+  const lacking = reasons.find(({ code }) => code === "no-port");
+  return lacking === undefined ? {} : { cause: renderReason(lacking) };
+}
+
+/** How it goes on at whatever address the name resolves to. */
+function beyondLookup(decision: OutboundDecision & { action: "lookup" }) {
+  const then = decision.proceed(decision.prefer === "IPv4" ? "0.0.0.0" : "::");
+  switch (then.action) {
+    case "hbone":
+      return tunnelOf(then);
+    case "refuse":
+      return { action: "refuse" as const, error: then.error };
+    default:
+      return { action: "tcp" as const };
+  }
+}
+
+/** Whom a tunnel has to reach, and why that may be impossible: an identity that is none is proved by nobody. */
+function tunnelOf({ inner, expectedIdentities }: HboneRoute) {
+  const error = unprovable(expectedIdentities) ?? (inner && unprovable(inner.expectedIdentities));
+  return {
+    action: inner === undefined ? "hbone" as const : "double-hbone" as const,
+    expectedIdentities,
+    ...(inner === undefined ? {} : { inner }),
+    ...(error === undefined ? {} : { error: `identity verification error: ${error}` }),
+  };
+}
+
+function unprovable(identities: readonly string[]): string | undefined {
+  if (identities.some((identity) => parseIdentity(identity) !== undefined)) return undefined;
+  if (identities.length === 0) return "no identity is known that the peer could prove";
+  return `nobody can prove to be ${identities.join(" or ")}, which is no SPIFFE id`;
+}
+
 function named({ service, workload }: OutboundDecision & { action: "tcp" | "hbone" }) {
   return { ...(service === undefined ? {} : { service: serviceKey(service) }), ...described(workload) };
 }
 
-function described(workload: Workload | undefined): { readonly workload?: ExplainedWorkload } {
-  if (workload === undefined) return {};
-  const { uid, name, namespace, addresses, node, protocol } = workload;
-  return { workload: { uid, name, namespace, identity: workloadIdentity(workload), addresses, node, protocol } };
+/** Whose failures count: who is at the address that a decision dials. */
+function dialled(decision: OutboundDecision): Workload | undefined {
+  if (decision.action === "hbone") return decision.hop;
+  return decision.action === "tcp" || decision.action === "lookup" ? decision.workload : undefined;
+}
+
+/** What the connects of this process have learnt, with the one first that would be dialled now. */
+function withFailures(
+  { mesh, failures }: ExplainContext,
+  outbound: ExplainedOutbound,
+  hop: Workload | undefined,
+  destination: SocketAddress,
+): ExplainedOutbound {
+  const known: ExplainedFailure[] = [];
+  for (const { uid, error, age } of failures(destination)) {
+    const workload = mesh.workloadByUid(uid);
+    if (workload === undefined) continue;
+    const failure: ExplainedFailure = {
+      workload: `${workload.namespace}/${workload.name}`,
+      error,
+      secondsAgo: Math.round(age / 1000),
+      dialled: uid === hop?.uid,
+    };
+    if (failure.dialled) known.unshift(failure);
+    else known.push(failure);
+  }
+  if (known.length === 0) return outbound;
+  const failedLately = known.slice(0, MAX_FAILURES);
+  const reasons = [...outbound.reasons, ...failedLately.map(failureClause)];
+  return { ...outbound, reasons, failedLately };
 }
 
 function certificateOf({ certificate }: ExplainContext, identity: string): ExplainedCertificate {
   const entry = certificate(identity);
-  if (entry === undefined) return { identity, state: "elsewhere" };
+  if (entry === undefined) {
+    // What no CA may issue need not be asked for first.
+    if (parseIdentity(identity) !== undefined) return { identity, state: "elsewhere" };
+    return { identity, state: "unavailable", error: `invalid spiffe identity: ${identity}` };
+  }
   return {
     identity,
     state: entry.state,
@@ -162,10 +269,19 @@ function certificateOf({ certificate }: ExplainContext, identity: string): Expla
   };
 }
 
-/** The CONNECT request as the ztunnel of the destination would decide about it. */
+/** The tunnel and the CONNECT request as the ztunnel of the destination would decide about them. */
 function hboneArrival(context: ExplainContext, route: HboneRoute, identity: string, ip: string): ExplainedInbound {
   const { mesh, routing } = context;
   const { workload } = route;
+  if (parseIdentity(identity)?.trustDomain !== workload.trustDomain) {
+    return {
+      workload: described(workload).workload as ExplainedWorkload,
+      peerIdentity: identity,
+      error: `identity verification error: clients must be of trust domain ${workload.trustDomain}`,
+      reasons: [],
+      policies: [],
+    };
+  }
   const decision = resolveInbound(mesh, {
     info: infoOf(workload),
     local: workload,
@@ -176,111 +292,5 @@ function hboneArrival(context: ExplainContext, route: HboneRoute, identity: stri
     forwardedNetwork: undefined,
     selfListener: false,
   }, routing);
-  return arrival(context, workload, decision, identity, ip);
-}
-
-function arrival(
-  { mesh }: ExplainContext,
-  workload: Workload,
-  decision: InboundDecision,
-  identity: string | undefined,
-  ip: string,
-): ExplainedInbound {
-  const common = {
-    workload: described(workload).workload as ExplainedWorkload,
-    peerIdentity: identity ?? null,
-    reasons: decision.reasons.map(renderReason),
-  };
-  if (!decision.ok) return { ...common, status: decision.status, error: decision.error, policies: [] };
-  const flow: PolicyFlow = {
-    sourceIp: ip,
-    destinationIp: decision.policyDestination.ip,
-    destinationPort: decision.policyDestination.port,
-    identity: identity === undefined ? undefined : parseIdentity(identity),
-  };
-  const set = mesh.policiesFor(workload);
-  const verdict = authorize(set, flow);
-  return {
-    ...common,
-    deliver: formatAddress(decision.dial),
-    ...(verdict.allowed ? {} : { status: 401, error: policyRejection(verdict.rejection) }),
-    policies: explainPolicies(set, flow),
-  };
-}
-
-/** A client that is not captured sends plain TCP: the mesh decides only where it arrives. */
-function plaintextHop(context: ExplainContext, source: Source, destination: SocketAddress): ExplainedHop {
-  const { mesh, routing } = context;
-  const client = source.workload === undefined
-    ? `${source.ip} is no workload of the mesh`
-    : `workload ${source.workload.namespace}/${source.workload.name} is not captured`;
-  const reasons = [`${client}, so it sends plain TCP`];
-  const outbound: ExplainedOutbound = { action: "uncaptured", throughWaypoint: false, reasons };
-  const arrived = plaintextDestination(context, source, destination, reasons);
-  if (arrived === undefined || arrived.workload.protocol !== "HBONE") return { outbound };
-  const decision = resolvePlaintext(mesh, {
-    info: infoOf(arrived.workload),
-    local: arrived.workload,
-    peer: { ip: source.ip, port: 0 },
-    destination: arrived.address,
-  }, routing);
-  return { outbound, inbound: arrival(context, arrived.workload, decision, undefined, source.ip) };
-}
-
-/** Which workload plain TCP to an address reaches: for a service any endpoint, as that choice is the node's. */
-function plaintextDestination(
-  { mesh, routing, choice }: ExplainContext,
-  source: Source,
-  destination: SocketAddress,
-  reasons: string[],
-): { readonly workload: Workload; readonly address: SocketAddress } | undefined {
-  const { network } = routing;
-  const owner = mesh.workloadByAddress(network, destination.ip);
-  if (owner !== undefined) return { workload: owner, address: destination };
-  const service = mesh.serviceByVip(network, destination.ip, source.workload?.namespace);
-  if (service === undefined) return undefined;
-  reasons.push(renderReason(reason("destination-service", service)));
-  const client = source.workload ?? newWorkload({ network, addresses: [source.ip] });
-  const pool = mesh.endpointPool(service);
-  const chosen = pool.choose(client, destination.port, choice(destination));
-  const port = chosen && selectPort(service, chosen.ports, chosen.workload, destination.port);
-  const ip = chosen && selectAddress(chosen.workload, service, destination.ip);
-  if (chosen === undefined || port === undefined || ip === undefined) {
-    reasons.push(renderReason(reason("no-endpoint", service, destination.port)));
-    return undefined;
-  }
-  reasons.push(renderReason(reason("endpoint-chosen", chosen.workload, pool.size)));
-  return { workload: chosen.workload, address: { ip, port } };
-}
-
-function verdictOf(hops: readonly ExplainedHop[]): Explanation["verdict"] {
-  for (const { outbound, inbound, certificate } of hops) {
-    if (outbound.action === "refuse") {
-      return { outcome: "refused", summary: `refused at the client: ${outbound.error}` };
-    }
-    if (certificate?.state === "unavailable") {
-      return { outcome: "refused", summary: `refused at the client: identity error: ${certificate.error}` };
-    }
-    if (inbound?.status === 401) {
-      const { namespace, name } = inbound.workload;
-      return { outcome: "denied", summary: `denied at ${namespace}/${name}: ${inbound.error}` };
-    }
-    if (inbound?.status !== undefined) {
-      return { outcome: "refused", summary: `refused at the destination: ${inbound.error}` };
-    }
-  }
-  return unhindered(hops);
-}
-
-/** Nothing here is in the way; there may be others who decide, or nobody at all. */
-function unhindered(hops: readonly ExplainedHop[]): Explanation["verdict"] {
-  const [{ outbound, inbound }] = hops as [ExplainedHop];
-  const unknown = (summary: string) => ({ outcome: "unknown" as const, summary });
-  if (outbound.throughWaypoint) {
-    const { namespace, name } = outbound.workload as ExplainedWorkload;
-    return unknown(`the waypoint ${namespace}/${name} decides at layer 7; at layer 4 nothing is in the way`);
-  }
-  if (outbound.action === "double-hbone") return unknown("the ztunnel behind the gateway decides");
-  if (inbound !== undefined) return { outcome: "allowed", summary: "allowed" };
-  return { outcome: "allowed", summary: "the destination is not captured, so no policy of the mesh is asked" };
+  return arrival(mesh, workload, decision, identity, ip);
 }

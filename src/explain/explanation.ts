@@ -24,9 +24,20 @@ export interface ExplainedCertificate {
   readonly error?: string;
 }
 
+/** A connect of this process that failed lately, with none since that went well. */
+export interface ExplainedFailure {
+  /** Who was dialled, `namespace/name`: an endpoint, waypoint or gateway. */
+  readonly workload: string;
+  /** As the access log had it. */
+  readonly error: string;
+  readonly secondsAgo: number;
+  /** Whether a connection would be made there now. */
+  readonly dialled: boolean;
+}
+
 /** What leaves the client's node. */
 export interface ExplainedOutbound {
-  /** `uncaptured`: the client is not in the mesh, so no ztunnel decides for it. */
+  /** `uncaptured`: the client is not in the mesh, or calls itself, so no ztunnel decides for it. */
   readonly action: "hbone" | "double-hbone" | "tcp" | "passthrough" | "refuse" | "uncaptured";
   /** Address that is dialled, `ip:port`. */
   readonly dial?: string;
@@ -40,9 +51,13 @@ export interface ExplainedOutbound {
   readonly service?: string;
   readonly workload?: ExplainedWorkload;
   readonly throughWaypoint: boolean;
-  /** Why a connection is refused. */
+  /** Why a connection is refused, or its tunnel cannot come about. */
   readonly error?: string;
+  /** The reason behind an error that does not tell it: that the service has no such port. */
+  readonly cause?: string;
   readonly reasons: readonly string[];
+  /** Of all who were dialled for this destination, the one that would be dialled now first. Absent: none. */
+  readonly failedLately?: readonly ExplainedFailure[];
 }
 
 /** What happens at the node of the workload that is reached. */
@@ -50,7 +65,7 @@ export interface ExplainedInbound {
   readonly workload: ExplainedWorkload;
   /** SPIFFE id that the policies see; null: plaintext, nobody. */
   readonly peerIdentity: string | null;
-  /** The application's address; absent when the request is turned away before the policies. */
+  /** The application's address; absent when the tunnel or the request is turned away before the policies. */
   readonly deliver?: string;
   /** Answer to CONNECT when it is turned away; 401 is the policies'. */
   readonly status?: number;
@@ -70,7 +85,12 @@ export interface ExplainedHop {
 
 export interface Explanation {
   readonly source: { readonly asked: string; readonly workload?: ExplainedWorkload; readonly ip: string };
-  readonly destination: { readonly asked: string; readonly address: string };
+  readonly destination: {
+    readonly asked: string;
+    readonly address: string;
+    /** How the question was read, where there was another way. */
+    readonly notes?: readonly string[];
+  };
   /** The first is the client's; a second one is that of the waypoint in between. */
   readonly hops: readonly ExplainedHop[];
   readonly verdict: {
@@ -78,5 +98,7 @@ export interface Explanation {
     readonly outcome: "allowed" | "denied" | "refused" | "unknown";
     /** One sentence. */
     readonly summary: string;
+    /** Nobody forbids the connection, and yet the last one failed: how. */
+    readonly doubt?: string;
   };
 }

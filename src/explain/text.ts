@@ -13,13 +13,16 @@ import type {
 export function explanationText(explanation: Explanation): string {
   const { source, destination, hops, verdict } = explanation;
   const lines = [
-    `${source.asked} -> ${destination.asked}: ${verdict.outcome.toUpperCase()}`,
+    `${source.asked} -> ${destination.asked}: ${verdict.outcome.toUpperCase()}${
+      verdict.doubt === undefined ? "" : ", BUT DOUBTFUL"
+    }`,
     ...(verdict.summary === verdict.outcome ? [] : [`  ${verdict.summary}`]),
     "",
     `source       ${
       source.workload === undefined ? `${source.ip}, unknown to the mesh` : workloadText(source.workload)
     }`,
     `destination  ${destination.address}`,
+    ...(destination.notes ?? []).map((note) => `note         ${note}`),
   ];
   for (const [index, hop] of hops.entries()) lines.push("", ...hopLines(hop, index));
   return `${lines.join("\n")}\n`;

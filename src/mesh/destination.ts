@@ -2,7 +2,7 @@
 import { isIpv4 } from "../net/address.ts";
 import type { Choice } from "./decision.ts";
 import type { ResolutionMode } from "./load_balancing.ts";
-import { reason } from "./reason.ts";
+import { type Reason, reason } from "./reason.ts";
 import type { Resolution } from "./resolution.ts";
 import type { IpFamilies, Service } from "./service.ts";
 import { targetPortOf, type Workload } from "./workload.ts";
@@ -34,7 +34,7 @@ export function selectEndpoint(
   const chosen = pool.choose(source, servicePort, choice, mode);
   const port = chosen && selectPort(service, chosen.ports, chosen.workload, servicePort);
   if (chosen === undefined || port === undefined) {
-    reasons.push(reason("no-endpoint", service, servicePort));
+    reasons.push(noEndpoint(service, servicePort));
     return undefined;
   }
   const { workload } = chosen;
@@ -44,6 +44,12 @@ export function selectEndpoint(
     reasons.push(reason("passed-over", service, Array.from(avoided, ({ namespace, name }) => `${namespace}/${name}`)));
   }
   return { workload, ip: selectAddress(workload, service, requested), port, service, requested };
+}
+
+/** Why a service gives no endpoint: because it has no such port, or nobody who serves it. */
+export function noEndpoint(service: Service, servicePort: number): Reason {
+  const listed = targetPortOf(service.ports, servicePort) !== undefined;
+  return reason(listed ? "no-endpoint" : "no-port", service, servicePort);
 }
 
 /** The same choice, which notes whom it passes over. */

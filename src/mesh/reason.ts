@@ -3,7 +3,7 @@
  * of; text is made only when someone asks.
  */
 import { formatAddress, type SocketAddress } from "../net/address.ts";
-import type { Service, WeightedWaypoint } from "./service.ts";
+import { type Service, servicePorts, type WeightedWaypoint } from "./service.ts";
 import { formatGateway, type GatewayAddress, type Workload } from "./workload.ts";
 
 /** What a reason can speak of. */
@@ -31,6 +31,7 @@ export type ReasonCode =
   | "endpoint-chosen"
   | "passed-over"
   | "no-endpoint"
+  | "no-port"
   | "no-route"
   | "lookup"
   | "resolved"
@@ -81,7 +82,7 @@ export function reason(code: ReasonCode, subject?: ReasonSubject, detail?: Reaso
   return { code, subject, detail };
 }
 
-const TEXTS: Record<ReasonCode, (subject: string, detail: string) => string> = {
+const TEXTS: Record<ReasonCode, (subject: string, detail: string, reason: Reason) => string> = {
   "own-port": (s) => `${s} is one of the proxy's own ports`,
   "source-unknown": (s) => `no workload record for ${s}`,
   "destination-unknown": (s) => `${s} is neither a service nor a workload of the mesh`,
@@ -92,6 +93,7 @@ const TEXTS: Record<ReasonCode, (subject: string, detail: string) => string> = {
   "endpoint-chosen": (s, d) => `endpoint ${s} chosen among ${d}`,
   "passed-over": (s, d) => `endpoints of service ${s} passed over, as connects to them failed lately: ${d}`,
   "no-endpoint": (s, d) => `service ${s} has no usable endpoint for port ${d}`,
+  "no-port": (s, d, { subject }) => `service ${s} has no port ${d}${otherPorts(subject as Service)}`,
   "no-route": (s, d) => `no address to reach workload ${s}: ${d}`,
   "lookup": (s, d) => `workload ${s} has no address, only the hostname ${d}, which is resolved`,
   "resolved": (s, d) => `the hostname of workload ${s} resolved to ${d}`,
@@ -141,9 +143,15 @@ function name(subject: ReasonSubject): string {
   return subject.join(", ");
 }
 
+/** The ports that a service has, as the end of a sentence about one that it has not. */
+function otherPorts(service: Service): string {
+  const ports = servicePorts(service);
+  return ports.length === 0 ? " nor any other" : `, only ${ports.join(", ")}`;
+}
+
 /** One clause of English, without a full stop. */
 export function renderReason(reason: Reason): string {
-  return TEXTS[reason.code](name(reason.subject), name(reason.detail));
+  return TEXTS[reason.code](name(reason.subject), name(reason.detail), reason);
 }
 
 /** Whom the reasons of an outgoing flow say it was meant for, as far as it got: for the line about a refusal. */

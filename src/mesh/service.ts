@@ -86,3 +86,8 @@ export function newService(known: Known<Service>): Service {
 export function serviceKey(service: { readonly namespace: string; readonly hostname: string }): string {
   return `${service.namespace}/${service.hostname}`;
 }
+
+/** The ports that clients of a service may ask for. */
+export function servicePorts({ ports }: Service): readonly number[] {
+  return ports.filter((_, index) => index % 2 === 0);
+}

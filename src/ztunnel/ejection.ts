@@ -11,8 +11,21 @@ const FORGIVEN_AFTER_MS = 60_000;
 const MAX_ENTRIES = 4_096;
 
 interface Entry {
-  failures: number;
-  until: number;
+  readonly failures: number;
+  /** When it last failed. */
+  readonly at: number;
+  readonly until: number;
+  readonly error: string;
+}
+
+/** A connect that failed, and none has succeeded since. */
+export interface RecentFailure {
+  /** Of the workload that was dialled: an endpoint, waypoint or gateway. */
+  readonly uid: string;
+  /** As the access log has it. */
+  readonly error: string;
+  /** ms */
+  readonly age: number;
 }
 
 /**
@@ -33,14 +46,15 @@ export class Ejections {
     return this.#entries.size;
   }
 
-  failed(workload: Workload, destination: SocketAddress): void {
+  /** @param error as the access log has it */
+  failed(workload: Workload, destination: SocketAddress, error: string): void {
     const key = keyOf(workload, destination);
     const now = this.#now();
     const before = this.#entries.get(key);
     const failures = before === undefined || now - before.until >= FORGIVEN_AFTER_MS ? 1 : before.failures + 1;
     this.#entries.delete(key); // so that insertion order is order of age
     const pause = Math.min(FIRST_EJECTION_MS * 2 ** (failures - 1), LONGEST_EJECTION_MS);
-    this.#entries.set(key, { failures, until: now + pause });
+    this.#entries.set(key, { failures, at: now, until: now + pause, error });
     if (this.#entries.size <= MAX_ENTRIES) return;
     for (const oldest of this.#entries.keys()) {
       this.#entries.delete(oldest);
@@ -61,8 +75,24 @@ export class Ejections {
       return entry !== undefined && entry.until > this.#now();
     };
   }
+
+  /** Who failed for this destination and would not be forgiven yet, the latest first. For people: looks at everything. */
+  failures(destination: SocketAddress): RecentFailure[] {
+    const now = this.#now();
+    const suffix = keySuffix(destination);
+    const failures: RecentFailure[] = [];
+    for (const [key, { at, until, error }] of this.#entries) {
+      if (!key.endsWith(suffix) || now - until >= FORGIVEN_AFTER_MS) continue;
+      failures.push({ uid: key.slice(0, -suffix.length), error, age: now - at });
+    }
+    return failures.reverse();
+  }
 }
 
 function keyOf(workload: Workload, destination: SocketAddress): string {
-  return `${workload.uid}|${formatAddress(destination)}`;
+  return `${workload.uid}${keySuffix(destination)}`;
+}
+
+function keySuffix(destination: SocketAddress): string {
+  return `|${formatAddress(destination)}`;
 }

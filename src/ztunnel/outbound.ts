@@ -262,7 +262,7 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
     const failed = this.#route as Route;
     const hop = hopOf(failed);
     if (plane.ejections === undefined || hop === undefined) return false;
-    plane.ejections.failed(hop, this.#destination);
+    plane.ejections.failed(hop, this.#destination, failure.text);
     plane.connects.endpointEjections.value++;
     if (this.#attempts >= MAX_ATTEMPTS || this.#downstream.closed) return false;
     const decision = this.#another(failed.source, hop);

@@ -2,7 +2,7 @@ import process from "node:process";
 import { type AdminServers, type ExplainAnswer, startAdmin } from "../admin/mod.ts";
 import { buildInfo } from "../cli/mod.ts";
 import { dumpConfig, type LocalSource, type ZtunnelConfig } from "../config/mod.ts";
-import { HostnameResolver } from "../dns/mod.ts";
+import { clusterSearchDomains, HostnameResolver, type NameSettings } from "../dns/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache, EmbeddedCa } from "../identity/mod.ts";
 import { markRefusal, namespaceRefusal, releaseStartupCode } from "../linux/mod.ts";
@@ -272,15 +272,16 @@ class Ztunnel {
 
   async #explain(source: string, destination: string): Promise<ExplainAnswer> {
     const { explain } = await import("../explain/mod.ts");
-    const { mesh, routing, ejections } = this.#plane;
+    const { mesh, routing, ejections, dns } = this.#plane;
     const entries = new Map(this.#certificates.snapshot().map((entry) => [entry.identity, entry]));
     const answer = explain(
       {
         mesh: mesh.current,
         routing,
-        clusterDomain: this.#config.clusterDomain,
+        names: dns?.names ?? nameSettings(this.#config),
         certificate: (identity) => entries.get(identity),
         choice: (address) => ({ random: Math.random, avoid: ejections?.avoid(address) }),
+        failures: (address) => ejections?.failures(address) ?? [],
       },
       source,
       destination,
@@ -302,6 +303,17 @@ class Ztunnel {
         : { workloadState: dumpWorkloadState(this.#pods.list(), this.#zds?.state.pending ?? []) }),
     };
   }
+}
+
+/** As the DNS of the cluster reads names for a pod whose queries are not ours. */
+function nameSettings({ clusterDomain, preferredServiceNamespace, ipv6Enabled }: ZtunnelConfig): NameSettings {
+  const domain = clusterDomain.toLowerCase().replace(/\.$/, "");
+  return {
+    clusterDomain: domain,
+    searchDomains: clusterSearchDomains(domain),
+    preferredNamespace: preferredServiceNamespace,
+    ipv6: ipv6Enabled,
+  };
 }
 
 function staticConfig(mesh: MeshSource): Json {

@@ -40,6 +40,7 @@ describe("commands", () => {
       ["explain --json shop/web cart:80", explained({ json: true })],
       ["explain shop/web --admin=10.0.0.1:15000 cart:80", explained({ admin: "10.0.0.1:15000" })],
       ["explain shop/web cart:80 --admin localhost:1", explained({ admin: "localhost:1" })],
+      ["explain shop/web cart:80 --admin [::1]:15000", explained({ admin: "[::1]:15000" })],
     ] as const
   ) {
     test(`'${line}'`, () => expect(parseCommand(line.split(" ").filter(Boolean))).toEqual(command));
@@ -64,6 +65,12 @@ describe("errors name what is wrong", () => {
       ["explain shop/web", EXPLAIN_USAGE],
       ["explain shop/web cart:80 more", EXPLAIN_USAGE],
       ["explain shop/web cart:80 --admin", "--admin needs a value"],
+      ...["15000", "::1:15000", "node-a", "node-a:", "node-a:0", "node-a:65536", "http://node-a:15000"].map((admin) =>
+        [
+          `explain shop/web cart:80 --admin=${admin}`,
+          `--admin=${admin}: give HOST:PORT, as in 127.0.0.1:15000 or [::1]:15000`,
+        ] as const
+      ),
       ["explain shop/web cart:80 --yaml", "unknown flag of explain: --yaml"],
     ] as const
   ) {
@@ -80,6 +87,7 @@ test("the help names every flag and command", () => {
       "version",
       "--licenses",
       "explain SRC DST",
+      "2: denied or refused",
       "AMBIENT_ENDPOINT_EJECTION",
       "schema",
       "proxy ztunnel",

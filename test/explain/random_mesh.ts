@@ -37,7 +37,7 @@ function workload(pick: Pick, index: number, keys: readonly string[]): Workload 
     name: `w${index}`,
     namespace: one(pick, NAMESPACES),
     serviceAccount: one(pick, ACCOUNTS),
-    trustDomain: pick(10) === 0 ? "td2" : "td",
+    trustDomain: ["td2", ""][pick(12)] ?? "td",
     addresses: pick(8) === 0 ? [] : [`10.0.0.${index}`, ...(pick(3) === 0 ? [`fd00::${index + 1}`] : [])],
     hostname: pick(6) === 0 ? `w${index}.example` : "",
     network: pick(6) === 0 ? "east" : "",

@@ -1,8 +1,10 @@
 /** An explanation is what real connections are decided by: the same functions, asked with the same things. */
 import { expect, test } from "bun:test";
+import { clusterSearchDomains } from "../../src/dns/mod.ts";
 import { explain, type Explanation } from "../../src/explain/mod.ts";
 import { parseIdentity } from "../../src/identity/mod.ts";
 import {
+  type HboneRoute,
   type MeshState,
   type OutboundDecision,
   resolveInbound,
@@ -24,9 +26,11 @@ const FLOWS = 6;
 function real(mesh: MeshState, source: Workload, ip: string, destination: SocketAddress, random: () => number) {
   const flow = { info: infoOf(source), source, downstream: { ip, port: 40_000 }, destination };
   const outbound = resolveOutbound(mesh, flow, SETTINGS, { random });
-  if (outbound.action !== "hbone" || outbound.inner !== undefined || behindWaypoint(outbound)) {
-    return { outbound, inbound: undefined, verdict: undefined };
-  }
+  const tunnel = outbound.action === "hbone" ? tunnelProblem(outbound) : undefined;
+  if (
+    outbound.action !== "hbone" || outbound.inner !== undefined || behindWaypoint(outbound) ||
+    tunnel?.side === "client"
+  ) return { outbound, tunnel, inbound: undefined, verdict: undefined };
   const inbound = resolveInbound(mesh, {
     info: infoOf(outbound.workload),
     local: outbound.workload,
@@ -37,14 +41,27 @@ function real(mesh: MeshState, source: Workload, ip: string, destination: Socket
     forwardedNetwork: undefined,
     selfListener: false,
   }, SETTINGS);
-  if (!inbound.ok) return { outbound, inbound, verdict: undefined };
+  if (tunnel !== undefined || !inbound.ok) return { outbound, tunnel, inbound, verdict: undefined };
   const verdict = authorize(mesh.policiesFor(outbound.workload), {
     sourceIp: ip,
     destinationIp: inbound.policyDestination.ip,
     destinationPort: inbound.policyDestination.port,
     identity: parseIdentity(workloadIdentity(source)),
   });
-  return { outbound, inbound, verdict };
+  return { outbound, tunnel, inbound, verdict };
+}
+
+/**
+ * Why there cannot be a tunnel, as its ends judge: the CA issues only for a SPIFFE id, the client accepts one of those
+ * that it expects, and the server one of its own trust domain.
+ */
+function tunnelProblem(route: HboneRoute): { side: "client" | "server" } | undefined {
+  const own = parseIdentity(workloadIdentity(route.source));
+  const provable = (identities: readonly string[]) => identities.some((id) => parseIdentity(id) !== undefined);
+  if (own === undefined || !provable(route.expectedIdentities)) return { side: "client" };
+  if (route.inner !== undefined) return provable(route.inner.expectedIdentities) ? undefined : { side: "client" };
+  if (behindWaypoint(route)) return undefined;
+  return own.trustDomain === route.workload.trustDomain ? undefined : { side: "server" };
 }
 
 function behindWaypoint({ reasons }: OutboundDecision): boolean {
@@ -62,9 +79,15 @@ function ask(mesh: MeshState, source: string, destination: string, seed: number)
     {
       mesh,
       routing: SETTINGS,
-      clusterDomain: "cluster.local",
+      names: {
+        clusterDomain: "cluster.local",
+        searchDomains: clusterSearchDomains("cluster.local"),
+        preferredNamespace: undefined,
+        ipv6: true,
+      },
       certificate: () => undefined,
       choice: () => ({ random: repeatable(seed) }),
+      failures: () => [],
     },
     source,
     destination,
@@ -97,7 +120,12 @@ test("explanations agree with what the proxies decide, on random meshes", () => 
         seen.set(`plain ${outcome}`, (seen.get(`plain ${outcome}`) ?? 0) + 1);
         continue;
       }
-      const { outbound, inbound, verdict } = real(mesh, source, ip, destination, repeatable(seed));
+      if (source.addresses.includes(destination.ip)) {
+        expect([hop.outbound.action, outcome, hop.inbound]).toEqual(["uncaptured", "allowed", undefined]);
+        seen.set("itself", (seen.get("itself") ?? 0) + 1);
+        continue;
+      }
+      const { outbound, tunnel, inbound, verdict } = real(mesh, source, ip, destination, repeatable(seed));
       if (outbound.action === "refuse") {
         expect(hop.outbound).toMatchObject({ action: "refuse", error: outbound.error });
         expect(outcome).toBe("refused");
@@ -114,7 +142,14 @@ test("explanations agree with what the proxies decide, on random meshes", () => 
         expect(outcome).toBe("allowed");
       }
       expect(hop.inbound === undefined).toBe(inbound === undefined);
-      if (inbound?.ok === false) {
+      if (tunnel !== undefined) {
+        expect(outcome).toBe("refused");
+        expect(explanation.verdict.summary).toContain(
+          tunnel.side === "client" ? "at the client" : "at the destination",
+        );
+        expect(hop.inbound?.deliver).toBeUndefined();
+        seen.set(`no tunnel, ${tunnel.side}`, (seen.get(`no tunnel, ${tunnel.side}`) ?? 0) + 1);
+      } else if (inbound?.ok === false) {
         expect(hop.inbound).toMatchObject({ status: inbound.status, error: inbound.error });
         expect(outcome).toBe("refused");
       } else if (verdict !== undefined) {
@@ -128,7 +163,7 @@ test("explanations agree with what the proxies decide, on random meshes", () => 
   for (
     const kind of [
       ...["hbone allowed", "hbone denied", "hbone unknown", "refuse refused", "passthrough allowed", "tcp allowed"],
-      ...["plain denied", "plain allowed"],
+      ...["plain denied", "plain allowed", "itself", "no tunnel, client", "no tunnel, server"],
     ]
   ) expect([kind, (seen.get(kind) ?? 0) > 20]).toEqual([kind, true]);
 });

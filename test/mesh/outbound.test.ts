@@ -308,6 +308,15 @@ test("every decision tells its reasons", () => {
   ]);
   expect(texts(resolve(inCart, "10.96.0.1:81"))).toEqual([
     "the address is a VIP of service shop/cart.shop.svc.cluster.local",
-    "service shop/cart.shop.svc.cluster.local has no usable endpoint for port 81",
+    "service shop/cart.shop.svc.cluster.local has no port 81, only 80",
   ]);
+  const bare = service("bare", "10.96.0.9", { ports: [] });
+  const idle = service("idle", "10.96.0.8", { ports: [80, 8080, 443, 8443] });
+  const lacking = mesh({ workloads: [client], services: [bare, idle] });
+  expect(texts(resolve(lacking, "10.96.0.9:80"))[1])
+    .toBe("service shop/bare.shop.svc.cluster.local has no port 80 nor any other");
+  expect(texts(resolve(lacking, "10.96.0.8:81"))[1])
+    .toBe("service shop/idle.shop.svc.cluster.local has no port 81, only 80, 443");
+  expect(texts(resolve(lacking, "10.96.0.8:443"))[1])
+    .toBe("service shop/idle.shop.svc.cluster.local has no usable endpoint for port 443");
 });

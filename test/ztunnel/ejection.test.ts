@@ -6,6 +6,8 @@ const web = pod("web", "10.0.0.1");
 const db = pod("db", "10.0.0.2");
 const vip = address("10.96.0.1:80");
 const other = address("10.96.0.1:443");
+const REFUSED = "io error: Connection refused (os error 111)";
+const TIMED_OUT = "io error: Connection timed out (os error 110)";
 
 /** How long from now an endpoint is passed over, ms. */
 function passedOver(ejections: Ejections, clock: { now: number }): number {
@@ -25,7 +27,7 @@ test("nothing is asked while nobody has failed", () => {
 
 test("an endpoint that failed is passed over for the destination that was asked for", () => {
   const { ejections } = learning();
-  ejections.failed(web, vip);
+  ejections.failed(web, vip, REFUSED);
   expect([ejections.avoid(vip)?.(web), ejections.avoid(vip)?.(db), ejections.avoid(other)?.(web)])
     .toEqual([true, false, false]);
 });
@@ -34,29 +36,51 @@ test("each failure doubles the time, up to 30 s; long after, the count begins ag
   const { clock, ejections } = learning();
   const pauses: number[] = [];
   for (let i = 0; i < 7; i++) {
-    ejections.failed(web, vip);
+    ejections.failed(web, vip, REFUSED);
     pauses.push(passedOver(ejections, clock));
   }
   expect(pauses).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
   clock.now += 60_000;
-  ejections.failed(web, vip);
+  ejections.failed(web, vip, REFUSED);
   expect(passedOver(ejections, clock)).toBe(1_000);
 });
 
 test("a connect that goes well clears the record", () => {
   const { clock, ejections } = learning();
-  ejections.failed(web, vip);
-  ejections.failed(web, vip);
+  ejections.failed(web, vip, REFUSED);
+  ejections.failed(web, vip, REFUSED);
   ejections.succeeded(web, vip);
   expect(ejections.avoid(vip)).toBeUndefined();
-  ejections.failed(web, vip);
+  ejections.failed(web, vip, REFUSED);
   expect(passedOver(ejections, clock)).toBe(1_000);
 });
 
 test("what is remembered is bounded: the oldest failure is forgotten", () => {
   const { ejections } = learning();
-  for (let port = 1; port <= 5_000; port++) ejections.failed(web, { ip: "10.96.0.1", port });
+  for (let port = 1; port <= 5_000; port++) ejections.failed(web, { ip: "10.96.0.1", port }, REFUSED);
   expect(ejections.size).toBe(4_096);
   expect(ejections.avoid({ ip: "10.96.0.1", port: 1 })?.(web)).toBe(false);
   expect(ejections.avoid({ ip: "10.96.0.1", port: 5_000 })?.(web)).toBe(true);
+});
+
+test("the last failures of a destination are told with their text and age, the latest first, until they are forgiven", () => {
+  const { clock, ejections } = learning();
+  expect(ejections.failures(vip)).toEqual([]);
+  ejections.failed(web, vip, TIMED_OUT);
+  ejections.failed(db, other, REFUSED);
+  clock.now += 5_000;
+  ejections.failed(db, vip, REFUSED);
+  clock.now += 1_500;
+  expect(ejections.failures(vip)).toEqual([
+    { uid: db.uid, error: REFUSED, age: 1_500 },
+    { uid: web.uid, error: TIMED_OUT, age: 6_500 },
+  ]);
+  ejections.failed(web, vip, REFUSED);
+  expect(ejections.failures(vip)[0]).toEqual({ uid: web.uid, error: REFUSED, age: 0 });
+  ejections.succeeded(web, vip);
+  expect(ejections.failures(vip).map(({ uid }) => uid)).toEqual([db.uid]);
+  clock.now += 59_400; // its ejection of 1 s ended 60 s ago, less 100 ms
+  expect(ejections.failures(vip)).toHaveLength(1);
+  clock.now += 100;
+  expect(ejections.failures(vip)).toEqual([]);
 });
