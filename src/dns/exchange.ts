@@ -1,6 +1,8 @@
 /**
  * One question to the name servers of a resolv.conf, until one of them answers (RFC 1035 §7.2, resolv.conf(5)): each in
- * its turn, as often as configured, over TCP where the answer does not fit into a datagram. The sockets are the caller's.
+ * its turn, as often as configured, over TCP where the answer does not fit into a datagram. All of it takes less time than
+ * clients wait, so that those who are silent get a part of it each; who was passed over may still answer. The sockets are
+ * the caller's.
  */
 import type { SocketAddress } from "../net/address.ts";
 import { decodeMessage } from "./decode.ts";
@@ -11,6 +13,10 @@ import { type Message, OPCODE_QUERY, type Question, RCODE, rcodeName } from "./t
 /** UDP size we announce: what passes any network unfragmented (DNS flag day 2020). */
 const UDP_PAYLOAD = 1232; // bytes
 const DNS_PORT = 53;
+/** Clients wait 5 s (resolv.conf(5), RES_TIMEOUT): a refusal that comes later is heard by nobody. */
+const DEADLINE_MS = 4_500;
+/** So much a name server has before the next one is asked as well, however many there are; less if configured so. */
+const SHORTEST_PATIENCE_MS = 1_000;
 
 /** What sends the messages. It calls back after it has returned, and nothing after close(). */
 export interface UpstreamTransport {
@@ -42,6 +48,20 @@ export interface UpstreamSettings {
   readonly attempts: number;
   /** Port of the name servers; 53. */
   readonly port?: number;
+  /** For the whole question, whatever the rest says, ms; 4500. */
+  readonly deadlineMs?: number;
+  /** Hears which name servers answer. */
+  readonly observer?: UpstreamObserver;
+}
+
+export type UpstreamProtocol = "udp" | "tcp";
+
+/** Hears what becomes of each message to a name server. An answer is an answer, whatever its code. */
+export interface UpstreamObserver {
+  /** A message goes out. The result comes back with `unanswered`. */
+  asking(server: SocketAddress, protocol: UpstreamProtocol): number;
+  answered(server: SocketAddress, protocol: UpstreamProtocol): void;
+  unanswered(server: SocketAddress, protocol: UpstreamProtocol, reason: string, asking: number): void;
 }
 
 /** What is asked. */
@@ -69,6 +89,17 @@ function randomId(): number {
   return id[0] as number;
 }
 
+/** One message to a name server, not answered so far. */
+interface Asking {
+  readonly server: SocketAddress;
+  readonly protocol: UpstreamProtocol;
+  readonly id: number;
+  readonly edns: boolean;
+  /** What the observer called it. */
+  readonly observed: number;
+  sending: Sending | undefined;
+}
+
 /** A question under way; `done` is called once, not before the constructor has returned, and not after cancel(). */
 export class Exchange {
   readonly #question: UpstreamQuestion;
@@ -76,14 +107,14 @@ export class Exchange {
   readonly #transport: UpstreamTransport;
   readonly #done: (result: UpstreamResult) => void;
   #state: "asking" | "done" = "asking";
-  /** Counts askings: server by server, round by round. */
+  /** Counts the name servers asked: server by server, round by round. */
   #turn = 0;
-  /** Counts messages sent: what comes for an earlier one is not heard. */
-  #asking = 0;
+  /** Everything that may still be answered; all but `#current` were given up. */
+  readonly #open = new Set<Asking>();
+  #current: Asking | undefined = undefined;
   #edns = true;
-  #id = 0;
-  #sending: Sending | undefined = undefined;
   #timer: Timer | undefined = undefined;
+  #deadline = 0;
   #reason = "no name servers";
   #refusal: Message | undefined = undefined;
 
@@ -97,36 +128,59 @@ export class Exchange {
     this.#settings = settings;
     this.#transport = transport;
     this.#done = done;
-    queueMicrotask(() => this.#ask("udp"));
+    queueMicrotask(() => this.#begin());
   }
 
   /** Gives it up: nobody is told. */
   cancel(): void {
-    this.#state = "done";
-    this.#rest();
+    this.#end();
   }
 
-  #ask(protocol: "udp" | "tcp"): void {
+  #begin(): void {
     if (this.#state === "done") return;
-    const { nameservers, attempts, timeoutMs, port } = this.#settings;
+    this.#deadline = performance.now() + (this.#settings.deadlineMs ?? DEADLINE_MS);
+    this.#ask();
+  }
+
+  /** Asks the name server whose turn it is; after the last one's, it is over. */
+  #ask(): void {
+    const { nameservers, attempts, port } = this.#settings;
     const ip = nameservers[this.#turn % nameservers.length];
-    if (ip === undefined || this.#turn >= nameservers.length * attempts) {
+    if (ip === undefined || this.#turn >= nameservers.length * attempts || performance.now() >= this.#deadline) {
       this.#finish({ ok: false, reason: this.#reason, message: this.#refusal });
       return;
     }
-    this.#id = randomId();
-    const asking = ++this.#asking;
-    const current = () => this.#state === "asking" && this.#asking === asking;
-    const received = (bytes: Uint8Array) => void (current() && this.#received(bytes, protocol));
-    const failed = (reason: string) => void (current() && this.#next(reason));
-    this.#timer = setTimeout(() => this.#next("request timed out"), timeoutMs);
-    this.#sending = this.#transport[protocol]({ ip, port: port ?? DNS_PORT }, this.#message(), received, failed);
+    this.#send({ ip, port: port ?? DNS_PORT }, "udp", true);
   }
 
-  #message(): Uint8Array<ArrayBuffer> {
+  /** @param current it is this one's turn, not that of one that was given up before */
+  #send(server: SocketAddress, protocol: UpstreamProtocol, current: boolean): void {
+    const { observer } = this.#settings;
+    const observed = observer?.asking(server, protocol) ?? 0;
+    const asking: Asking = { server, protocol, id: randomId(), edns: this.#edns, observed, sending: undefined };
+    this.#open.add(asking);
+    if (current) {
+      this.#current = asking;
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#next("request timed out"), this.#patience());
+    }
+    const received = (bytes: Uint8Array) => void (this.#open.has(asking) && this.#received(asking, bytes));
+    const failed = (reason: string) => void (this.#open.has(asking) && this.#failed(asking, reason));
+    asking.sending = this.#transport[protocol](server, this.#message(asking), received, failed);
+  }
+
+  /** How long to wait before the next one is asked: a share of the time that is left. */
+  #patience(): number {
+    const { nameservers, attempts, timeoutMs } = this.#settings;
+    const left = Math.max(0, this.#deadline - performance.now());
+    const share = left / Math.max(1, nameservers.length * attempts - this.#turn);
+    return Math.min(timeoutMs, left, Math.max(share, SHORTEST_PATIENCE_MS));
+  }
+
+  #message({ id, edns }: Asking): Uint8Array<ArrayBuffer> {
     const { question, recursionDesired, checkingDisabled, dnssecOk } = this.#question;
     return encodeMessage({
-      id: this.#id,
+      id,
       response: false,
       opcode: OPCODE_QUERY,
       authoritative: false,
@@ -140,43 +194,44 @@ export class Exchange {
       answers: [],
       authorities: [],
       additionals: [],
-      edns: this.#edns ? { payloadSize: UDP_PAYLOAD, version: 0, dnssecOk } : undefined,
+      edns: edns ? { payloadSize: UDP_PAYLOAD, version: 0, dnssecOk } : undefined,
     });
   }
 
-  #received(bytes: Uint8Array, protocol: "udp" | "tcp"): void {
+  #received(asking: Asking, bytes: Uint8Array): void {
+    const { protocol, id } = asking;
     const decoded = decodeMessage(bytes);
     // Over UDP a wrong one says nothing of the right one that may still come; over TCP nobody else can have sent it.
     const wrong = (reason: string) => {
-      if (protocol === "tcp") this.#next(reason);
+      if (protocol === "tcp") this.#failed(asking, reason);
     };
     if (!decoded.ok) {
       const { header } = decoded;
-      const ours = header !== undefined && header.response && header.id === this.#id;
-      if (ours && header.truncated && protocol === "udp") this.#overTcp(); // cut in the middle of a record
+      const ours = header !== undefined && header.response && header.id === id;
+      if (ours && header.truncated && protocol === "udp") this.#again(asking, "tcp"); // cut in the middle of a record
       else wrong(`malformed answer: ${decoded.error}`);
       return;
     }
     const { message } = decoded;
-    if (!message.response || message.id !== this.#id || !this.#answers(message)) {
+    if (!message.response || message.id !== id || !this.#answers(message)) {
       wrong("answer to another question");
       return;
     }
     if (message.truncated && protocol === "udp") {
-      this.#overTcp();
+      this.#again(asking, "tcp");
       return;
     }
     const withoutEdns = message.rcode === RCODE.FORMERR || message.rcode === RCODE.NOTIMP;
-    if (withoutEdns && this.#edns && message.edns === undefined) {
+    if (withoutEdns && asking.edns && message.edns === undefined) {
       // A name server from before EDNS (RFC 6891 §7): the same one again, without.
       this.#edns = false;
-      this.#rest();
-      this.#ask(protocol);
+      this.#again(asking, protocol);
       return;
     }
+    this.#answered(asking);
     if (worthAnotherServer(message.rcode)) {
       this.#refusal = message;
-      this.#next(rcodeName(message.rcode));
+      this.#passOver(asking, rcodeName(message.rcode));
       return;
     }
     this.#finish({ ok: true, message, bytes: bytes.slice() });
@@ -191,27 +246,54 @@ export class Exchange {
       sameName(asked.name, question.name);
   }
 
-  #overTcp(): void {
-    this.#rest();
-    this.#ask("tcp");
+  #answered(asking: Asking): void {
+    this.#settings.observer?.answered(asking.server, asking.protocol);
+    this.#close(asking);
+  }
+
+  /** It has answered, but has to be asked in another way. */
+  #again(asking: Asking, protocol: UpstreamProtocol): void {
+    this.#answered(asking);
+    this.#send(asking.server, protocol, this.#current === asking);
+  }
+
+  #failed(asking: Asking, reason: string): void {
+    this.#unanswered(asking, reason);
+    this.#close(asking);
+    this.#passOver(asking, reason);
+  }
+
+  #passOver(asking: Asking, reason: string): void {
+    // One that was given up before says why; the turn is another's already.
+    if (this.#current === asking) this.#next(reason);
+    else this.#reason = reason;
   }
 
   #next(reason: string): void {
     this.#reason = reason;
-    this.#rest();
+    this.#current = undefined;
     this.#turn++;
-    this.#ask("udp");
+    this.#ask();
   }
 
-  #rest(): void {
+  #unanswered({ server, protocol, observed }: Asking, reason: string): void {
+    this.#settings.observer?.unanswered(server, protocol, reason, observed);
+  }
+
+  #close(asking: Asking): void {
+    this.#open.delete(asking);
+    asking.sending?.close();
+  }
+
+  #end(): void {
+    this.#state = "done";
     clearTimeout(this.#timer);
-    this.#sending?.close();
-    this.#sending = undefined;
+    for (const asking of [...this.#open]) this.#close(asking);
   }
 
   #finish(result: UpstreamResult): void {
-    this.#state = "done";
-    this.#rest();
+    for (const asking of this.#open) if (asking !== this.#current) this.#unanswered(asking, "request timed out");
+    this.#end();
     this.#done(result);
   }
 }

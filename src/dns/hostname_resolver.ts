@@ -97,7 +97,7 @@ export class HostnameResolver {
       try {
         const { addresses: found, exists } = await this.#lookup(absolute(hostname), family);
         addresses.push(...found);
-        if (!exists) problems.push("no such name");
+        if (!exists) problems.push("no such name, or none with addresses");
         else if (found.length === 0) problems.push(`no ${family === 4 ? "A" : "AAAA"} records`);
         failed ||= !exists;
       } catch (error) {

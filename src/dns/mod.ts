@@ -1,6 +1,6 @@
 /** DNS without sockets: messages, the names of the mesh, what is asked of other name servers and kept of it. */
 export * from "./types.ts";
-export { isDomainName, lowerName, sameName } from "./name.ts";
+export { isDomainName, isLocalhost, lowerName, sameName } from "./name.ts";
 export { decodeMessage, decodeQuery } from "./decode.ts";
 export { encodeMessage } from "./encode.ts";
 export { type Alias, aliases, clusterSearchDomains, expansions, type SearchDomains, wildcards } from "./aliases.ts";
@@ -16,6 +16,8 @@ export { agedRecords, AnswerCache, type CachedAnswer, type CacheLimits, STALE_TT
 export {
   Exchange,
   type Sending,
+  type UpstreamObserver,
+  type UpstreamProtocol,
   type UpstreamQuestion,
   type UpstreamResult,
   type UpstreamSettings,

@@ -70,3 +70,9 @@ export function sameName(a: DomainName, b: DomainName): boolean {
 export function lowerName(name: DomainName): DomainName {
   return name.toLowerCase();
 }
+
+/** Whether the name, in lower case, with or without its final dot, is `localhost` or below it (RFC 6761 §6.3). */
+export function isLocalhost(name: string): boolean {
+  const text = name.endsWith(".") ? name.slice(0, -1) : name;
+  return text === "localhost" || text.endsWith(".localhost");
+}

@@ -10,14 +10,17 @@ export interface ResolvedAddress {
 
 export interface LookupAnswer {
   readonly addresses: readonly ResolvedAddress[];
-  /** Whether there is such a name, with or without addresses of this family. */
+  /**
+   * Whether the answer says that there is such a name, with or without addresses of this family. The runtime says
+   * ENOTFOUND of either, so that without addresses `systemLookup` cannot know, and says false.
+   */
   readonly exists: boolean;
 }
 
 /** Resolves a name in one address family; rejects when nobody answered. */
 export type Lookup = (name: string, family: 4 | 6) => Promise<LookupAnswer>;
 
-/** Codes of c-ares: no such name, and a name without records of this type. */
+/** Codes of c-ares: no such name (of the runtime also: no records of this type), and a name without such records. */
 const NO_NAME: readonly string[] = ["DNS_ENOTFOUND", "ENOTFOUND"];
 const NO_DATA: readonly string[] = ["DNS_ENODATA", "ENODATA"];
 

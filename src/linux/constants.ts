@@ -25,6 +25,7 @@ export const SO_RCVTIMEO = 20;
 export const SO_ATTACH_FILTER = 26;
 export const SO_DETACH_FILTER = 27;
 export const SO_MARK = 36;
+export const SO_MEMINFO = 55;
 
 export const SOL_IP = 0;
 export const IP_FREEBIND = 15;

@@ -8,7 +8,7 @@
  */
 import { ptr } from "bun:ffi";
 import { isIpv4, type SocketAddress } from "../net/address.ts";
-import { SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MARK, SOL_SOCKET } from "./constants.ts";
+import { SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MARK, SO_MEMINFO, SOL_SOCKET } from "./constants.ts";
 import { SystemError } from "./error.ts";
 import { libc } from "./libc.ts";
 import { inNamespace } from "./namespace.ts";
@@ -47,6 +47,11 @@ const dropProgram = new DataView(new ArrayBuffer(16));
 dropProgram.setUint16(0, 1, true);
 dropProgram.setBigUint64(8, BigInt(ptr(DROP_ALL)), true);
 
+/** What SO_MEMINFO fills (linux/sock_diag.h), and where in it the kernel says how many datagrams it dropped. */
+const memoryInfo = new Uint32Array(new ArrayBuffer(9 * 4));
+const memoryInfoLength = new Int32Array(new ArrayBuffer(4));
+const SK_MEMINFO_DROPS = 8;
+
 type RuntimeSocket = Bun.udp.Socket<"buffer"> & { readonly fd: number };
 type RuntimeConnection = Bun.udp.ConnectedSocket<"buffer"> & { readonly fd: number };
 
@@ -82,6 +87,14 @@ export class UdpSocket {
     if (this.#socket.closed) return;
     if (deaf) libc().setsockopt(this.fd, SOL_SOCKET, SO_ATTACH_FILTER, ptr(dropProgram), 16);
     else setOption(this.fd, SOL_SOCKET, SO_DETACH_FILTER, 0, "SO_DETACH_FILTER");
+  }
+
+  /** Datagrams that the kernel has dropped so far: while deaf, or because its queue was full. Wraps around at 2³². */
+  get drops(): number | undefined {
+    if (this.#socket.closed) return undefined;
+    memoryInfoLength[0] = memoryInfo.byteLength;
+    const read = libc().getsockopt(this.fd, SOL_SOCKET, SO_MEMINFO, ptr(memoryInfo), ptr(memoryInfoLength));
+    return read === 0 ? memoryInfo[SK_MEMINFO_DROPS] : undefined;
   }
 
   close(): void {

@@ -58,6 +58,7 @@ const NOBODY: DnsSource = { canonicalName: "", canonicalRevision: "" };
 /** The families istio_dns_* (spec/ztunnel.md §10.1). */
 export class DnsMetrics {
   readonly #families: DnsFamilies;
+  readonly #dropped: Family;
   readonly #schema = new LabelSchema([
     "request_query_type",
     "request_protocol",
@@ -81,6 +82,16 @@ export class DnsMetrics {
         buckets: DURATION_BUCKETS,
       }),
     };
+    this.#dropped = registry.family({
+      name: "ambient_dns_dropped",
+      type: "counter",
+      help: "DNS queries that nobody looked at, because too many came at a time (unstable).",
+    });
+  }
+
+  /** Queries that were not heard, of all pods. */
+  get dropped(): Sample {
+    return this.#dropped.labels();
   }
 
   /**

@@ -1,10 +1,12 @@
+import { isLocalhost } from "../dns/mod.ts";
 import type { Pool } from "../hbone/mod.ts";
 import { peerAddress } from "../linux/mod.ts";
-import { isIpv4, type SocketAddress } from "../net/address.ts";
+import { canonicalIp, formatAddress, isIpv4, type SocketAddress } from "../net/address.ts";
 import { surfaceBug } from "../net/surface.ts";
 import { adoptListener } from "../net/tcp.ts";
 import { TcpEndpoint, type TcpSocket } from "../net/tcp_endpoint.ts";
 import type { DnsProxy } from "./dns/mod.ts";
+import type { Field } from "../telemetry/mod.ts";
 import { OutboundConnection } from "./outbound.ts";
 import {
   encodeReply,
@@ -13,12 +15,21 @@ import {
   REPLY_SUCCEEDED,
   type Socks5Event,
   Socks5Handshake,
+  type Socks5Target,
 } from "./socks5_protocol.ts";
 import type { WorkloadContext } from "./workload_context.ts";
 
 /** `socket.data`: the handshake, then the endpoint of the connection that it asked for. */
 type SocksData = Socks5Handshake | TcpEndpoint;
 type SocksSocket = Bun.Socket<SocksData>;
+
+/** `dst.addr`, as in the access log; of a name, which may hold any byte, each part in a field of its own. */
+function targetFields(target: Socks5Target | undefined): Field[] {
+  if (target === undefined) return [];
+  const { host, port } = target;
+  if (canonicalIp(host) !== undefined) return [["dst.addr", { display: formatAddress({ ip: host, port }) }]];
+  return [["dst.hostname", host], ["dst.port", port]];
+}
 
 function descriptorOf(socket: SocksSocket): number {
   return (socket as unknown as { fd?: number }).fd ?? -1;
@@ -41,7 +52,7 @@ export function serveSocks5(
         act(socket, handshake, handshake.resume());
         return;
       case "refuse":
-        refuse(socket, event.code, event.reason);
+        refuse(socket, event.bytes, event.reason, event.target);
         return;
       case "connect":
         connect(socket, handshake, event.destination);
@@ -50,9 +61,18 @@ export function serveSocks5(
         resolve(socket, handshake, event);
     }
   };
-  const refuse = (socket: SocksSocket, code: number, reason: string): void => {
-    context.plane.logs.socks5.warn("request refused", [["error", reason]]);
-    socket.write(encodeReply(code));
+  const refuse = (socket: SocksSocket, reply: Uint8Array, reason: string, target: Socks5Target | undefined): void => {
+    const { plane, info } = context;
+    const source = peerAddress(descriptorOf(socket));
+    plane.logs.socks5.warn("request refused", [
+      ...(source === undefined ? [] : [["src.addr", { display: formatAddress(source) }] as const]),
+      ["src.workload", plane.mesh.current.localWorkload(info)?.name ?? info.name],
+      ["src.namespace", info.namespace],
+      ...targetFields(target),
+      ["direction", "outbound"],
+      ["error", reason],
+    ]);
+    socket.write(reply);
     socket.end();
   };
   const connect = (socket: SocksSocket, { rest }: Socks5Handshake, destination: SocketAddress): void => {
@@ -70,17 +90,23 @@ export function serveSocks5(
   const resolve = (
     socket: SocksSocket,
     handshake: Socks5Handshake,
-    { host, port }: Socks5Event & { kind: "resolve" },
+    target: Socks5Event & { kind: "resolve" },
   ): void => {
-    if (dns === undefined) {
-      refuse(socket, REPLY_GENERAL_FAILURE, `the name ${host} needs the DNS proxy, which is off`);
+    const { host, port } = target;
+    const client = peerAddress(descriptorOf(socket));
+    const family = client === undefined || isIpv4(client.ip) ? "IPv4" : "IPv6";
+    if (dns === undefined && isLocalhost(host.toLowerCase())) {
+      connect(socket, handshake, { ip: family === "IPv4" ? "127.0.0.1" : "::1", port });
       return;
     }
-    const client = peerAddress(descriptorOf(socket));
-    dns.resolve(host, client === undefined || isIpv4(client.ip) ? "IPv4" : "IPv6", (found) => {
-      if (socket.data !== handshake || descriptorOf(socket) < 0) return; // the client is gone
+    if (dns === undefined) {
+      refuse(socket, encodeReply(REPLY_GENERAL_FAILURE), "names need the DNS proxy, which is off", target);
+      return;
+    }
+    dns.resolve(host, family, (found) => {
+      if (socket.data !== handshake || handshake.refused || descriptorOf(socket) < 0) return; // the client is gone
       if ("ip" in found) connect(socket, handshake, { ip: found.ip, port });
-      else refuse(socket, REPLY_HOST_UNREACHABLE, found.error);
+      else refuse(socket, encodeReply(REPLY_HOST_UNREACHABLE), found.error, target);
     });
   };
   return adoptListener<SocksData>(fd, {

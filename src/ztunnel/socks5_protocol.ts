@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { ipFromBytes, type SocketAddress } from "../net/address.ts";
+import { canonicalIp, ipFromBytes, type SocketAddress } from "../net/address.ts";
 
 /** SOCKS version 5 (RFC 1928), server side: no authentication, CONNECT only (spec/ztunnel.md §5.3). Sans I/O. */
 
@@ -9,6 +9,11 @@ const COMMAND_CONNECT = 1;
 const ADDRESS_IPV4 = 1;
 const ADDRESS_DOMAIN = 3;
 const ADDRESS_IPV6 = 4;
+
+/** Instead of a method: none of those offered will do (RFC 1928 §3). */
+const NO_ACCEPTABLE_METHOD = 0xff;
+/** What a client may send before it has the answer to its request, bytes. */
+const MAX_EARLY = 65_536;
 
 /** Reply codes (RFC 1928 §6). */
 export const REPLY_SUCCEEDED = 0;
@@ -29,26 +34,42 @@ export type Socks5Event =
   | { readonly kind: "connect"; readonly destination: SocketAddress }
   /** The same, by name. */
   | { readonly kind: "resolve"; readonly host: string; readonly port: number }
-  /** Answer with this reply code and close. */
-  | { readonly kind: "refuse"; readonly code: number; readonly reason: string };
+  /** Answer with these bytes and close. */
+  | {
+    readonly kind: "refuse";
+    readonly bytes: Uint8Array;
+    readonly reason: string;
+    /** What was asked for, where that is known. */
+    readonly target: Socks5Target | undefined;
+  };
 
-const MORE: Socks5Event = { kind: "more" };
-
-function refuse(reason: string, code = REPLY_COMMAND_NOT_SUPPORTED): Socks5Event {
-  return { kind: "refuse", code, reason };
+/** `host`: a canonical IP, or a name as the client wrote it, which may hold any byte (as latin1). */
+export interface Socks5Target {
+  readonly host: string;
+  readonly port: number;
 }
 
-/** Reads greeting and request; feed it bytes until it says `connect` or `refuse`. */
-export class Socks5Handshake {
-  #state: "greeting" | "request" | "requested" = "greeting";
-  #bytes: Uint8Array = new Uint8Array(0);
+const NOTHING = new Uint8Array(0);
+const MORE: Socks5Event = { kind: "more" };
+const NO_METHOD = new Uint8Array([VERSION, NO_ACCEPTABLE_METHOD]);
+/** spec/ztunnel.md §5.3: whatever the client did wrong. */
+const VIOLATION = encodeReply(REPLY_COMMAND_NOT_SUPPORTED);
 
+/** Reads greeting and request; feed it bytes until it says `connect`, `resolve` or `refuse`. */
+export class Socks5Handshake {
+  #state: "greeting" | "request" | "requested" | "refused" = "greeting";
+  #bytes: Uint8Array = NOTHING;
+
+  /** After `resolve` it may still say `refuse`: when too much comes before the answer. */
   receive(chunk: Uint8Array): Socks5Event {
+    if (this.#state === "refused") return MORE;
     const bytes = new Uint8Array(this.#bytes.length + chunk.length);
     bytes.set(this.#bytes);
     bytes.set(chunk, this.#bytes.length);
     this.#bytes = bytes;
-    if (this.#state === "requested") return MORE;
+    if (this.#state === "requested") {
+      return bytes.length > MAX_EARLY ? this.#refuse("too much was sent before the answer to the request") : MORE;
+    }
     return this.#state === "greeting" ? this.#greeting() : this.#request();
   }
 
@@ -57,13 +78,26 @@ export class Socks5Handshake {
     return this.#bytes;
   }
 
+  /** Whether the end is said: nothing of what was under way matters any more. */
+  get refused(): boolean {
+    return this.#state === "refused";
+  }
+
+  #refuse(reason: string, target?: Socks5Target, bytes = VIOLATION): Socks5Event {
+    this.#state = "refused";
+    this.#bytes = NOTHING;
+    return { kind: "refuse", bytes, reason, target };
+  }
+
   #greeting(): Socks5Event {
     const bytes = this.#bytes;
-    if (bytes.length > 0 && bytes[0] !== VERSION) return refuse(`version ${bytes[0]}`);
+    if (bytes.length > 0 && bytes[0] !== VERSION) return this.#refuse(`version ${bytes[0]}`);
     if (bytes.length < 2) return MORE;
     const end = 2 + (bytes[1] as number);
     if (bytes.length < end) return MORE;
-    if (!bytes.subarray(2, end).includes(NO_AUTHENTICATION)) return refuse("no acceptable authentication method");
+    if (!bytes.subarray(2, end).includes(NO_AUTHENTICATION)) {
+      return this.#refuse("no acceptable authentication method", undefined, NO_METHOD);
+    }
     this.#bytes = bytes.subarray(end);
     this.#state = "request";
     return { kind: "reply", bytes: new Uint8Array([VERSION, NO_AUTHENTICATION]) };
@@ -71,43 +105,30 @@ export class Socks5Handshake {
 
   #request(): Socks5Event {
     const bytes = this.#bytes;
-    if (bytes.length > 0 && bytes[0] !== VERSION) return refuse(`version ${bytes[0]}`);
-    if (bytes.length > 1 && bytes[1] !== COMMAND_CONNECT) return refuse(`command ${bytes[1]}`);
+    if (bytes.length > 0 && bytes[0] !== VERSION) return this.#refuse(`version ${bytes[0]}`);
     if (bytes.length < 4) return MORE;
-    const type = bytes[3];
-    if (type === ADDRESS_DOMAIN) return this.#name(bytes);
-    const length = type === ADDRESS_IPV4 ? 4 : type === ADDRESS_IPV6 ? 16 : 0;
-    if (length === 0) return refuse(`address type ${type}`);
-    const end = 4 + length + 2;
+    const [, command, , type] = bytes;
+    const named = type === ADDRESS_DOMAIN;
+    if (named && bytes.length < 5) return MORE;
+    const start = named ? 5 : 4;
+    const length = named ? bytes[4] as number : type === ADDRESS_IPV4 ? 4 : type === ADDRESS_IPV6 ? 16 : undefined;
+    if (length === undefined) return this.#refuse(`address type ${type}`);
+    const end = start + length + 2;
     if (bytes.length < end) return MORE;
-    this.#requested(end);
-    return {
-      kind: "connect",
-      destination: { ip: ipFromBytes(bytes.subarray(4, 4 + length)), port: portAt(bytes, end) },
-    };
-  }
-
-  #name(bytes: Uint8Array): Socks5Event {
-    if (bytes.length < 5) return MORE;
-    const end = 5 + (bytes[4] as number) + 2;
-    if (bytes.length < end) return MORE;
-    this.#requested(end);
-    const host = Buffer.from(bytes.subarray(5, end - 2)).toString("latin1");
-    return { kind: "resolve", host, port: portAt(bytes, end) };
-  }
-
-  #requested(end: number): void {
+    const address = bytes.subarray(start, start + length);
+    const port = ((bytes[end - 2] as number) << 8) | (bytes[end - 1] as number);
+    const name = named ? Buffer.from(address).toString("latin1") : "";
+    // Clients that have only one kind of address send IPs as names, too.
+    const ip = named ? canonicalIp(name) : ipFromBytes(address);
+    if (command !== COMMAND_CONNECT) return this.#refuse(`command ${command}`, { host: ip ?? name, port });
+    if (ip === undefined && name === "") return this.#refuse("a name without a letter", { host: name, port });
     this.#state = "requested";
-    this.#bytes = this.#bytes.subarray(end);
+    this.#bytes = bytes.subarray(end);
+    return ip === undefined ? { kind: "resolve", host: name, port } : { kind: "connect", destination: { ip, port } };
   }
 
   /** Bytes behind the greeting may hold the request already: ask again after a `reply`. */
   resume(): Socks5Event {
     return this.#bytes.length === 0 ? MORE : this.#request();
   }
-}
-
-/** The two bytes before `end`. */
-function portAt(bytes: Uint8Array, end: number): number {
-  return ((bytes[end - 2] as number) << 8) | (bytes[end - 1] as number);
 }

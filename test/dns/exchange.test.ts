@@ -7,7 +7,9 @@ import {
   RCODE,
   type Sending,
   TYPE,
+  type UpstreamObserver,
   type UpstreamResult,
+  type UpstreamSettings,
   type UpstreamTransport,
 } from "../../src/dns/mod.ts";
 import type { SocketAddress } from "../../src/net/address.ts";
@@ -59,7 +61,7 @@ class FakeTransport implements UpstreamTransport {
   }
 }
 
-function ask(settings: { nameservers?: string[]; timeoutMs?: number; attempts?: number } = {}) {
+function ask(settings: Partial<UpstreamSettings> = {}) {
   const transport = new FakeTransport();
   const { promise, resolve } = Promise.withResolvers<UpstreamResult>();
   const question = {
@@ -184,14 +186,134 @@ test("NXDOMAIN is an answer", async () => {
   expect(transport.all.length).toBe(1);
 });
 
-test("silence: the next one, and what comes late is not heard", async () => {
-  const { transport, result } = ask({ nameservers: ["192.0.2.1", "192.0.2.2"], timeoutMs: 20, attempts: 1 });
-  const silent = await transport.next();
-  const second = await transport.next();
-  silent.received(reply(silent));
-  silent.failed("late");
-  expect([silent.closed, second.server.ip]).toEqual([true, "192.0.2.2"]);
-  expect(await result).toEqual({ ok: false, reason: "request timed out", message: undefined });
+describe("silence", () => {
+  const two = { nameservers: ["192.0.2.1", "192.0.2.2"], timeoutMs: 20, attempts: 1 };
+
+  test("the next one is asked, in vain", async () => {
+    const { transport, result } = ask(two);
+    const silent = await transport.next();
+    const second = await transport.next();
+    expect([silent.closed, second.server.ip]).toEqual([false, "192.0.2.2"]);
+    expect(await result).toEqual({ ok: false, reason: "request timed out", message: undefined });
+    expect(transport.all.map(({ closed }) => closed)).toEqual([true, true]);
+    silent.received(reply(silent));
+    silent.failed("late");
+    expect(transport.all.length).toBe(2);
+  });
+
+  test("an answer counts although the next one has been asked meanwhile", async () => {
+    const { transport, result } = ask({ ...two, timeoutMs: 300 });
+    const slow = await transport.next();
+    await transport.next();
+    slow.received(reply(slow));
+    expect(await result).toMatchObject({ ok: true });
+    expect(transport.all.map(({ closed }) => closed)).toEqual([true, true]);
+  });
+
+  test("a late one that is truncated is asked over TCP, one that refuses leaves the turn with the other", async () => {
+    const truncated = ask({ ...two, timeoutMs: 300 });
+    const slow = await truncated.transport.next();
+    await truncated.transport.next();
+    slow.received(reply(slow, { truncated: true, answers: [] }));
+    const whole = await truncated.transport.next();
+    expect([whole.protocol, whole.server, slow.closed]).toEqual(["tcp", slow.server, true]);
+    whole.received(reply(whole));
+    expect(await truncated.result).toMatchObject({ ok: true });
+
+    const refused = ask({ ...two, timeoutMs: 300 });
+    const late = await refused.transport.next();
+    const second = await refused.transport.next();
+    late.received(reply(late, { rcode: RCODE.SERVFAIL, answers: [] }));
+    expect(second.closed).toBe(false);
+    second.received(reply(second));
+    expect(await refused.result).toMatchObject({ ok: true });
+    expect(refused.transport.all.length).toBe(2);
+  });
+
+  test.concurrent.each([
+    [1, 2, 2],
+    [2, 2, 4],
+    [3, 2, 5],
+    [3, 5, 5],
+  ])("%i servers, %i attempts: %i questions within what clients wait", async (servers, attempts, asked) => {
+    const nameservers = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].slice(0, servers);
+    const { transport, result } = ask({ nameservers, attempts, timeoutMs: 5000 });
+    const began = performance.now();
+    expect(await result).toMatchObject({ ok: false, reason: "request timed out" });
+    const took = performance.now() - began;
+    expect(took).toBeGreaterThan(4400);
+    expect(took).toBeLessThan(4900);
+    expect(new Set(transport.all.map(({ server }) => server.ip)).size).toBe(servers);
+    expect(transport.all.length).toBe(asked);
+  }, 8000);
+
+  test("settings that take less time than there is are kept to", async () => {
+    const { transport, result } = ask({ ...two, timeoutMs: 60, attempts: 2 });
+    const began = performance.now();
+    expect(await result).toMatchObject({ ok: false });
+    expect(performance.now() - began).toBeWithin(200, 1000);
+    expect(transport.all.length).toBe(4);
+  });
+});
+
+describe("what the observer hears", () => {
+  class Observer implements UpstreamObserver {
+    readonly heard: string[] = [];
+    #count = 0;
+    asking({ ip }: SocketAddress, protocol: string): number {
+      this.heard.push(`asking ${protocol} ${ip}`);
+      return ++this.#count;
+    }
+    answered({ ip }: SocketAddress, protocol: string): void {
+      this.heard.push(`answered ${protocol} ${ip}`);
+    }
+    unanswered({ ip }: SocketAddress, protocol: string, reason: string, asking: number): void {
+      this.heard.push(`unanswered ${protocol} ${ip} ${asking}: ${reason}`);
+    }
+  }
+
+  test("a refusal is an answer; one that is refused or silent is none", async () => {
+    const observer = new Observer();
+    const nameservers = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
+    const { transport, result } = ask({ nameservers, attempts: 1, timeoutMs: 300, observer });
+    const silent = await transport.next();
+    const unreachable = await transport.next();
+    unreachable.failed("Connection refused (os error 111)");
+    const refusing = await transport.next();
+    refusing.received(reply(refusing, { rcode: RCODE.REFUSED, answers: [] }));
+    await result;
+    expect(silent.closed).toBe(true);
+    expect(observer.heard).toEqual([
+      "asking udp 192.0.2.1",
+      "asking udp 192.0.2.2",
+      "unanswered udp 192.0.2.2 2: Connection refused (os error 111)",
+      "asking udp 192.0.2.3",
+      "answered udp 192.0.2.3",
+      "unanswered udp 192.0.2.1 1: request timed out",
+    ]);
+  });
+
+  test("TCP for itself; who was not waited for to the end is not accused, nor anybody when it is given up", async () => {
+    const observer = new Observer();
+    const { transport, result } = ask({ nameservers: ["192.0.2.1", "192.0.2.2"], timeoutMs: 300, observer });
+    const slow = await transport.next();
+    await transport.next();
+    slow.received(reply(slow, { truncated: true, answers: [] }));
+    const whole = await transport.next();
+    whole.received(reply(whole));
+    await result;
+    expect(observer.heard.slice(2)).toEqual([
+      "answered udp 192.0.2.1",
+      "asking tcp 192.0.2.1",
+      "answered tcp 192.0.2.1",
+    ]);
+
+    const other = new Observer();
+    const given = ask({ observer: other });
+    await given.transport.next();
+    given.exchange.cancel();
+    expect(other.heard).toEqual(["asking udp 192.0.2.1"]);
+  });
 });
 
 test("ids are random", async () => {

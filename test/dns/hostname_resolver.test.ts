@@ -99,7 +99,7 @@ test("why there is none: no answer, or an answer without addresses", async () =>
     quarter: { 4: new Error("DNS_ESERVFAIL") },
   });
   expect(await resolve("empty")).toEqual({ error: "empty", detail: "no A records, no AAAA records" });
-  expect(await resolve("nowhere")).toEqual({ error: "none", detail: "no such name" });
+  expect(await resolve("nowhere")).toEqual({ error: "none", detail: "no such name, or none with addresses" });
   expect(await resolve("broken")).toEqual({ error: "none", detail: "DNS_ETIMEOUT" });
   expect(await resolve("half")).toEqual({ ip: "2001:db8::1" });
   expect(await resolve("quarter")).toEqual({ error: "none", detail: "DNS_ESERVFAIL, no AAAA records" });

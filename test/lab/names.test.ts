@@ -185,7 +185,16 @@ labSuite("names in pods", () => {
   test("codes of the nameserver are passed on; its silence is SERVFAIL", async () => {
     expect((await resolver().ask("nowhere.test")).code).toBe("NXDOMAIN");
     expect((await resolver().ask("refused.test")).code).toMatch(/REFUSED|SERVFAIL/);
+    const { process } = shared().ztunnel(0);
+    const since = process.lines.length;
     expect((await resolver().ask("silent.test", { deadlineMs: 9000 })).code).toBe("SERVFAIL");
+    const server = `server=${shared().lab.pod("nameserver").ip}:53 protocol="udp"`;
+    const told = (text: string) =>
+      process.line((line) => line.includes("name server ") && line.includes(text), 5000, since);
+    expect(await told("does not answer")).toEndWith(`${server} error="request timed out"`);
+    expect((await resolver().ask("nowhere.test")).code).toBe("NXDOMAIN");
+    await resolver().ask("back.test");
+    expect(await told("answers again")).toEndWith(server);
     // The search list of the proxy's own resolv.conf is not for the pods.
     expect(questions().filter((line) => line.includes("wrong.test"))).toEqual([]);
   }, TEST_MS);
@@ -266,8 +275,14 @@ labSuite("names in pods", () => {
       expect(await conversation.write(REQUEST).read(22)).toBe("x".repeat(22));
       conversation.close();
     }
+    const { process } = mesh.ztunnel(0);
+    const since = process.lines.length;
     const nobody = await openThroughSocks(namespace, { host: "nowhere.test", port: 80 }).catch((error) => error.code);
     expect(nobody).toBe("SOCKS5-4");
+    const line = await process.line((text) => text.includes("request refused"), 5000, since);
+    expect(line).toMatch(
+      /src\.addr=127\.0\.0\.1:[0-9]+ src\.workload="client" src\.namespace="demo" dst\.hostname="nowhere\.test" dst\.port=80 direction="outbound" error="dns lookup: NXDOMAIN"$/,
+    );
   }, TEST_MS);
 
   test("a workload that has only a hostname is resolved when it is needed, by the node, and counted", async () => {
@@ -312,6 +327,17 @@ labSuite("names in pods", () => {
 
   test("a pod without a record is not answered from the mesh, nor by the nameserver", async () => {
     expect((await unknown)?.code).toBe("SERVFAIL");
+    const line = await shared().ztunnel(0).process.line((text) => text.includes("without a record"));
+    expect(line).toContain('src.workload="unknown" src.namespace="demo" error="failed to fetch information about');
+    const { namespace } = shared().lab.pod("unknown");
+    const refused = await openThroughSocks(namespace, { host: "server", port: 80 }).catch((error) => error.code);
+    expect(refused).toBe("SOCKS5-4");
+    const why = await shared().ztunnel(0).process.line((text) =>
+      text.includes("request refused") && text.includes('src.workload="unknown"')
+    );
+    expect(why).toMatch(
+      /dst\.hostname="server" dst\.port=80 .* error="failed to fetch information about local workload: /,
+    );
   }, TEST_MS);
 
   // The last one: it takes the nameserver away.

@@ -164,11 +164,13 @@ test("deaf and hearing again; what was sent meanwhile is gone", async () => {
   const client = connected({ server: server.address, received() {}, failed() {} });
   server.setDeaf(true);
   for (let i = 0; i < 10; i++) client.send(bytes("lost"));
+  expect(server.drops).toBe(10);
   server.setDeaf(false);
   client.send(bytes("heard"));
   expect(await heard.next()).toBe("heard");
   server.close();
   server.setDeaf(true);
+  expect(server.drops).toBeUndefined();
   expect(server.send(bytes("x"), 9, "127.0.0.1")).toBe(false);
   client.close();
 });

@@ -72,6 +72,7 @@ const FAMILIES: readonly (readonly [name: string, type: string, labels: readonly
   ["ambient_connections_held_refused", "counter", ["reason"]],
   ["ambient_endpoint_ejections", "counter", []],
   ["ambient_connect_retries", "counter", []],
+  ["ambient_dns_dropped", "counter", []],
 ];
 
 /** Names whose meaning will not change, in the original and here. */
@@ -94,7 +95,9 @@ function everything(): MetricRegistry {
   registerHeldMetrics(registry);
   registerConnectMetrics(registry);
   new OnDemandDnsMetrics(registry).count(POD, "db.example.org");
-  const dns = new DnsMetrics(registry).lookup("a", "udp", POD);
+  const metrics = new DnsMetrics(registry);
+  metrics.dropped.value++;
+  const dns = metrics.lookup("a", "udp", POD);
   dns.requests.value++;
   dns.upstreamRequests.value++;
   dns.upstreamFailures.value++;

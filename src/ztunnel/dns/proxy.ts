@@ -38,6 +38,7 @@ export class DnsProxy {
   readonly #context: DnsContext;
   readonly #responder: Responder;
   readonly #forwarder: Forwarder;
+  readonly #dropped: (queries: number) => void;
   readonly #servers: (UdpServer | TcpServer)[] = [];
   /** Where it listens: one pair of servers for each. */
   readonly addresses: readonly SocketAddress[];
@@ -49,8 +50,9 @@ export class DnsProxy {
   constructor(context: DnsContext, settings: DnsSettings) {
     const { plane, info } = context;
     this.#context = context;
+    this.#dropped = (queries) => void (settings.metrics.dropped.value += queries);
     this.#forwarder = new Forwarder(settings.upstream, new PodTransport(context));
-    this.#responder = new Responder(settings, plane.mesh, (found) => {
+    this.#responder = new Responder(settings, info, plane.mesh, (found) => {
       plane.mesh.localWorkload(info, (record) => void (this.#state === "closed" || found(record)));
     }, this.#forwarder);
     try {
@@ -67,7 +69,8 @@ export class DnsProxy {
    */
   resolve(name: string, family: AddressFamily, done: (result: ResolvedName) => void): void {
     const full = name.endsWith(".") ? name : `${name}.`;
-    if (!isDomainName(full)) {
+    // Escapes are ours: in names of others a backslash is a mistake, as is what cannot be printed.
+    if (!/^[!-[\]-~]+$/.test(full) || !isDomainName(full)) {
       done({ error: `dns: not a domain name: ${JSON.stringify(name)}` });
       return;
     }
@@ -77,9 +80,9 @@ export class DnsProxy {
     }
     const type = family === "IPv4" ? TYPE.A : TYPE.AAAA;
     this.#running++;
-    this.#responder.resolve(queryFor(full, type), "udp", (answer) => {
+    this.#responder.resolve(queryFor(full, type), "udp", (answer, failure) => {
       this.#finished();
-      done(firstAddress(answer, type));
+      done(failure === undefined ? firstAddress(answer, type) : { error: failure });
     });
   }
 
@@ -121,7 +124,7 @@ export class DnsProxy {
         v6Only: true,
       });
       try {
-        this.#servers.push(new UdpServer({ ...socket, address, reusePort }, this.#serve("udp")));
+        this.#servers.push(new UdpServer({ ...socket, address, reusePort }, this.#serve("udp"), this.#dropped));
       } catch (error) {
         closeFd(fd);
         throw error;
@@ -138,7 +141,10 @@ export class DnsProxy {
 
   #serve(protocol: DnsProtocol): Serve {
     return (message, reply) => {
-      if (this.#running >= MAX_RUNNING) return false;
+      if (this.#running >= MAX_RUNNING) {
+        this.#dropped(1);
+        return false;
+      }
       this.#running++;
       this.#responder.answer(message, protocol, (answer) => {
         reply(answer);

@@ -7,6 +7,7 @@ import {
   type Edns,
   encodeMessage,
   type Header,
+  isLocalhost,
   lookupName,
   lowerName,
   MAX_MESSAGE,
@@ -16,12 +17,13 @@ import {
   type Query,
   type Question,
   RCODE,
+  rcodeName,
   type ResourceRecord,
   TYPE,
   typeName,
   UDP_MESSAGE,
 } from "../../dns/mod.ts";
-import type { Workload } from "../../mesh/mod.ts";
+import { unknownLocalWorkload, type Workload, type WorkloadInfo } from "../../mesh/mod.ts";
 import { ipToBytes } from "../../net/address.ts";
 import { failureText, type Forwarded, type Forwarder } from "./forwarder.ts";
 import type { DnsSettings } from "./settings.ts";
@@ -41,15 +43,27 @@ export type Reply = (answer: Uint8Array<ArrayBuffer> | undefined) => void;
 /** The record of the asking pod: at once, or when it comes; undefined after five seconds. */
 export type LocalWorkload = (found: (record: Workload | undefined) => void) => void;
 
+/** Takes an answer as a value; `failure` says more of one that is none than its code does. */
+export type Resolved = (answer: Message, failure: string | undefined) => void;
+
 /** Answers the questions of one pod. */
 export class Responder {
   readonly #settings: DnsSettings;
+  readonly #info: WorkloadInfo;
   readonly #mesh: MeshSource;
   readonly #local: LocalWorkload;
   readonly #forwarder: Forwarder;
 
-  constructor(settings: DnsSettings, mesh: MeshSource, local: LocalWorkload, forwarder: Forwarder) {
+  /** @param info the pod */
+  constructor(
+    settings: DnsSettings,
+    info: WorkloadInfo,
+    mesh: MeshSource,
+    local: LocalWorkload,
+    forwarder: Forwarder,
+  ) {
     this.#settings = settings;
+    this.#info = info;
     this.#mesh = mesh;
     this.#local = local;
     this.#forwarder = forwarder;
@@ -71,27 +85,32 @@ export class Responder {
   }
 
   /** A question as a value; `done` is called once, unless the pod goes meanwhile. */
-  resolve(query: Query, protocol: DnsProtocol, done: (answer: Message) => void): void {
+  resolve(query: Query, protocol: DnsProtocol, done: Resolved): void {
     this.#local((client) => this.#resolve(query, protocol, client, done));
   }
 
-  #resolve(query: Query, protocol: DnsProtocol, client: Workload | undefined, done: (answer: Message) => void): void {
+  #resolve(query: Query, protocol: DnsProtocol, client: Workload | undefined, done: Resolved): void {
     const { question } = query;
     const asked = typeName(question.type);
     const series = this.#settings.metrics.lookup(asked.toLowerCase(), protocol, client);
     series.requests.value++;
     if (client === undefined) {
       this.#log(client, question, "unknown source", 0);
-      done(response(query, query, { rcode: RCODE.SERVFAIL }));
+      this.#settings.reports.unknownWorkload(this.#info);
+      done(response(query, query, { rcode: RCODE.SERVFAIL }), unknownLocalWorkload(this.#info));
       return;
     }
     const found = this.#lookup(client, question);
-    if (found === undefined) {
+    if (found !== undefined) {
+      this.#log(client, question, found.empty ?? "success", found.addresses.length);
+      done(response(query, query, { authoritative: true, answers: meshRecords(question, found) }), undefined);
+    } else if (question.class === CLASS_IN && isLocalhost(lowerName(question.name))) {
+      const answers = loopbackRecords(question, this.#settings.names.ipv6);
+      this.#log(client, question, answers.length === 0 ? "no records" : "success", answers.length);
+      done(response(query, query, { answers }), undefined);
+    } else {
       this.#forward(query, client, series, done);
-      return;
     }
-    this.#log(client, question, found.empty ?? "success", found.addresses.length);
-    done(response(query, query, { authoritative: true, answers: meshRecords(question, found) }));
   }
 
   /** What the mesh says; undefined: nothing, ask others. */
@@ -105,19 +124,28 @@ export class Responder {
     return result.found ? result : undefined;
   }
 
-  #forward(query: Query, client: Workload, series: DnsSeries, done: (answer: Message) => void): void {
+  #forward(query: Query, client: Workload, series: DnsSeries, done: Resolved): void {
     const { question } = query;
     series.upstreamRequests.value++;
     const start = performance.now();
     this.#forwarder.ask(query, (result) => {
       series.upstreamSeconds.observe((performance.now() - start) / 1000);
+      const answer = forwardedResponse(query, result);
       if (!result.ok) {
         series.upstreamFailures.value++;
-        this.#log(client, question, `forwarding failed (${failureText(result)})`, 0);
-      } else {
-        this.#log(client, question, "forwarded", result.message.answers.length);
+        const failure = failureText(result);
+        this.#log(client, question, `forwarding failed (${failure})`, 0);
+        done(answer, `dns lookup: ${failure}`);
+        return;
       }
-      done(forwardedResponse(query, result));
+      const { rcode, answers } = result.message;
+      this.#log(
+        client,
+        question,
+        rcode === RCODE.NOERROR ? "forwarded" : `forwarded (${rcodeName(rcode)})`,
+        answers.length,
+      );
+      done(answer, undefined);
     });
   }
 
@@ -195,6 +223,12 @@ function meshRecords({ name, type }: Question, { addresses, canonicalName }: Nam
     records.push({ name: owner, type, class: CLASS_IN, ttl: MESH_TTL, data: [ipToBytes(ip)] });
   }
   return records;
+}
+
+/** `localhost` is the loopback, whatever name servers say; it has no records but addresses (RFC 6761 §6.3). */
+function loopbackRecords({ name, type }: Question, ipv6: boolean): ResourceRecord[] {
+  const ip = type === TYPE.A ? "127.0.0.1" : type === TYPE.AAAA && ipv6 ? "::1" : undefined;
+  return ip === undefined ? [] : [{ name, type, class: CLASS_IN, ttl: MESH_TTL, data: [ipToBytes(ip)] }];
 }
 
 function forwardedResponse(query: Query, result: Forwarded): Message {

@@ -10,6 +10,7 @@ import {
   withoutResolvConf,
 } from "../../dns/mod.ts";
 import type { LogScope } from "../../telemetry/mod.ts";
+import { DnsReports } from "./reports.ts";
 import type { DnsAccessLog, DnsMetrics } from "./telemetry.ts";
 
 const RESOLV_CONF = "/etc/resolv.conf";
@@ -20,6 +21,8 @@ export interface DnsSettings {
   readonly metrics: DnsMetrics;
   readonly accessLog: DnsAccessLog;
   readonly log: LogScope;
+  /** Also the observer of `upstream`. */
+  readonly reports: DnsReports;
   /** Uniform in [0, 1), for the order of addresses. */
   readonly random: () => number;
 }
@@ -43,8 +46,10 @@ export function dnsSettings(
   if (nameservers.length === 0) {
     telemetry.log.warn("no name server is known: names that are not in the mesh will not be resolved");
   }
+  const reports = new DnsReports(telemetry.log);
   return {
     ...telemetry,
+    reports,
     names: {
       clusterDomain,
       // In dedicated mode the workload's resolv.conf is our own.
@@ -52,7 +57,7 @@ export function dnsSettings(
       preferredNamespace: preferredServiceNamespace,
       ipv6: ipv6Enabled,
     },
-    upstream: { nameservers, timeoutMs, attempts },
+    upstream: { nameservers, timeoutMs, attempts, observer: reports },
     random: Math.random,
   };
 }

@@ -20,6 +20,8 @@ export interface DnsMetrics {
    * @param source record of the asking pod; undefined: not known
    */
   lookup(queryType: string, protocol: "udp" | "tcp", source: Workload | undefined): DnsSeries;
+  /** ambient_dns_dropped_total: queries of all pods that nobody looked at, because too many came at a time. */
+  readonly dropped: { value: number };
 }
 
 /** One query as the access line shows it. */

@@ -21,16 +21,25 @@ export type Serve = (message: Uint8Array, reply: Reply) => boolean;
 export class UdpServer implements Waiting {
   readonly #socket: UdpSocket;
   readonly #serve: Serve;
+  readonly #dropped: (datagrams: number) => void;
   readonly #turns: Turns;
+  /** Of the kernel's drops, those that are counted. */
+  #kernelDrops = 0;
   /** From #next on. */
   #waiting: Datagram[] = [];
   #next = 0;
   #deaf = false;
   #state: "open" | "draining" | "closed" = "open";
 
-  /** Binds at once. Throws SystemError. */
-  constructor(options: Omit<UdpBindOptions, "received">, serve: Serve, turns: Turns = processTurns) {
+  /** Binds at once. Throws SystemError. @param dropped hears how many datagrams nobody looked at */
+  constructor(
+    options: Omit<UdpBindOptions, "received">,
+    serve: Serve,
+    dropped: (datagrams: number) => void,
+    turns: Turns = processTurns,
+  ) {
     this.#serve = serve;
+    this.#dropped = dropped;
     this.#turns = turns;
     this.#socket = bindUdp({ ...options, received: (bytes, port, ip) => this.#received(bytes, port, ip) });
   }
@@ -43,11 +52,13 @@ export class UdpServer implements Waiting {
   drain(): void {
     if (this.#state !== "open") return;
     this.#state = "draining";
+    this.#countDrops();
     this.#socket.setDeaf(true);
   }
 
   close(): void {
     if (this.#state === "closed") return;
+    if (this.#state === "open") this.#countDrops();
     this.#state = "closed";
     this.#turns.leave(this);
     this.#waiting = [];
@@ -76,6 +87,7 @@ export class UdpServer implements Waiting {
     if (this.#waiting.length - this.#next >= MAX_WAITING) {
       // The rest of the flood is dropped where that costs least: in the kernel.
       this.#listen(false);
+      this.#dropped(1);
       return;
     }
     this.#waiting.push(datagram);
@@ -86,6 +98,16 @@ export class UdpServer implements Waiting {
     if (this.#state !== "open" || this.#deaf === !hear) return;
     this.#deaf = !hear;
     this.#socket.setDeaf(!hear);
+    if (hear) this.#countDrops();
+  }
+
+  /** What was dropped in the kernel since the last time. */
+  #countDrops(): void {
+    const { drops } = this.#socket;
+    if (drops === undefined) return;
+    const more = (drops - this.#kernelDrops) >>> 0;
+    if (more > 0) this.#dropped(more);
+    this.#kernelDrops = drops;
   }
 
   #answer({ bytes, port, ip }: Datagram): void {

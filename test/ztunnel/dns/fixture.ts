@@ -12,7 +12,7 @@ import {
 import type { MeshState, Workload } from "../../../src/mesh/mod.ts";
 import type { SocketAddress } from "../../../src/net/address.ts";
 import { DnsLog, DnsMetrics, Logger, MetricRegistry } from "../../../src/telemetry/mod.ts";
-import { DnsProxy, type DnsSettings } from "../../../src/ztunnel/dns/mod.ts";
+import { DnsProxy, DnsReports, type DnsSettings } from "../../../src/ztunnel/dns/mod.ts";
 import { MeshSource } from "../../../src/ztunnel/mesh_source.ts";
 import { infoOf } from "../../mesh/fixtures.ts";
 import { query } from "../../dns/records.ts";
@@ -154,12 +154,15 @@ export function startProxy({ client, mesh, upstream, names, namespace, mark, lis
     dialOptions: {},
     plane: { mesh: source, config },
   } as unknown as ConstructorParameters<typeof DnsProxy>[0];
+  const log = logger.scope("ztunnel::dns");
+  const reports = new DnsReports(log);
   const proxy = new DnsProxy(context, {
     names: { ...NAMES, ...names },
-    upstream: { nameservers: ["127.0.0.1"], timeoutMs: 2000, attempts: 1, ...upstream },
+    upstream: { nameservers: ["127.0.0.1"], timeoutMs: 2000, attempts: 1, observer: reports, ...upstream },
     metrics: new DnsMetrics(registry),
     accessLog: new DnsLog(logger),
-    log: logger.scope("ztunnel::dns"),
+    log,
+    reports,
     random: () => 0,
   });
   return {

@@ -189,7 +189,7 @@ describe.each(["udp", "tcp"] as const)("over %s", (protocol) => {
       'src.workload="client" src.namespace="default" query="A" domain="server." result="success" endpoints=1',
       'src.workload="client" src.namespace="default" query="AAAA" domain="server." result="no records" endpoints=0',
       'src.workload="client" src.namespace="default" query="A" domain="known.test." result="forwarded" endpoints=2',
-      'src.workload="client" src.namespace="default" query="A" domain="nowhere.test." result="forwarded" endpoints=0',
+      'src.workload="client" src.namespace="default" query="A" domain="nowhere.test." result="forwarded (NXDOMAIN)" endpoints=0',
     ]);
   });
 });
@@ -372,6 +372,11 @@ test("an unknown pod is told SERVFAIL after five seconds, one that becomes known
   const began = performance.now();
   expect(await first).toMatchObject({ rcode: RCODE.SERVFAIL });
   expect(performance.now() - began).toBeGreaterThan(4500);
+  expect(unknown.lines.filter((line) => line.includes("\twarn\t"))).toEqual([
+    expect.stringMatching(
+      /src\.workload="stranger" src\.namespace="default" error="failed to fetch .*: stranger\.default \(stranger\)" queries=1$/,
+    ),
+  ]);
   expect(unknown.counts()).toEqual({ [`istio_dns_requests${LABELS("a", "udp", "unknown", "unknown")}`]: 1 });
   const second = ask(unknown.address, query("server."), "tcp", 7000);
   await ask((await start()).address, query("server.")); // some turns of the loop
@@ -395,9 +400,86 @@ describe("resolve(), for SOCKS5", () => {
     expect(await resolve(proxy, "known.test.")).toEqual({ ip: "192.0.2.7" });
     expect(await resolve(proxy, "server", "IPv6")).toEqual({ error: "dns response had no valid IP addresses" });
     expect(await resolve(proxy, "nowhere.test")).toEqual({ error: "dns lookup: NXDOMAIN" });
+    expect(await resolve(proxy, "localhost")).toEqual({ ip: "127.0.0.1" });
+    expect(await resolve(proxy, "LocalHost", "IPv6")).toEqual({ ip: "::1" });
+    expect(proxy.server.asked.filter((line) => /localhost/i.test(line))).toEqual([]);
+    for (const name of ["a b", "a\\.b", "a\nb", "caf\xe9"]) {
+      expect(await resolve(proxy, name)).toEqual({ error: `dns: not a domain name: ${JSON.stringify(name)}` });
+    }
     expect(await resolve(proxy, "a..b")).toEqual({ error: 'dns: not a domain name: "a..b"' });
     expect(await resolve(proxy, "x".repeat(64))).toMatchObject({ error: expect.stringContaining("not a domain name") });
   });
+
+  test("why a name server's answer did not come", async () => {
+    const proxy = await start((asked) => answerTo(asked, { rcode: RCODE.REFUSED }));
+    expect(await resolve(proxy, "x.test")).toEqual({ error: "dns lookup: REFUSED" });
+    const closed = await start(silent);
+    closed.server.stop();
+    expect(await resolve(closed, "x.test")).toEqual({ error: "dns lookup: Connection refused (os error 111)" });
+  });
+
+  test("the pod's own record is missing", async () => {
+    const stranger = newWorkload({ name: "stranger", namespace: "default", serviceAccount: "robot" });
+    const { proxy } = await start(silent, { client: stranger });
+    const result = new Promise((done) => proxy.resolve("server", "IPv4", done));
+    expect(await within("a result", result, 7000)).toEqual({
+      error: "failed to fetch information about local workload: robot.default (stranger)",
+    });
+  }, 10_000);
+});
+
+describe("localhost", () => {
+  test.each([
+    ["localhost.", TYPE.A, ["127.0.0.1"], "success"],
+    ["LOCALHOST.", TYPE.AAAA, ["00000000000000000000000000000001"], "success"],
+    ["any.thing.localhost.", TYPE.A, ["127.0.0.1"], "success"],
+    ["localhost.", TYPE.MX, [], "no records"],
+  ])("%s, type %i, is nobody else's", async (name, type, answers, result) => {
+    const { address: to, server, lines } = await start(silent);
+    const answer = await ask(to, query(name, type));
+    expect([answer.rcode, data(answer)]).toEqual([RCODE.NOERROR, answers]);
+    expect(server.asked).toEqual([]);
+    expect(lines.at(-1)).toEndWith(`domain="${name}" result="${result}" endpoints=${answers.length}`);
+  });
+
+  test("a name that only ends so is a name like others; without IPv6 there is no ::1", async () => {
+    const { address: to, server } = await start(known, { names: { ipv6: false } });
+    expect(await ask(to, query("notlocalhost."))).toMatchObject({ rcode: RCODE.NXDOMAIN });
+    expect(server.asked).toEqual(["udp a notlocalhost."]);
+    expect(await ask(to, query("localhost.", TYPE.AAAA))).toMatchObject({ rcode: RCODE.NOERROR, answers: [] });
+  });
+
+  test("a service of that name is the mesh's", async () => {
+    const own = mesh({
+      workloads: [client],
+      services: [service("localhost", "10.96.0.77", { namespace: "default" })],
+    });
+    const { address: to } = await start(silent, { mesh: own });
+    expect(data(await ask(to, query("localhost.")))).toEqual(["10.96.0.77"]);
+  });
+});
+
+describe("name servers that are away", () => {
+  test("one line, not one for each question, and one when it answers again", async () => {
+    const { address: to, lines, server } = await start(silent, { upstream: { timeoutMs: 50 } });
+    for (const name of ["a.", "b.", "c."]) expect(await ask(to, query(name))).toMatchObject({ rcode: RCODE.SERVFAIL });
+    server.answering = known;
+    for (const name of ["known.test.", "nowhere.test."]) await ask(to, query(name));
+    const told = lines.filter((line) => line.includes("name server")).map((line) => line.split("\t").slice(1));
+    const fields = `server=127.0.0.1:${server.port} protocol="udp"`;
+    expect(told).toEqual([
+      ["warn", "dns", "name server does not answer", `${fields} error="request timed out"`],
+      ["info", "dns", "name server answers again", fields],
+    ]);
+  });
+
+  test("a client that waits five seconds is told, with resolv.conf as it is by default", async () => {
+    const upstream = { nameservers: ["127.0.0.1", "127.0.0.2"], timeoutMs: 5000, attempts: 2 };
+    const { address: to } = await start(silent, { upstream });
+    const began = performance.now();
+    expect(await ask(to, query("x.test."), "udp", 5000)).toMatchObject({ rcode: RCODE.SERVFAIL });
+    expect(performance.now() - began).toBeLessThan(4900);
+  }, 8000);
 });
 
 describe("the end", () => {

@@ -36,7 +36,7 @@ test("search domains: a pod's in shared mode, the proxy's own in dedicated mode"
   expect(settingsOf("dedicated", FILE).settings.names.searchDomains("ns1")).toEqual(["corp.example"]);
   expect(shared.settings).toMatchObject({
     names: { clusterDomain: "cluster.local", preferredNamespace: "preferred", ipv6: false },
-    upstream: { nameservers: ["10.96.0.10"], timeoutMs: 2000, attempts: 3 },
+    upstream: { nameservers: ["10.96.0.10"], timeoutMs: 2000, attempts: 3, observer: shared.settings.reports },
   });
   expect(shared.lines).toEqual([]);
 });

@@ -58,6 +58,8 @@ test("with little for all, nobody is passed over", async () => {
 test("a flood of one does not keep another waiting, and ends in the kernel", async () => {
   const question = encodeMessage(query("server.", TYPE.A));
   const served = { flooded: 0, calm: 0 };
+  const dropped = { flooded: 0, calm: 0 };
+  const overflown = Promise.withResolvers<void>();
   const server = (who: "flooded" | "calm") =>
     new UdpServer({ address: { ip: "127.0.0.1", port: 0 }, reusePort: false }, (message, reply) => {
       served[who]++;
@@ -65,6 +67,9 @@ test("a flood of one does not keep another waiting, and ends in the kernel", asy
       while (performance.now() < until);
       reply(message.slice());
       return true;
+    }, (datagrams) => {
+      dropped[who] += datagrams;
+      if (dropped.flooded > 1000) overflown.resolve();
     });
   const flooded = server("flooded");
   const calm = server("calm");
@@ -92,8 +97,10 @@ test("a flood of one does not keep another waiting, and ends in the kernel", asy
       waits.push(performance.now() - began);
     }
     client.close();
+    await within("counted drops", overflown.promise);
     expect(served.calm).toBe(30);
     expect(served.flooded).toBeGreaterThan(100);
+    expect(dropped.calm).toBe(0);
     waits.sort((a, b) => a - b);
     expect(waits[15] as number).toBeLessThan(200);
   } finally {
