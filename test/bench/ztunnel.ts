@@ -16,7 +16,7 @@ const PARTS = ["held", "requests", "bulk", "churn"] as const;
 const GB = 1e9;
 /** Rounds' worth of new connections before the first one that counts. */
 const WARM_UP_ROUNDS = 4;
-/** What a proxy needs to start has run by then, and its code has been given back; milliseconds. */
+/** The code that only starts a proxy has been given back by then, and garbage collected; milliseconds. */
 const SETTLING_MS = 10_000;
 /** Connections held open while memory is looked at. */
 const HELD = 4000;
@@ -111,30 +111,41 @@ async function churn(path: Path, figures: Figures<PathName>, measures: Measures)
   figures.add(path.name, "churn.rate", outcome.count / outcome.seconds);
 }
 
-const memoryOf = ({ client, server }: NonNullable<Path["proxies"]>) =>
-  Promise.all([settledMemory(client), settledMemory(server)]);
-
-/** Idle memory of fresh processes: of all paths at the same age, since pages of the executable come and go. */
-async function idle(path: Path, figures: Figures<PathName>): Promise<void> {
-  if (path.proxies === undefined) return;
-  const [client, server] = await memoryOf(path.proxies);
-  figures.add(path.name, "idle.memory.client", client / 1024);
-  figures.add(path.name, "idle.memory.server", server / 1024);
-}
-
-/** What each held connection adds after a short warm-up. */
-async function held(path: Path, figures: Figures<PathName>): Promise<void> {
-  const { proxies } = path;
-  if (proxies === undefined) return;
-  const memory = () => memoryOf(proxies);
-  await path.generator.order({ kind: "churn", concurrency: 16, ms: 500 });
-  const before = await memory();
-  const { count } = await path.generator.order({ kind: "hold", connections: HELD });
-  if (count < HELD) process.stderr.write(`bench: ${path.name}: only ${count} of ${HELD} connections held\n`);
-  const after = await memory();
-  figures.add(path.name, "held.memory.client", (after[0] - before[0]) / count);
-  figures.add(path.name, "held.memory.server", (after[1] - before[1]) / count);
-  await path.generator.order({ kind: "release" });
+/**
+ * Idle memory of fresh processes, then what each held connection adds after a short warm-up. Of all paths at the same age:
+ * pages of the executable come and go, and garbage is collected when a process has been quiet for some seconds.
+ */
+async function memory(paths: readonly Path[], figures: Figures<PathName>): Promise<void> {
+  const proxied = paths.flatMap(({ name, generator, proxies }) =>
+    proxies === undefined ? [] : [{ name, generator, proxies }]
+  );
+  const look = async () => {
+    await Bun.sleep(SETTLING_MS);
+    return await Promise.all(
+      proxied.map(({ proxies }) => Promise.all([settledMemory(proxies.client), settledMemory(proxies.server)])),
+    );
+  };
+  for (const [index, [client, server]] of (await look()).entries()) {
+    const { name } = proxied[index] as (typeof proxied)[number];
+    figures.add(name, "idle.memory.client", client / 1024);
+    figures.add(name, "idle.memory.server", server / 1024);
+  }
+  for (const { generator } of proxied) await generator.order({ kind: "churn", concurrency: 16, ms: 500 });
+  const before = await look();
+  const counts: number[] = [];
+  for (const { name, generator } of proxied) {
+    const { count } = await generator.order({ kind: "hold", connections: HELD });
+    if (count < HELD) process.stderr.write(`bench: ${name}: only ${count} of ${HELD} connections held\n`);
+    counts.push(count);
+  }
+  for (const [index, [client, server]] of (await look()).entries()) {
+    const { name, generator } = proxied[index] as (typeof proxied)[number];
+    const [clientBefore, serverBefore] = before[index] as readonly [number, number];
+    const count = counts[index] as number;
+    figures.add(name, "held.memory.client", (client - clientBefore) / count);
+    figures.add(name, "held.memory.server", (server - serverBefore) / count);
+    await generator.order({ kind: "release" });
+  }
 }
 
 export async function benchZtunnels(plan: Plan, redirector: Redirector, say: Say): Promise<Results> {
@@ -156,13 +167,8 @@ export async function benchZtunnels(plan: Plan, redirector: Redirector, say: Say
       paths.push(await bench.start(name));
     }
     if (parts.includes("held")) {
-      say("idle memory");
-      await Bun.sleep(SETTLING_MS);
-      await Promise.all(paths.map((path) => idle(path, figures)));
-      for (const path of paths) {
-        say(`${path.name}: ${HELD} held connections`);
-        await held(path, figures);
-      }
+      say(`memory: idle, and with ${HELD} held connections`);
+      await memory(paths, figures);
     }
     // A proxy runs for weeks: what the runtime compiles in its first seconds is not what a request costs.
     for (const path of paths) {
