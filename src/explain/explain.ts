@@ -85,9 +85,7 @@ export function explain(context: ExplainContext, sourceText: string, destination
 function courseOf(context: ExplainContext, source: Source, destination: SocketAddress): Course {
   const { workload, ip } = source;
   if (workload === undefined || workload.protocol !== "HBONE") return plaintextCourse(context, source, destination);
-  if (isLoopback(destination.ip) || destination.ip === ip || workload.addresses.includes(destination.ip)) {
-    return courseToItself(workload, destination);
-  }
+  if (destination.ip === ip || staysInPod(context, workload, destination)) return courseToItself(workload, destination);
   const decision = resolve(context, workload, ip, destination);
   const first = hopOf(context, decision, workload, ip, destination);
   const { outbound, certificate } = first;
@@ -110,6 +108,12 @@ function courseOf(context: ExplainContext, source: Source, destination: SocketAd
     return { hops: [first], elsewhere: `it depends on what the name ${decision.hostname} resolves to` };
   }
   return { hops: [first], free: "the destination is not captured, so no policy of the mesh is asked" };
+}
+
+/** Loopback is the pod's own too, unless the mesh has somebody there, as where all of it runs on one machine. */
+function staysInPod({ mesh, routing }: ExplainContext, workload: Workload, { ip }: SocketAddress): boolean {
+  if (workload.addresses.includes(ip)) return true;
+  return isLoopback(ip) && mesh.workloadByAddress(routing.network, ip) === undefined;
 }
 
 /** The rules in a pod's namespace let what stays in it alone, going out and coming in (spec/ztunnel.md §2.6). */

@@ -238,6 +238,15 @@ test.each(["10.0.0.1:8080", "[fd00::1]:8080", "127.0.0.1:15001", "[::1]:80", "we
   },
 );
 
+test("loopback may belong to another workload where all of the mesh runs on one machine", () => {
+  const [one, other] = [pod("one", "127.0.0.1"), pod("other", "127.0.0.2")];
+  const machine = mesh({ workloads: [one, other] });
+  expect(ask(machine, "one", "127.0.0.2:80").hops[0]!.outbound.dial).toBe("127.0.0.2:15008");
+  for (const ip of ["127.0.0.1", "127.0.0.3"]) {
+    expect(ask(machine, "one", `${ip}:80`).hops[0]!.outbound.action).toBe("uncaptured");
+  }
+});
+
 test("what else the destination could have meant is in the answer", () => {
   const answer = ask(state, "web", "cart");
   expect(answer.destination.notes).toHaveLength(1);

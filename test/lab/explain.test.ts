@@ -7,6 +7,8 @@ import { Conversation, doubling } from "./traffic/mod.ts";
 
 const PORT = 8080;
 const OTHER_PORT = 9090;
+/** Nobody listens there. */
+const DEAD_PORT = 9091;
 const REQUEST = "hello world";
 
 labSuite("explain", () => {
@@ -26,13 +28,14 @@ labSuite("explain", () => {
         workloads: [
           { pod: lab.pod("client"), hbone: true },
           { pod: lab.pod("server"), hbone: true, services: { server: ports, guarded: ports } },
-          { pod: lab.pod("plain"), hbone: false },
+          { pod: lab.pod("plain"), hbone: false, services: { dead: { 80: DEAD_PORT } } },
           { pod: waypoint, hbone: true },
         ],
         services: [
           { name: "server", vip: "10.96.0.10", ports },
           { name: "guarded", vip: "10.96.0.11", ports, waypoint },
           { name: "empty", vip: "10.96.0.12", ports },
+          { name: "dead", vip: "10.96.0.13", ports: { 80: DEAD_PORT } },
         ],
         policies: [{
           name: "closed",
@@ -47,6 +50,7 @@ labSuite("explain", () => {
   }, async (mesh) => {
     for (const pod of ["server", "plain", "stranger"]) mesh.serve(pod, PORT, doubling);
     mesh.serve("server", OTHER_PORT, doubling);
+    mesh.serve("client", PORT, doubling);
     mesh.serve("waypoint", 80, doubling);
     await mesh.tunnelEnd("waypoint", identityOf({ pod: mesh.lab.pod("waypoint"), hbone: true }));
   });
@@ -56,8 +60,10 @@ labSuite("explain", () => {
 
   function explain(destination: string): Explanation {
     const { ok, stdout, stderr } = run(0, "client", destination, "--json");
-    if (!ok) throw new Error(stderr);
-    return JSON.parse(stdout) as Explanation;
+    if (stdout === "") throw new Error(stderr);
+    const explanation = JSON.parse(stdout) as Explanation;
+    expect(ok).toBe(["allowed", "unknown"].includes(explanation.verdict.outcome));
+    return explanation;
   }
 
   const flows: readonly {
@@ -110,6 +116,13 @@ labSuite("explain", () => {
       works: true,
     },
     {
+      label: "a flow to a port that its service does not have",
+      to: () => ["10.96.0.10", 81],
+      outcome: "refused",
+      action: "refuse",
+      works: false,
+    },
+    {
       label: "a flow to a service without endpoints",
       to: () => ["10.96.0.12", 80],
       outcome: "refused",
@@ -147,6 +160,35 @@ labSuite("explain", () => {
     for (const part of ["client", "server", `${LAB_NAMESPACE}/closed`, "destinationPorts", "denied"]) {
       expect(text).toContain(part);
     }
+  }, TEST_MS);
+
+  test("an endpoint that refuses casts a doubt on the next connection, in the words of the access log", async () => {
+    const mesh = shared();
+    expect(explain("dead").verdict).toMatchObject({
+      outcome: "allowed",
+      summary: expect.stringContaining("not captured"),
+    });
+    const since = mesh.ztunnel(0).access.length;
+    const conversation = await Conversation.open(mesh.lab.pod("client").namespace, { ip: "10.96.0.13", port: 80 });
+    expect(await conversation.read(1).catch(() => "")).toBe("");
+    conversation.finish();
+    const { fields } = await mesh.ztunnel(0).accessLine(({ message }) => message !== "connection opened", since);
+    const said = explain("dead");
+    expect(said.hops[0]?.outbound.failedLately).toMatchObject([{ error: fields["error"] as string, dialled: true }]);
+    expect(said.verdict.doubt).toContain(fields["error"] as string);
+    expect(run(0, "client", "dead").stdout).toContain("ALLOWED, BUT DOUBTFUL");
+  }, TEST_MS);
+
+  test("a pod that calls itself goes past the proxy, as is said", async () => {
+    const mesh = shared();
+    const { ip, namespace } = mesh.lab.pod("client");
+    const said = explain(`${ip}:${PORT}`);
+    expect([said.verdict.outcome, said.hops[0]?.outbound.action]).toEqual(["allowed", "uncaptured"]);
+    const since = mesh.ztunnel(0).access.length;
+    const conversation = await Conversation.open(namespace, { ip, port: PORT });
+    expect((await conversation.write(REQUEST).read(22)).length).toBe(22);
+    conversation.finish();
+    expect(mesh.ztunnel(0).access.slice(since).map(({ message }) => message)).toEqual([]);
   }, TEST_MS);
 
   test("by names of pods and of services; the certificate's state is said", () => {
