@@ -270,13 +270,13 @@ for (const local of [true, false]) {
       const { namespace } = shared().lab.pod("client");
       const { ip } = shared().lab.pod("server");
       const conversation = await Conversation.open(namespace, { ip: "127.0.0.1", port: 15080 });
-      const length = String.fromCharCode(ip.length);
-      conversation.write(`\x05\x01\x00\x05\x01\x00\x03${length}${ip}${String.fromCharCode(PORT >> 8, PORT & 0x7f)}`);
+      const name = [3, ip.length, ...Buffer.from(ip)];
+      conversation.write(Buffer.from([5, 1, 0, 5, 1, 0, ...name, PORT >> 8, PORT & 0xff]));
       expect((await conversation.readBytes(12)).toString("hex")).toBe("050005000001000000000000");
       expect(await conversation.write(REQUEST).read(22)).toBe("x".repeat(22));
       conversation.close();
       const other = await Conversation.open(namespace, { ip: "127.0.0.1", port: 15080 });
-      expect((await other.write("\x05\x01\x02").readBytes(2)).toString("hex")).toBe("05ff");
+      expect((await other.write(Buffer.from([5, 1, 2])).readBytes(2)).toString("hex")).toBe("05ff");
       other.close();
     }, TEST_MS);
 
