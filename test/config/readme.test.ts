@@ -11,7 +11,7 @@ function samples(): string[] {
 
 test("the samples of the README are one folder that loads without a word in either mode", async () => {
   const [mesh = "", objects = ""] = samples();
-  expect(samples()).toHaveLength(2);
+  expect(samples()).toHaveLength(3);
   const files = [{ path: "mesh/mesh.yaml", text: mesh }, { path: "mesh/shop.yaml", text: objects }];
   const ztunnel = await parseLocalFiles(files, {});
   if (!ztunnel.ok) throw new Error(JSON.stringify(ztunnel.errors));
@@ -36,4 +36,15 @@ test("the samples of the README are one folder that loads without a word in eith
   expect(chain?.name).toBe("inbound-vip|80|http|web.shop.svc.cluster.local");
   expect(chain?.authorization.map(({ action }) => action)).toEqual(["ALLOW"]);
   expect(chain?.telemetry.accessLogs).toHaveLength(1);
+});
+
+test("the mesh that is asked about loads, with a word only about the workload without a trust domain", async () => {
+  const parsed = await parseLocalFiles([{ path: "why.yaml", text: samples()[2] ?? "" }], {});
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.errors));
+  expect(parsed.warnings.map(({ message }) => message)).toEqual([
+    "workloads[4]: spiffe:///ns/shop/sa/odd is no SPIFFE id: HBONE needs trustDomain and serviceAccount",
+  ]);
+  expect(parsed.document.workloads.map(({ name }) => name)).toEqual([
+    ...["web-1", "cart-1", "pay-1", "waypoint-1", "odd-1", "db-1"],
+  ]);
 });
