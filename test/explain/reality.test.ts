@@ -137,7 +137,19 @@ test("explanations agree with what the proxies decide, on random meshes", () => 
           expectedIdentities: [...outbound.expectedIdentities],
           throughWaypoint: behindWaypoint(outbound),
         });
-      } else if (outbound.action !== "lookup") {
+      } else if (outbound.action === "lookup") {
+        const resolved = outbound.proceed(outbound.prefer === "IPv4" ? "203.0.113.9" : "fd99::9");
+        const tunnelled = resolved.action === "hbone";
+        const action = tunnelled && resolved.inner !== undefined ? "double-hbone" : resolved.action;
+        expect(hop.outbound).toMatchObject({
+          action,
+          dial: outbound.hostname,
+          throughWaypoint: behindWaypoint(outbound),
+        });
+        // Who is there is not known before the name is resolved; what is certain to fail is.
+        const impossible = hop.outbound.error !== undefined || hop.certificate?.error !== undefined;
+        expect(outcome).toBe(impossible ? "refused" : "unknown");
+      } else {
         expect(hop.outbound).toMatchObject({ action: outbound.action, dial: formatAddress(outbound.dial) });
         expect(outcome).toBe("allowed");
       }
@@ -166,6 +178,7 @@ test("explanations agree with what the proxies decide, on random meshes", () => 
       ...["plain denied", "plain allowed", "itself", "no tunnel, client", "no tunnel, server"],
     ]
   ) expect([kind, (seen.get(kind) ?? 0) > 20]).toEqual([kind, true]);
+  for (const kind of ["lookup unknown", "lookup refused"]) expect([kind, seen.has(kind)]).toEqual([kind, true]);
 });
 
 type Inbound = NonNullable<Explanation["hops"][number]["inbound"]>;
