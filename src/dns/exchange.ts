@@ -17,6 +17,8 @@ const DNS_PORT = 53;
 const DEADLINE_MS = 4_500;
 /** So much a name server has before the next one is asked as well, however many there are; less if configured so. */
 const SHORTEST_PATIENCE_MS = 1_000;
+/** With less than this left nobody is asked any more. */
+const LAST_MS = 50;
 
 /** What sends the messages. It calls back after it has returned, and nothing after close(). */
 export interface UpstreamTransport {
@@ -146,7 +148,8 @@ export class Exchange {
   #ask(): void {
     const { nameservers, attempts, port } = this.#settings;
     const ip = nameservers[this.#turn % nameservers.length];
-    if (ip === undefined || this.#turn >= nameservers.length * attempts || performance.now() >= this.#deadline) {
+    const late = performance.now() > this.#deadline - LAST_MS;
+    if (ip === undefined || this.#turn >= nameservers.length * attempts || late) {
       this.#finish({ ok: false, reason: this.#reason, message: this.#refusal });
       return;
     }
