@@ -101,8 +101,10 @@ export function extraHeaders(variables: Variables, prefix: string): (readonly [s
   });
 }
 
-/** What this version cannot do: speak to a control plane. Each text says what to set instead. */
-export function refuseControlPlane(config: Pick<ZtunnelConfig, "xdsAddress" | "authority">): string[] {
+/** What this version cannot do: speak to a control plane, check revocations. Each text says what to set instead. */
+export function refuseControlPlane(
+  config: Pick<ZtunnelConfig, "xdsAddress" | "authority"> & Partial<Pick<ZtunnelConfig, "crlPath">>,
+): string[] {
   const errors: string[] = [];
   if (config.xdsAddress !== undefined) {
     errors.push(
@@ -114,6 +116,13 @@ export function refuseControlPlane(config: Pick<ZtunnelConfig, "xdsAddress" | "a
     errors.push(
       `cannot use the CA at ${config.authority.address}: this version has its embedded CA only. ` +
         "Set CA_ADDRESS=embedded",
+    );
+  }
+  // Whoever names a list relies on it: peers that it revokes would get in.
+  if (config.crlPath !== undefined) {
+    errors.push(
+      `cannot check revocations by CRL_PATH=${config.crlPath}: this version reads no revocation lists. ` +
+        "Leave CRL_PATH unset",
     );
   }
   return errors;

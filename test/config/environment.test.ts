@@ -117,7 +117,6 @@ const variables: [env: Record<string, string>, expected: Partial<ZtunnelConfig>,
   [{}, { authToken: { kind: "file", path: "./var/run/secrets/tokens/istio-token" } }, {
     machine: { exists: (path) => path.endsWith("istio-token") },
   }],
-  [{ CRL_PATH: "/crl" }, { crlPath: "/crl" }],
   [{ CRL_PATH: "" }, { crlPath: undefined }],
   [{ COMPLIANCE_POLICY: "pqc", TLS12_ENABLED: "true" }, { pqc: true, tls12: true }],
   [{ COMPLIANCE_POLICY: "" }, { pqc: false }],
@@ -303,6 +302,9 @@ const sources: [name: string, env: Record<string, string>, given: Given, expecte
   ["both addresses given", { XDS_ADDRESS: "x:1", CA_ADDRESS: "c:2" }, {}, [
     `cannot use the control plane at https://x:1: this version reads local state only. ${noXds}`,
     "cannot use the CA at https://c:2: this version has its embedded CA only. Set CA_ADDRESS=embedded",
+  ]],
+  ["revocation lists", { LOCAL_XDS_PATH: "/x", FAKE_CA: "true", CRL_PATH: "/crl" }, {}, [
+    "cannot check revocations by CRL_PATH=/crl: this version reads no revocation lists. Leave CRL_PATH unset",
   ]],
   ["local path, CA by FAKE_CA", { LOCAL_XDS_PATH: "/x", FAKE_CA: "true" }, {}, "/var/lib/ambient/ca"],
   ["local path, no CA", { LOCAL_XDS_PATH: "/x" }, {}, [
