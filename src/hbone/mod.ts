@@ -1,5 +1,4 @@
 /** HBONE: HTTP/2 CONNECT over mTLS with SPIFFE identities (spec/ztunnel.md §6, §7). */
-export { type Authority, parseAuthority } from "./authority.ts";
 export { type Baggage, formatBaggage, parseBaggage } from "./baggage.ts";
 export { type DialTunnel, tunnelDialer, type TunnelOptions } from "./dial.ts";
 export { type ConnectFailure, connectFailure } from "./failure.ts";

@@ -1,6 +1,6 @@
 /** Where an incoming connection is delivered, and whether the request for it makes sense. Pure, as outbound.ts. */
-import { type Authority, parseAuthority } from "../hbone/authority.ts";
 import { isIpv4, type SocketAddress } from "../net/address.ts";
+import { type Authority, parseAuthority } from "../net/authority.ts";
 import type {
   InboundDecision,
   InboundRefusal,

@@ -1,14 +1,9 @@
 /** What comes in on 15008: CONNECT requests, each of which is a client's connection (spec/waypoint.md §1.5, §1.6). */
-import {
-  type AcceptedPeer,
-  type HboneTransport,
-  parseAuthority,
-  StreamEndpoint,
-  type StreamUser,
-} from "../hbone/mod.ts";
+import { type AcceptedPeer, type HboneTransport, StreamEndpoint, type StreamUser } from "../hbone/mod.ts";
 import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
 import { ProtocolSniffer, type RequestHead, type SniffedProtocol } from "../http/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
+import { parseAuthority } from "../net/authority.ts";
 import type { ByteCounter, Endpoint } from "../net/endpoint.ts";
 import { Relay, type RelayOwner } from "../net/relay.ts";
 import type { ServerName } from "../tls/client_hello.ts";

@@ -3,13 +3,13 @@ import {
   connectFailure,
   forwardedHost,
   type HboneTransport,
-  parseAuthority,
   parseBaggage,
   StreamEndpoint,
   type StreamUser,
 } from "../hbone/mod.ts";
 import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
 import { type InboundRoute, invalidAuthority, resolveInbound } from "../mesh/mod.ts";
+import { parseAuthority } from "../net/authority.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
 import type { FailedConnection } from "../telemetry/mod.ts";
 import { baggageOf } from "./baggage_cache.ts";

@@ -1,7 +1,8 @@
 // What a client with a good certificate may send without disturbing anybody else.
 import { afterAll, afterEach, describe, expect, test } from "bun:test";
-import { forwardedHost, parseAuthority, parseBaggage } from "../../src/hbone/mod.ts";
+import { forwardedHost, parseBaggage } from "../../src/hbone/mod.ts";
 import { ErrorCode } from "../../src/http2/mod.ts";
+import { parseAuthority } from "../../src/net/authority.ts";
 import { Relay } from "../../src/net/relay.ts";
 import { ForgingCa } from "../identity/forging_ca.ts";
 import { Random } from "../http2/random.ts";

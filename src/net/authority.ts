@@ -4,7 +4,7 @@
  * Anything with a host and a port passes as hostname form, as in ztunnel; whether such a host exists is for the mesh to
  * say.
  */
-import { canonicalIp, parseAddress } from "../net/address.ts";
+import { canonicalIp, parseAddress } from "./address.ts";
 
 export type Authority =
   | { readonly kind: "address"; readonly ip: string; readonly port: number }

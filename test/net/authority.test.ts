@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type Authority, parseAuthority } from "../../src/hbone/authority.ts";
+import { type Authority, parseAuthority } from "../../src/net/authority.ts";
 
 const address = (ip: string, port: number): Authority => ({ kind: "address", ip, port });
 const hostname = (host: string, port: number): Authority => ({ kind: "hostname", host, port });
