@@ -24,8 +24,8 @@ const SANDWICH = "sandwich.test.ts";
 const SECURITY = "security.test.ts";
 const WAYPOINT = "through_waypoint.test.ts";
 const NAMES = "names.test.ts";
-/** XDS and CA clients: the lab's proxies read a local file and issue their own certificates. */
-const CONTROL_PLANE = "issue: control plane";
+/** Of xDS, of a CA and of revocation lists: the lab's proxies read a local file and issue their own certificates. */
+const CONTROL_PLANE = "clients of a control plane";
 
 /** A test that has the original's own name. */
 function same(original: string, covers: string, file: string): Recreation {
