@@ -24,6 +24,9 @@ export function openFiles(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
 
+/** A process that has been quiet for so long has given back the code that only starts it and collected its garbage; ms. */
+export const SETTLING_MS = 10_000;
+
 /** Resident memory once it has stopped moving (or after the deadline): the least of the last readings, KB. */
 export async function settledMemory(pid: number, deadlineMs = 4000): Promise<number> {
   const end = performance.now() + deadlineMs;

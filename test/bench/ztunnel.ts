@@ -5,7 +5,7 @@
 import process from "node:process";
 import type { Redirector } from "../lab/topology/mod.ts";
 import { Figures, judge, noWorse } from "./figures.ts";
-import { cpuTime, settledMemory } from "./gauge.ts";
+import { cpuTime, settledMemory, SETTLING_MS } from "./gauge.ts";
 import { CONNECTIONS, DIRECTIONS, LIMITS, STREAMS } from "./limits.ts";
 import type { Outcome } from "./load.ts";
 import { Bench, environmentLine, type Path, type PathName, PATHS } from "./path.ts";
@@ -16,8 +16,6 @@ const PARTS = ["held", "requests", "bulk", "churn"] as const;
 const GB = 1e9;
 /** Rounds' worth of new connections before the first one that counts. */
 const WARM_UP_ROUNDS = 4;
-/** The code that only starts a proxy has been given back by then, and garbage collected; milliseconds. */
-const SETTLING_MS = 10_000;
 /** Connections held open while memory is looked at. */
 const HELD = 4000;
 

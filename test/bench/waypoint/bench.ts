@@ -5,7 +5,7 @@
 import process from "node:process";
 import { installPrograms, type Redirector } from "../../lab/topology/mod.ts";
 import { Figures, judge, noWorse } from "../figures.ts";
-import { cpuTime, settledMemory } from "../gauge.ts";
+import { cpuTime, settledMemory, SETTLING_MS } from "../gauge.ts";
 import { environmentLine } from "../path.ts";
 import { chosen, type Plan, type Results, type Say } from "../plan.ts";
 import { ENVOY_VERSION } from "../../interop/envoy/mod.ts";
@@ -101,8 +101,12 @@ async function bodies(hop: Hop, figures: Figures<HopName>, measures: Measures): 
 
 const MEASURES: Readonly<Record<(typeof PARTS)[number], Measure>> = { requests, h2: streams, bodies };
 
-async function memory(hop: Hop, figures: Figures<HopName>, figure: string): Promise<void> {
-  if (hop.waypoint !== undefined) figures.add(hop.name, figure, await settledMemory(hop.waypoint) / 1024);
+/** Of all waypoints at the same age, when garbage has been collected. */
+async function memory(hops: readonly Hop[], figures: Figures<HopName>, figure: string): Promise<void> {
+  await Bun.sleep(SETTLING_MS);
+  await Promise.all(hops.map(async ({ name, waypoint }) => {
+    if (waypoint !== undefined) figures.add(name, figure, await settledMemory(waypoint) / 1024);
+  }));
 }
 
 /** A proxy runs for weeks: what the runtime compiles in its first seconds is not what a request costs. */
@@ -129,7 +133,7 @@ export async function benchWaypoints(plan: Plan, redirector: Redirector, say: Sa
   try {
     say(`starting ${names.join(", ")}`);
     const hops = await lab.start(names);
-    for (const hop of hops) await memory(hop, figures, "idle.memory");
+    await memory(hops, figures, "idle.memory");
     for (const hop of hops) {
       say(`${hop.name}: warming up`);
       await warmUp(hop, measures, parts);
@@ -144,7 +148,7 @@ export async function benchWaypoints(plan: Plan, redirector: Redirector, say: Sa
         }
       }
     }
-    for (const hop of hops) await memory(hop, figures, "used.memory");
+    await memory(hops, figures, "used.memory");
     return {
       environment: `${environmentLine(hops[0]?.requests.requestProgram ?? "")}${
         strangers ? `, Envoy ${ENVOY_VERSION}` : ""

@@ -179,7 +179,8 @@ export class HopLab {
         },
         { pod: pod("envoy"), hbone: true },
         { pod: pod("waypoint"), hbone: true },
-        { pod: pod("before"), hbone: true },
+        // Pods of one Gateway have its service account.
+        { pod: pod("before"), hbone: true, serviceAccount: "waypoint" },
       ],
       services: [
         behind("none"),
@@ -220,7 +221,7 @@ export class HopLab {
       configuration: this.#configuration,
       caDirectory: this.#caDirectory,
       namespace: LAB_NAMESPACE,
-      serviceAccount: pod.name,
+      serviceAccount: "waypoint",
     });
     this.#started.push(waypoint);
     await waypoint.untilReady();
