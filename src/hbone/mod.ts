@@ -7,5 +7,5 @@ export { type InnerTarget, type InnerTunnelOwner, openInnerTunnel } from "./inne
 export { Pool, type PoolOptions, type PoolTarget } from "./pool.ts";
 export { type AcceptedPeer, HboneServer, type HboneServerOptions } from "./server.ts";
 export { type ConnectOwner, StreamEndpoint } from "./stream_endpoint.ts";
-export { formatTraceParent, newTraceParent, parseTraceParent } from "./traceparent.ts";
+export { formatTraceParent, newTraceParent, parseTraceParent, type TraceParent } from "./traceparent.ts";
 export { type HboneSettings, HboneTransport, type StreamUser } from "./transport.ts";

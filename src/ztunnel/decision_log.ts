@@ -1,15 +1,21 @@
 import type { Workload } from "../mesh/mod.ts";
 import { type PolicyEvent, policyEventMessage, type PolicySet } from "../policy/mod.ts";
-import type { Field, LogScope } from "../telemetry/mod.ts";
+import type { Field, LogScope, Span } from "../telemetry/mod.ts";
 
 /** Decision lines (spec/ztunnel.md §8.6): debug, or info with AUTHZ_POLICY_INFO_LOGGING. */
-export function logPolicyEvents(scope: LogScope, atInfo: boolean, events: readonly PolicyEvent[]): void {
+export function logPolicyEvents(
+  scope: LogScope,
+  atInfo: boolean,
+  events: readonly PolicyEvent[],
+  within: () => readonly Span[],
+): void {
   if (!atInfo && !scope.enabled("debug")) return;
+  const spans = within();
   for (const event of events) {
     const fields: Field[] = event.policy === undefined ? [] : [["policy", event.policy]];
     if (event.wouldBe !== undefined) fields.push(["would_be", event.wouldBe]);
-    if (atInfo) scope.info(policyEventMessage(event), fields);
-    else scope.debug(policyEventMessage(event), fields);
+    if (atInfo) scope.info(policyEventMessage(event), fields, spans);
+    else scope.debug(policyEventMessage(event), fields, spans);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type ConnectFailure, connectFailure } from "../hbone/mod.ts";
+import { type ConnectFailure, connectFailure, newTraceParent, type TraceParent } from "../hbone/mod.ts";
 import { formatIdentity, type Identity } from "../identity/mod.ts";
 import type { InboundRoute } from "../mesh/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
@@ -8,7 +8,7 @@ import { tunnelProxyHeader } from "../net/proxy_protocol.ts";
 import { type Dial, type DialError, type DialOwner, dialTcp } from "../net/tcp.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
 import { authorize, type PolicyFlow, policyRejection, type PolicySet, type Verdict } from "../policy/mod.ts";
-import type { ConnectionEnds, TrafficFlow } from "../telemetry/mod.ts";
+import type { ConnectionEnds, Span, TrafficFlow } from "../telemetry/mod.ts";
 import { Connection, type ConnectionFailure } from "./connection.ts";
 import { logPolicyEvents, warnOfMissingPolicies } from "./decision_log.ts";
 import type { WorkloadContext } from "./workload_context.ts";
@@ -46,6 +46,19 @@ export abstract class InboundConnection extends Connection implements DialOwner 
   /** Ends the client's side before there is a relay. */
   protected abstract abortDownstream(): void;
 
+  /** What the client's request named as its trace; undefined: nothing. */
+  protected abstract readonly trace: TraceParent | undefined;
+
+  /** What the connection's log lines happen within (spec/ztunnel.md §10.3). */
+  #spans(): readonly Span[] {
+    const { traceId } = this.trace ?? newTraceParent();
+    const peer = formatAddress(this.#peer);
+    return [...this.context.spans, {
+      name: "inbound",
+      fields: [["id", { display: traceId }], ["peer", { display: peer }]],
+    }];
+  }
+
   /** Opens the connection's record, asks the policies and connects to the application. */
   protected begin(flow: TrafficFlow, ends: ConnectionEnds): void {
     const { plane, tracker } = this.context;
@@ -54,7 +67,7 @@ export abstract class InboundConnection extends Connection implements DialOwner 
     const policies = plane.mesh.current.policiesFor(this.route.workload);
     warnOfMissingPolicies(plane.logs.policy, policies, this.route.workload);
     const verdict = authorize(policies, this.#policyFlow);
-    logPolicyEvents(plane.logs.policy, plane.config.policyInfoLogging, verdict.events);
+    logPolicyEvents(plane.logs.policy, plane.config.policyInfoLogging, verdict.events, () => this.#spans());
     this.#recordDryRun(verdict);
     if (!verdict.allowed) {
       this.#refuse("401", denial(policyRejection(verdict.rejection), verdict));
@@ -111,6 +124,8 @@ export abstract class InboundConnection extends Connection implements DialOwner 
     const connection = `${formatAddress(src)}->${formatAddress(actualDst)}`;
     this.context.plane.logs.connections.info(
       `connection ${connection} closed because it's no longer allowed after a policy update`,
+      [],
+      this.#spans(),
     );
     return denial(POLICY_CHANGE, verdict);
   }

@@ -4,8 +4,10 @@ import {
   forwardedHost,
   type HboneTransport,
   parseBaggage,
+  parseTraceParent,
   StreamEndpoint,
   type StreamUser,
+  type TraceParent,
 } from "../hbone/mod.ts";
 import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
 import { type InboundRoute, invalidAuthority, resolveInbound } from "../mesh/mod.ts";
@@ -25,6 +27,7 @@ interface ConnectRequest {
   authority: string;
   forwardedHost: string | undefined;
   forwardedNetwork: string | undefined;
+  traceparent: string | undefined;
   baggage: string[];
 }
 
@@ -34,6 +37,7 @@ function readRequest(headers: HeaderList): ConnectRequest {
     authority: "",
     forwardedHost: undefined,
     forwardedNetwork: undefined,
+    traceparent: undefined,
     baggage: [],
   };
   for (const [name, value] of headers) {
@@ -41,6 +45,7 @@ function readRequest(headers: HeaderList): ConnectRequest {
     else if (name === ":authority") request.authority = value;
     else if (name === "baggage") request.baggage.push(value);
     else if (name === "forwarded") request.forwardedHost ??= forwardedHost(value);
+    else if (name === "traceparent") request.traceparent ??= value;
     else if (name === "x-forwarded-network") request.forwardedNetwork ??= value;
   }
   return request;
@@ -89,6 +94,11 @@ class HboneConnection extends InboundConnection {
       destination: this.#peer.local,
       hboneAuthority: this.#request.authority,
     });
+  }
+
+  protected override get trace(): TraceParent | undefined {
+    const { traceparent } = this.#request;
+    return traceparent === undefined ? undefined : parseTraceParent(traceparent);
   }
 
   protected override accepted(upstream: TcpEndpoint): void {

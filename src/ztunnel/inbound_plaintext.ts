@@ -9,6 +9,7 @@ import type { WorkloadContext } from "./workload_context.ts";
 
 /** A captured incoming connection without HBONE: it has no identity (spec/ztunnel.md §6.8). */
 class PlaintextConnection extends InboundConnection {
+  protected override readonly trace = undefined;
   readonly #downstream: TcpEndpoint;
   readonly #peer: SocketAddress;
   readonly #destination: SocketAddress;

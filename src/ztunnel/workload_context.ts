@@ -3,6 +3,7 @@ import { formatIdentity, type WorkloadCertificate } from "../identity/mod.ts";
 import { SocketStock } from "../linux/mod.ts";
 import type { Workload, WorkloadInfo } from "../mesh/mod.ts";
 import { CONNECT_TIMEOUT_MS, type DialOptions } from "../net/tcp.ts";
+import type { Span } from "../telemetry/mod.ts";
 import type { DataPlane } from "./data_plane.ts";
 import { Hold, type Holdable, holdFull } from "./hold.ts";
 import { ConnectionTracker } from "./tracker.ts";
@@ -17,6 +18,8 @@ export class WorkloadContext {
   readonly mark: number | undefined;
   /** The listener in the proxy's own namespace, for its own metrics port (spec/ztunnel.md §2.7). */
   readonly self: boolean;
+  /** What its log lines happen within (spec/ztunnel.md §10.3). */
+  readonly spans: readonly Span[];
   readonly tracker: ConnectionTracker;
   readonly dialOptions: DialOptions;
   /** Whether the kernel lets us use a client's address toward the application; known once the listeners are there. */
@@ -39,6 +42,7 @@ export class WorkloadContext {
     this.mark = mark;
     this.self = self;
     const { keepAlive, userTimeoutMs } = plane;
+    this.spans = [{ name: "proxy", fields: [["wl", `${info.namespace}/${info.name}`]] }];
     this.tracker = new ConnectionTracker(plane.config.idleTimeout);
     this.#hold = new Hold(plane.held);
     this.dialOptions = {

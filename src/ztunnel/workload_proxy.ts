@@ -184,7 +184,7 @@ function openListener(context: WorkloadContext, component: Component, address: S
     ["address", { display: formatAddress(listener.address) }],
     ["component", component],
     ["transparent", listener.transparent],
-  ]);
+  ], context.spans);
   return listener;
 }
 

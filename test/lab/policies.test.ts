@@ -102,10 +102,13 @@ labSuite("policies", () => {
       expect(denied.failure).toBeUndefined();
       const late = await denial(POLICY_CHANGE, since);
       expect([late.level, late.message]).toEqual(["error", "connection complete"]);
-      expect(mesh.ztunnel(1).process.lines).toContainEqual(
-        expect.stringContaining(
-          `->${address(OTHER_PORT).ip}:${OTHER_PORT} closed because it's no longer allowed after a policy update`,
-        ),
+      const { lines } = mesh.ztunnel(1).process;
+      const cut = lines.find((text) => text.includes("closed because it's no longer allowed after a policy update"));
+      expect(cut).toMatch(
+        /\tproxy::connection_manager:proxy\{wl="demo\/server"\}:inbound\{id=[0-9a-f]{32} peer=([0-9.:]+)\}\tconnection \1->[0-9.]+:9090 /,
+      );
+      expect(lines).toContainEqual(
+        expect.stringMatching(/\tproxy::inbound:proxy\{wl="demo\/server"\}\tlistener established\taddress=/),
       );
       expect(late.fields).toMatchObject({
         ...bothSides(OTHER_PORT, hostnameOf("server")),

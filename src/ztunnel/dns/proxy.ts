@@ -107,7 +107,7 @@ export class DnsProxy {
 
   /** TCP, then UDP, on every address (spec/ztunnel.md §2.4). */
   #listen({ log }: DnsSettings): SocketAddress[] {
-    const { namespace, mark, plane } = this.#context;
+    const { namespace, mark, plane, info } = this.#context;
     const { dnsProxyAddress, inpodPortReuse } = plane.config;
     const inPod = namespace !== undefined;
     const reusePort = inPod && inpodPortReuse;
@@ -134,7 +134,7 @@ export class DnsProxy {
       log.info("starting local DNS server", [
         ["address", { display: formatAddress(address) }],
         ["component", "dns"],
-      ]);
+      ], [{ name: "dns_proxy", fields: [["wl", `${info.namespace}/${info.name}`]] }]);
     }
     return listening;
   }
