@@ -14,6 +14,7 @@ import { closeFd, listenTcp, loopbackHasIpv6 } from "../../linux/mod.ts";
 import { formatAddress, ipFromBytes, type SocketAddress } from "../../net/address.ts";
 import type { WorkloadContext } from "../workload_context.ts";
 import { Forwarder } from "./forwarder.ts";
+import { InTurn } from "./in_turn.ts";
 import { type DnsProtocol, Responder } from "./responder.ts";
 import type { DnsSettings } from "./settings.ts";
 import { TcpServer } from "./tcp_server.ts";
@@ -39,6 +40,8 @@ export class DnsProxy {
   readonly #responder: Responder;
   readonly #forwarder: Forwarder;
   readonly #dropped: (queries: number) => void;
+  /** Questions whose pod has become known. */
+  readonly #told = new InTurn();
   readonly #servers: (UdpServer | TcpServer)[] = [];
   /** Where it listens: one pair of servers for each. */
   readonly addresses: readonly SocketAddress[];
@@ -53,7 +56,14 @@ export class DnsProxy {
     this.#dropped = (queries) => void (settings.metrics.dropped.value += queries);
     this.#forwarder = new Forwarder(settings.upstream, new PodTransport(context));
     this.#responder = new Responder(settings, info, plane.mesh, (found) => {
-      plane.mesh.localWorkload(info, (record) => void (this.#state === "closed" || found(record)));
+      const known = plane.mesh.current.localWorkload(info);
+      if (known !== undefined) {
+        found(known);
+        return;
+      }
+      plane.mesh.localWorkload(info, (record) => {
+        if (this.#state !== "closed") this.#told.call(() => found(record));
+      });
     }, this.#forwarder);
     try {
       this.addresses = this.#listen(settings);
@@ -102,6 +112,7 @@ export class DnsProxy {
     this.#state = "closed";
     for (const server of this.#servers) server.close();
     this.#forwarder.close();
+    this.#told.close();
     this.#emptied?.();
   }
 

@@ -104,7 +104,10 @@ class TcpQuestions implements Waiting {
 
   serve(most: number): boolean {
     this.#proceeding = true;
-    for (let left = most; left > 0 && this.#mayTake(); left--) this.#take();
+    for (let taken = 0; taken < most && this.#mayTake(); taken++) {
+      if (taken > 0 && this.#turns.over) break;
+      this.#take();
+    }
     this.#proceeding = false;
     this.#inLine = this.#mayTake();
     if (!this.#inLine) this.#settle();

@@ -8,28 +8,43 @@
 const PER_TURN = 256;
 /** And of one of those who wait. */
 const PER_MEMBER = 16;
+/**
+ * How long answering may go on in one turn, ms. Most questions cost 10 µs; one of a hundred labels, or one that 60 KB
+ * answer, a hundred times that, and a pod can choose to ask no others.
+ */
+const TURN_MS = 3;
 
 /** A source of questions that has more than it may answer now. */
 export interface Waiting {
-  /** Answers up to `most` questions; whether there are more. */
+  /** Answers one question, and up to `most` while the turn is not over; whether there are more. */
   serve(most: number): boolean;
 }
 
 export class Turns {
   readonly #perTurn: number;
+  readonly #turnMs: number;
   #left: number;
+  /** When the first question of this turn was taken; ms of performance.now(). */
+  #began = 0;
   #scheduled = false;
   /** In the order in which they are served. */
   readonly #waiting = new Set<Waiting>();
 
-  constructor(perTurn: number = PER_TURN) {
+  constructor(perTurn: number = PER_TURN, turnMs: number = TURN_MS) {
     this.#perTurn = perTurn;
+    this.#turnMs = turnMs;
     this.#left = perTurn;
+  }
+
+  /** Whether this turn has been long enough: what is not answered yet is left for the next. */
+  get over(): boolean {
+    return performance.now() - this.#began >= this.#turnMs;
   }
 
   /** Whether one question more may be answered now. */
   take(): boolean {
-    if (this.#left <= 0) return false;
+    if (!this.#scheduled) this.#began = performance.now();
+    else if (this.#left <= 0 || this.over) return false;
     this.#left--;
     this.#schedule();
     return true;
@@ -54,8 +69,9 @@ export class Turns {
   #next(): void {
     this.#scheduled = false;
     this.#left = this.#perTurn;
+    this.#began = performance.now();
     for (const member of [...this.#waiting]) {
-      if (this.#left <= 0) break;
+      if (this.#left <= 0 || this.over) break;
       if (!this.#waiting.delete(member)) continue; // gone meanwhile
       const most = Math.min(PER_MEMBER, this.#left);
       this.#left -= most;

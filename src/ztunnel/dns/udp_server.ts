@@ -67,6 +67,7 @@ export class UdpServer implements Waiting {
 
   serve(most: number): boolean {
     for (let served = 0; served < most && this.#next < this.#waiting.length; served++) {
+      if (served > 0 && this.#turns.over) break;
       this.#answer(this.#waiting[this.#next++] as Datagram);
     }
     if (this.#state === "closed") return false;

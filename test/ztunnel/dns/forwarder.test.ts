@@ -140,6 +140,25 @@ test("at most 256 questions under way, and 1024 who wait for one; nobody else wa
   expect([upstream.open, forwarder.running, refused]).toEqual([0, 0, 77]);
 });
 
+test("a thousand who waited for one answer are not all told at once", async () => {
+  const { forwarder, upstream } = forwarderOf();
+  const told: number[] = [];
+  const all = Promise.withResolvers<void>();
+  for (let i = 0; i < 1000; i++) {
+    forwarder.ask(questionFor("x.test."), () => {
+      const until = performance.now() + 0.05; // to write an answer costs time
+      while (performance.now() < until);
+      told.push(i);
+      if (i === 999) all.resolve();
+    });
+  }
+  await new Promise<void>((resolve) => setImmediate(resolve));
+  expect(upstream.asked).toBe(1);
+  expect(told.length).toBeLessThan(500);
+  await within("all answers", all.promise);
+  expect(told).toEqual(Array.from({ length: 1000 }, (_, i) => i));
+});
+
 test("closed: nobody is told anything", async () => {
   const { forwarder } = forwarderOf();
   let told = 0;

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { encodeMessage, TYPE } from "../../../src/dns/mod.ts";
+import { InTurn } from "../../../src/ztunnel/dns/in_turn.ts";
 import { Turns, type Waiting } from "../../../src/ztunnel/dns/turns.ts";
 import { UdpServer } from "../../../src/ztunnel/dns/udp_server.ts";
 import { query } from "../../dns/records.ts";
@@ -53,6 +54,59 @@ test("with little for all, nobody is passed over", async () => {
   for (const member of members) turns.leave(member);
   await turn();
   expect(members.map((member) => member.served.length)).toEqual(served);
+});
+
+/** An answer that costs so many ms. */
+function busy(ms: number): void {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+}
+
+test("answers that take long end the turn, one at least is given in each", async () => {
+  const turns = new Turns(1000, 3);
+  let answered = 0;
+  while (turns.take()) {
+    busy(1);
+    answered++;
+  }
+  expect(answered).toBeWithin(1, 4);
+  await turn();
+  expect(turns.take()).toBe(true);
+  const slow: Waiting = {
+    serve() {
+      busy(5);
+      return ++served < 4;
+    },
+  };
+  let served = 0;
+  turns.wait(slow);
+  for (let i = 1; i <= 4; i++) {
+    await turn();
+    expect(served).toBe(i);
+  }
+});
+
+test("many who waited for one thing are told over several turns, in their order; after the end nobody is", async () => {
+  const told: number[] = [];
+  const line = new InTurn(new Turns(1000, 3));
+  const call = (i: number) =>
+    line.call(() => {
+      busy(1);
+      told.push(i);
+    });
+  for (let i = 0; i < 20; i++) call(i);
+  expect(told.length).toBeWithin(1, 4);
+  for (let before = 0; told.length < 20; before = told.length) {
+    await turn();
+    expect(told.length - before).toBeWithin(1, 10);
+  }
+  expect(told).toEqual(Array.from({ length: 20 }, (_, i) => i));
+  await turn();
+  for (let i = 20; i < 40; i++) call(i);
+  const last = told.length;
+  line.close();
+  for (let i = 0; i < 5; i++) await turn();
+  expect(told.length).toBe(last);
 });
 
 test("a flood of one does not keep another waiting, and ends in the kernel", async () => {
