@@ -17,6 +17,11 @@ const DNS_PORT = 53;
 const DEADLINE_MS = 4_500;
 /** So much a name server has before the next one is asked as well, however many there are; less if configured so. */
 const SHORTEST_PATIENCE_MS = 1_000;
+/**
+ * Wrong answers to one message after which its socket is given up: somebody is guessing (RFC 5452 §9.1), and each may cost
+ * milliseconds to read.
+ */
+const MAX_WRONG = 8;
 /** With less than this left nobody is asked any more. */
 const LAST_MS = 50;
 
@@ -100,6 +105,14 @@ interface Asking {
   /** What the observer called it. */
   readonly observed: number;
   sending: Sending | undefined;
+  /** What came for it and was no answer to it. */
+  wrong: number;
+}
+
+/** The id of a message; undefined: there is none. */
+function idOf(bytes: Uint8Array): number | undefined {
+  const [high, low] = bytes;
+  return high === undefined || low === undefined ? undefined : (high << 8) | low;
 }
 
 /** A question under way; `done` is called once, not before the constructor has returned, and not after cancel(). */
@@ -160,7 +173,15 @@ export class Exchange {
   #send(server: SocketAddress, protocol: UpstreamProtocol, current: boolean): void {
     const { observer } = this.#settings;
     const observed = observer?.asking(server, protocol) ?? 0;
-    const asking: Asking = { server, protocol, id: randomId(), edns: this.#edns, observed, sending: undefined };
+    const asking: Asking = {
+      server,
+      protocol,
+      id: randomId(),
+      edns: this.#edns,
+      observed,
+      sending: undefined,
+      wrong: 0,
+    };
     this.#open.add(asking);
     if (current) {
       this.#current = asking;
@@ -203,20 +224,26 @@ export class Exchange {
 
   #received(asking: Asking, bytes: Uint8Array): void {
     const { protocol, id } = asking;
-    const decoded = decodeMessage(bytes);
     // Over UDP a wrong one says nothing of the right one that may still come; over TCP nobody else can have sent it.
     const wrong = (reason: string) => {
       if (protocol === "tcp") this.#failed(asking, reason);
+      else if (++asking.wrong >= MAX_WRONG) this.#failed(asking, "too many wrong answers");
     };
+    // Before anything is read of 64 KB that a stranger may have sent.
+    if (idOf(bytes) !== id) {
+      wrong("answer to another question");
+      return;
+    }
+    const decoded = decodeMessage(bytes);
     if (!decoded.ok) {
       const { header } = decoded;
-      const ours = header !== undefined && header.response && header.id === id;
-      if (ours && header.truncated && protocol === "udp") this.#again(asking, "tcp"); // cut in the middle of a record
+      // Cut in the middle of a record.
+      if (header?.response === true && header.truncated && protocol === "udp") this.#again(asking, "tcp");
       else wrong(`malformed answer: ${decoded.error}`);
       return;
     }
     const { message } = decoded;
-    if (!message.response || message.id !== id || !this.#answers(message)) {
+    if (!message.response || !this.#answers(message)) {
       wrong("answer to another question");
       return;
     }

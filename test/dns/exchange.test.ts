@@ -133,6 +133,30 @@ describe("what is not the answer is not heard over UDP", () => {
   });
 });
 
+test("whoever guesses at the answer is heard eight times; then it is asked anew, from another port", async () => {
+  const { transport, result } = ask();
+  const first = await transport.next();
+  for (let guess = 1; guess <= 8; guess++) {
+    expect(first.closed).toBe(false);
+    first.received(reply(first, { id: (first.message.id + guess) & 0xffff }));
+  }
+  expect(first.closed).toBe(true);
+  const second = await transport.next();
+  for (let guess = 1; guess <= 7; guess++) second.received(reply(second, { questions: [] }));
+  second.received(reply(second));
+  expect(await result).toMatchObject({ ok: true });
+});
+
+test("of a stranger's 64 KB nothing is read but the id", async () => {
+  const { transport } = ask();
+  const sent = await transport.next();
+  const answers = Array.from({ length: 4000 }, () => address("Example.com.", "192.0.2.9"));
+  const large = reply(sent, { id: sent.message.id ^ 1, answers });
+  const began = performance.now();
+  for (let i = 0; i < 7; i++) sent.received(large);
+  expect(performance.now() - began).toBeLessThan(2); // to read one takes as long
+});
+
 test("a truncated answer is asked for again over TCP, also one that is cut in the middle of a record", async () => {
   for (const cut of [0, 5]) {
     const { transport, result } = ask();

@@ -137,6 +137,10 @@ test("a flood of one does not keep another waiting, and ends in the kernel", asy
   ], { stdout: "pipe" });
   try {
     await flood.stdout.getReader().read();
+    const begun = async () => {
+      while (served.flooded === 0) await turn();
+    };
+    await within("the flood", begun());
     let answered = Promise.withResolvers<void>();
     const client = await Bun.udpSocket({
       connect: { hostname: "127.0.0.1", port: calm.address.port },
