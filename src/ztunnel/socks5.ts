@@ -35,14 +35,18 @@ function descriptorOf(socket: SocksSocket): number {
   return (socket as unknown as { fd?: number }).fd ?? -1;
 }
 
-/** Serves SOCKS5 on a listening fd; connections go the same way as captured ones, names are the DNS proxy's. */
+/**
+ * Serves SOCKS5 on a listening fd; connections go the same way as captured ones, names are the DNS proxy's. `stop` closes the
+ * listener, and the connections that have not asked for a destination yet or have no answer to that.
+ */
 export function serveSocks5(
   context: WorkloadContext,
   pool: Pool,
   dns: DnsProxy | undefined,
   fd: number,
   closed: () => void,
-): Bun.TCPSocketListener<SocksData> {
+): { stop(): void } {
+  const shaking = new Set<SocksSocket>();
   const act = (socket: SocksSocket, handshake: Socks5Handshake, event: Socks5Event): void => {
     switch (event.kind) {
       case "more":
@@ -83,6 +87,7 @@ export function serveSocks5(
     }
     // Before connecting, as the original does: the client finds out from the connection itself.
     socket.write(encodeReply(REPLY_SUCCEEDED));
+    shaking.delete(socket);
     const endpoint = new TcpEndpoint(socket as unknown as TcpSocket);
     if (rest.length > 0) endpoint.received(rest);
     new OutboundConnection(context, pool, endpoint, source, destination).start();
@@ -109,8 +114,9 @@ export function serveSocks5(
       else refuse(socket, encodeReply(REPLY_HOST_UNREACHABLE), found.error, target);
     });
   };
-  return adoptListener<SocksData>(fd, {
+  const listener = adoptListener<SocksData>(fd, {
     open(socket) {
+      shaking.add(socket);
       context.plane.traffic.sockets.source.value++;
       socket.data = new Socks5Handshake();
     },
@@ -128,6 +134,7 @@ export function serveSocks5(
     },
     close(socket, error) {
       closed();
+      shaking.delete(socket);
       if (socket.data instanceof TcpEndpoint) socket.data.gone(error);
     },
     error(socket, error) {
@@ -138,4 +145,10 @@ export function serveSocks5(
       }
     },
   });
+  return {
+    stop() {
+      listener.stop(false);
+      for (const socket of [...shaking]) socket.terminate();
+    },
+  };
 }

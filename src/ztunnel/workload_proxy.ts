@@ -28,7 +28,7 @@ export class WorkloadProxy {
   /** undefined with ENABLE_PROXY=false, where only names are served. */
   readonly #inbound: HboneServer | undefined;
   readonly #dns: DnsProxy | undefined;
-  readonly #listeners: Bun.TCPSocketListener<never>[] = [];
+  readonly #listeners: { stop(force: false): void }[] = [];
   readonly #pool: Pool;
   readonly #unsubscribe: () => void;
 
@@ -130,8 +130,8 @@ export class WorkloadProxy {
     for (const listener of this.#listeners.splice(0)) listener.stop(false);
   }
 
-  #keep(listener: unknown): void {
-    this.#listeners.push(listener as Bun.TCPSocketListener<never>);
+  #keep(listener: { stop(force: false): void }): void {
+    this.#listeners.push(listener);
   }
 
   #serveInbound(listener: TcpListener): HboneServer {

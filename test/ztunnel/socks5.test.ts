@@ -9,8 +9,8 @@ import { serveSocks5 } from "../../src/ztunnel/socks5.ts";
 import { mesh, pod } from "../mesh/fixtures.ts";
 import { within } from "./dns/fixture.ts";
 
-const running: { stop(force?: boolean): void }[] = [];
-afterEach(() => running.splice(0).forEach((one) => one.stop(true)));
+const running: { stop(): void }[] = [];
+afterEach(() => running.splice(0).forEach((one) => one.stop()));
 
 type Resolving = (name: string, family: string, done: (result: ResolvedName) => void) => void;
 
@@ -42,8 +42,9 @@ function serve(resolving: Resolving | undefined, state: MeshState = mesh({})) {
   });
   const pool = {} as Parameters<typeof serveSocks5>[1];
   const dns = resolving === undefined ? undefined : { resolve: resolving } as unknown as DnsProxy;
-  running.push(serveSocks5(context, pool, dns, fd, () => undefined));
-  return { address, lines, destinations };
+  const listener = serveSocks5(context, pool, dns, fd, () => undefined);
+  running.push(listener);
+  return { address, lines, destinations, listener };
 }
 
 /** Sends bytes, more of them `later`, and reads to the end; the source address and what came, in hex. */
@@ -162,4 +163,15 @@ test("an address that is sent as a name is nobody's to resolve; localhost needs 
   const alone = serve(undefined);
   for (const host of ["localhost", "A.LocalHost."]) await send(alone.address, name(host));
   expect(alone.destinations).toEqual(["127.0.0.1:80", "127.0.0.1:80"]);
+});
+
+test("when the pod goes, so do handshakes and those who wait for a name", async () => {
+  const asked = Promise.withResolvers<(found: ResolvedName) => void>();
+  const { address, destinations, listener } = serve((_name, _family, done) => asked.resolve(done));
+  const ends = [send(address, "05 01 00"), send(address, name("slow.test"))];
+  const done = await within("the question", asked.promise);
+  listener.stop();
+  await within("their end", Promise.all(ends));
+  done({ ip: "192.0.2.1" }); // nobody is there any more
+  expect(destinations).toEqual([]);
 });
