@@ -48,10 +48,10 @@ export interface ExplainContext {
   readonly names: NameSettings;
   /** The cache's entry for an identity; undefined: this process does not keep it. */
   readonly certificate: (identity: string) => CacheEntrySnapshot | undefined;
-  /** As real connections choose among endpoints now. */
-  readonly choice: (destination: SocketAddress) => Choice;
-  /** Connects for this destination that failed lately, the latest first. */
-  readonly failures: (destination: SocketAddress) => readonly RecentFailure[];
+  /** As real connections of a client choose among endpoints now; undefined: one that is no workload. */
+  readonly choice: (source: Workload | undefined, destination: SocketAddress) => Choice;
+  /** Connects of a client to the destination that failed lately, the latest first. */
+  readonly failures: (source: Workload, destination: SocketAddress) => readonly RecentFailure[];
 }
 
 /** Failures that are told of one destination. */
@@ -131,7 +131,7 @@ function resolve(
   destination: SocketAddress,
 ): OutboundDecision {
   const flow = { info: infoOf(source), source, downstream: { ip, port: 0 }, destination };
-  return resolveOutbound(mesh, flow, routing, choice(destination));
+  return resolveOutbound(mesh, flow, routing, choice(source, destination));
 }
 
 /** Whether the decision leads to a waypoint in front of what was asked for. */
@@ -146,7 +146,7 @@ function hopOf(
   ip: string,
   destination: SocketAddress,
 ): ExplainedHop {
-  const outbound = withFailures(context, outboundOf(decision), dialled(decision), destination);
+  const outbound = withFailures(context, outboundOf(decision), dialled(decision), source, destination);
   if (outbound.action !== "hbone" && outbound.action !== "double-hbone") return { outbound };
   const identity = workloadIdentity(source);
   const certificate = certificateOf(context, identity);
@@ -232,15 +232,16 @@ function dialled(decision: OutboundDecision): Workload | undefined {
   return decision.action === "tcp" || decision.action === "lookup" ? decision.workload : undefined;
 }
 
-/** What the connects of this process have learnt, with the one first that would be dialled now. */
+/** What the client's connects have learnt, with the one first that would be dialled now. */
 function withFailures(
   { mesh, failures }: ExplainContext,
   outbound: ExplainedOutbound,
   hop: Workload | undefined,
+  source: Workload,
   destination: SocketAddress,
 ): ExplainedOutbound {
   const known: ExplainedFailure[] = [];
-  for (const { uid, error, age } of failures(destination)) {
+  for (const { uid, error, age } of failures(source, destination)) {
     const workload = mesh.workloadByUid(uid);
     if (workload === undefined) continue;
     const failure: ExplainedFailure = {

@@ -22,7 +22,7 @@ import type { Course } from "./verdict.ts";
 interface PlaintextContext {
   readonly mesh: MeshState;
   readonly routing: RoutingSettings;
-  readonly choice: (destination: SocketAddress) => Choice;
+  readonly choice: (source: Workload | undefined, destination: SocketAddress) => Choice;
 }
 
 /** Which workload plain TCP to an address reaches; nobody of the mesh, or, of a service, nobody at all and why. */
@@ -68,7 +68,7 @@ function reach(
   reasons.push(renderReason(reason("destination-service", service)));
   const client = source.workload ?? newWorkload({ network, addresses: [source.ip] });
   const pool = mesh.endpointPool(service);
-  const chosen = pool.choose(client, destination.port, choice(destination));
+  const chosen = pool.choose(client, destination.port, choice(source.workload, destination));
   const port = chosen && selectPort(service, chosen.ports, chosen.workload, destination.port);
   const ip = chosen && selectAddress(chosen.workload, service, destination.ip);
   if (chosen === undefined || port === undefined || ip === undefined) {

@@ -1,5 +1,5 @@
 import type { CertificateCache, WorkloadCertificate } from "../identity/mod.ts";
-import { connectTcp, peerAddress, SystemError } from "../linux/mod.ts";
+import { connectTcp, peerAddress, refusedByNetwork, SystemError } from "../linux/mod.ts";
 import { osErrorText } from "../net/os_error.ts";
 import { CONNECT_TIMEOUT_MS, type DialOptions } from "../net/tcp.ts";
 import type { TlsPolicy } from "../tls/mod.ts";
@@ -61,7 +61,7 @@ class TunnelDial implements HandshakeOwner {
     if (this.#state === "finished") return;
     const fd = connectTcp({ ...dialOptions, destination: this.#target.destination });
     if (fd instanceof SystemError) {
-      this.handshakeFailed(connectFailure(`io error: ${osErrorText(fd.code)}`, "CONNECT", true));
+      this.handshakeFailed(connectFailure(`io error: ${osErrorText(fd.code)}`, "CONNECT", refusedByNetwork(fd)));
     } else {
       this.#handshake.start(fd, certificate, this.#options.tlsPolicy);
     }

@@ -31,6 +31,7 @@ export {
   type ListenOptions,
   listenTcp,
   markRefusal,
+  refusedByNetwork,
   type TcpListener,
 } from "./tcp.ts";
 export { bindUdp, connectUdp, type UdpBindOptions, UdpConnection, type UdpConnectOptions, UdpSocket } from "./udp.ts";

@@ -136,10 +136,17 @@ export function connectTcp(options: ConnectOptions): number | SystemError {
     const reason = errno();
     if (reason !== EINPROGRESS) {
       closeFd(fd);
-      return new SystemError(`connect(${formatAddress(destination)})`, reason);
+      return new SystemError(`${CONNECT}${formatAddress(destination)})`, reason);
     }
   }
   return fd;
+}
+
+const CONNECT = "connect(";
+
+/** Whether an error of connectTcp is about the destination; else there was no socket to try it with. */
+export function refusedByNetwork({ call, code }: SystemError): boolean {
+  return call.startsWith(CONNECT) && code !== "ENOBUFS" && code !== "ENOMEM";
 }
 
 /** A stream socket of a namespace. Only its creation needs the thread to be there. */

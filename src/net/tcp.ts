@@ -4,6 +4,7 @@ import {
   connectTcp,
   errnoName,
   peerAddress,
+  refusedByNetwork,
   socketError,
   SystemError,
 } from "../linux/mod.ts";
@@ -22,6 +23,8 @@ export type DialOptions = Pick<ConnectOptions, "stock" | "mark" | "keepAlive" | 
 export interface DialError {
   readonly timedOut: boolean;
   readonly text: string;
+  /** No socket could be made: the destination has no part in it. */
+  readonly ours?: true;
 }
 
 /** Who asked for a connection; hears exactly one of the two, possibly before `dialTcp` returns. */
@@ -154,7 +157,8 @@ export function dialTcp(
     ...(source !== undefined && source !== destination.ip ? { source } : {}),
   });
   if (fd instanceof SystemError) {
-    owner.dialFailed({ timedOut: false, text: osErrorText(fd.code) });
+    const text = osErrorText(fd.code);
+    owner.dialFailed(refusedByNetwork(fd) ? { timedOut: false, text } : { timedOut: false, text, ours: true });
     return NO_DIAL;
   }
   const pending = new PendingDial(owner);

@@ -29,8 +29,9 @@ export interface RecentFailure {
 }
 
 /**
- * What the connects of this process have learnt, by endpoint and by the address that the application asked for: the
- * port that is dead for one service may be alive for another.
+ * What the connects of this process have learnt, by the pod that connects, by endpoint and by the address that the
+ * application asked for: the port that is dead for one service may be alive for another, and what a network policy keeps
+ * from one pod, or a pod from itself, is there for its neighbours.
  */
 export class Ejections {
   readonly #entries = new Map<string, Entry>();
@@ -47,8 +48,8 @@ export class Ejections {
   }
 
   /** @param error as the access log has it */
-  failed(workload: Workload, destination: SocketAddress, error: string): void {
-    const key = keyOf(workload, destination);
+  failed(source: Workload, workload: Workload, destination: SocketAddress, error: string): void {
+    const key = keyOf(source, workload, destination);
     const now = this.#now();
     const before = this.#entries.get(key);
     const failures = before === undefined || now - before.until >= FORGIVEN_AFTER_MS ? 1 : before.failures + 1;
@@ -63,34 +64,39 @@ export class Ejections {
   }
 
   /** A connect that went well clears the record. */
-  succeeded(workload: Workload, destination: SocketAddress): void {
-    if (this.#entries.size > 0) this.#entries.delete(keyOf(workload, destination));
+  succeeded(source: Workload, workload: Workload, destination: SocketAddress): void {
+    if (this.#entries.size > 0) this.#entries.delete(keyOf(source, workload, destination));
   }
 
-  /** Whom to pass over for this destination; undefined while nobody has failed, which is nearly always. */
-  avoid(destination: SocketAddress): ((workload: Workload) => boolean) | undefined {
+  /** Whom a pod is to pass over for this destination; undefined while nobody has failed, which is nearly always. */
+  avoid(source: Workload, destination: SocketAddress): ((workload: Workload) => boolean) | undefined {
     if (this.#entries.size === 0) return undefined;
     return (workload) => {
-      const entry = this.#entries.get(keyOf(workload, destination));
+      const entry = this.#entries.get(keyOf(source, workload, destination));
       return entry !== undefined && entry.until > this.#now();
     };
   }
 
-  /** Who failed for this destination and would not be forgiven yet, the latest first. For people: looks at everything. */
-  failures(destination: SocketAddress): RecentFailure[] {
+  /** Who failed for this pod and destination and would not be forgiven yet, the latest first. For people: looks at everything. */
+  failures(source: Workload, destination: SocketAddress): RecentFailure[] {
     const now = this.#now();
+    const prefix = keyPrefix(source);
     const suffix = keySuffix(destination);
     const failures: RecentFailure[] = [];
     for (const [key, { at, until, error }] of this.#entries) {
-      if (!key.endsWith(suffix) || now - until >= FORGIVEN_AFTER_MS) continue;
-      failures.push({ uid: key.slice(0, -suffix.length), error, age: now - at });
+      if (!key.startsWith(prefix) || !key.endsWith(suffix) || now - until >= FORGIVEN_AFTER_MS) continue;
+      failures.push({ uid: key.slice(prefix.length, -suffix.length), error, age: now - at });
     }
     return failures.reverse();
   }
 }
 
-function keyOf(workload: Workload, destination: SocketAddress): string {
-  return `${workload.uid}${keySuffix(destination)}`;
+function keyOf(source: Workload, workload: Workload, destination: SocketAddress): string {
+  return `${keyPrefix(source)}${workload.uid}${keySuffix(destination)}`;
+}
+
+function keyPrefix(source: Workload): string {
+  return `${source.uid}|`;
 }
 
 function keySuffix(destination: SocketAddress): string {

@@ -76,9 +76,14 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
   start(): void {
     this.#context.localWorkload(
       this.#downstream,
-      (source) => this.#execute(this.#resolve(source, this.#context.plane.ejections?.avoid(this.#destination))),
+      (source) => this.#execute(this.#resolve(source, this.#ejected(source))),
       (error) => this.#refuse(error, {}),
     );
+  }
+
+  /** Whom this pod's connects to the destination pass over. */
+  #ejected(source: Workload | undefined): Choice["avoid"] {
+    return source && this.#context.plane.ejections?.avoid(source, this.#destination);
   }
 
   #resolve(source: Workload | undefined, avoid: Choice["avoid"]): OutboundDecision {
@@ -154,11 +159,12 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
 
   #connect(route: Route, identity: string | undefined): void {
     if (this.#downstream.closed) return;
-    this.#attempts++;
+    const attempt = ++this.#attempts;
     this.#open(route, identity);
     if (route.action !== "hbone") {
       const dial = dialTcp(route.dial, undefined, this.#context.dialOptions, this);
-      this.#pending = { abandon: () => dial.cancel() };
+      // It may have failed at once, and another attempt be under way.
+      if (this.#attempts === attempt) this.#pending = { abandon: () => dial.cancel() };
       return;
     }
     this.#headers = this.#connectHeaders(route);
@@ -234,15 +240,16 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
   }
 
   #relay(endpoint: StreamEndpoint | TcpEndpoint): void {
-    const hop = hopOf(this.#route as Route);
-    if (hop !== undefined) this.#context.plane.ejections?.succeeded(hop, this.#destination);
+    const route = this.#route as Route;
+    const hop = hopOf(route);
+    if (hop !== undefined) this.#context.plane.ejections?.succeeded(route.source, hop, this.#destination);
     this.#pending = undefined;
     this.#headers = undefined;
     this.relay(this.#downstream, endpoint);
   }
 
   dialFailed(error: DialError): void {
-    this.connectFailed(connectFailure(`io error: ${error.text}`, "CONNECT", true));
+    this.connectFailed(connectFailure(`io error: ${error.text}`, "CONNECT", error.ours !== true));
   }
 
   connectFailed(failure: ConnectFailure): void {
@@ -262,7 +269,7 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
     const failed = this.#route as Route;
     const hop = hopOf(failed);
     if (plane.ejections === undefined || hop === undefined) return false;
-    plane.ejections.failed(hop, this.#destination, failure.text);
+    plane.ejections.failed(failed.source, hop, this.#destination, failure.text);
     plane.connects.endpointEjections.value++;
     if (this.#attempts >= MAX_ATTEMPTS || this.#downstream.closed) return false;
     const decision = this.#another(failed.source, hop);
@@ -275,7 +282,7 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
 
   /** A route that does not lead to `hop`: to an endpoint in good standing, else to any other. */
   #another(source: Workload, hop: Workload): HboneRoute | TcpRoute | undefined {
-    const ejected = this.#context.plane.ejections?.avoid(this.#destination);
+    const ejected = this.#ejected(source);
     const failed = ({ uid }: Workload) => uid === hop.uid;
     for (const avoid of [ejected, failed]) {
       const decision = this.#resolve(source, avoid);

@@ -27,6 +27,9 @@ export class WorkloadContext {
   #stock: SocketStock | undefined = undefined;
   /** Connections that wait for the pod's own record or certificate, or for the address of a name. */
   readonly #hold: Hold;
+  /** Lookups under way. */
+  #lookups = 0;
+  #lookedUp: (() => void) | undefined = undefined;
   readonly #identities = new Map<string, string>();
 
   constructor(
@@ -126,9 +129,18 @@ export class WorkloadContext {
     const taken = this.#hold.take(connection, "name");
     if (taken === "full") refused(holdFull("name"));
     if (taken !== "held") return;
+    this.#lookups++;
     this.plane.hostnames.resolve(hostname, prefer, (result) => {
+      this.#lookups--;
       if (this.#hold.release(connection)) done(result);
+      if (this.#lookups === 0) this.#lookedUp?.();
     });
+  }
+
+  /** Resolves when no connection is left, nor one that waits for an address. */
+  async whenEmpty(): Promise<void> {
+    while (this.#lookups > 0) await new Promise<void>((resolve) => this.#lookedUp = resolve);
+    await this.tracker.whenEmpty();
   }
 
   /** SPIFFE id of the pod: trust domain of its record, the rest as the CNI agent told it (spec/ztunnel.md §3.5). */

@@ -100,7 +100,7 @@ export class WorkloadProxy {
     const names = this.#dns?.drain();
     this.#inbound?.drain();
     this.#pool.drain();
-    await this.context.tracker.whenEmpty();
+    await this.context.whenEmpty();
     await this.#inbound?.whenEmpty();
     await names;
     this.#pool.close();

@@ -137,8 +137,8 @@ test("a service's alternative names can be proved where its workload's own canno
 test("whoever would be dialled and failed lately is in the reasons, in the verdict and in the first line", () => {
   const asked: string[] = [];
   const answer = ask(state, "web", "dying", [], {
-    failures: (destination) => {
-      asked.push(formatAddress(destination));
+    failures: (source, destination) => {
+      asked.push(`${source.name} ${formatAddress(destination)}`);
       return [
         { uid: dead[1]!.uid, error: REFUSED, age: 3_400 },
         { uid: "Kubernetes//Pod/shop/gone", error: REFUSED, age: 4_000 },
@@ -146,7 +146,7 @@ test("whoever would be dialled and failed lately is in the reasons, in the verdi
       ];
     },
   });
-  expect(asked).toEqual(["10.96.0.4:80"]);
+  expect(asked).toEqual(["web 10.96.0.4:80"]);
   const clauses = [
     "connects to shop/dead-1 failed lately (12 s ago): io error: Connection timed out (os error 110)",
     `connects to shop/dead-2 failed lately (3 s ago): ${REFUSED}`,
