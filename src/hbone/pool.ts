@@ -221,11 +221,6 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
   /** Lets running streams end, serves who waits already, and then ends. */
   retire(): void {
     this.retired = true;
-    this.drain();
-  }
-
-  /** Lets running streams end; opens no new ones. */
-  drain(): void {
     for (const transport of [...this.transports]) transport.drain();
   }
 }
@@ -236,9 +231,10 @@ class PoolEntry implements TransportOwner, ConnectRetrier {
  */
 export class Pool implements Ticking {
   closed = false;
+  #draining = false;
   readonly options: PoolOptions;
   readonly #entries = new Map<string, PoolEntry>();
-  /** Entries of destinations that were closed, until their last stream has ended. */
+  /** Entries of destinations that were closed, and all when the pool drains, until their last stream has ended. */
   readonly #retired = new Set<PoolEntry>();
   readonly #admitted = new Set<HboneTransport>();
   readonly #dialer: Dialer;
@@ -262,7 +258,9 @@ export class Pool implements Ticking {
     let entry = this.#entries.get(key);
     if (entry === undefined) {
       entry = new PoolEntry(this, key, target);
-      this.#entries.set(key, entry);
+      entry.retired = this.#draining;
+      if (entry.retired) this.#retired.add(entry);
+      else this.#entries.set(key, entry);
       startTicking(this);
     }
     const opened = entry;
@@ -353,10 +351,13 @@ export class Pool implements Ticking {
     }
   }
 
-  /** Graceful end: connections close as their last stream ends. */
+  /**
+   * Graceful end: connections close as their last stream ends. Who waits for one is served, and so is who comes late, of
+   * a connection that was taken in before.
+   */
   drain(): void {
-    this.closed = true;
-    for (const entry of [...this.#all()]) entry.drain();
+    this.#draining = true;
+    this.closeDestinations(() => true);
   }
 
   /** Immediate end, with every stream. */

@@ -162,6 +162,28 @@ describe("pool", () => {
     await tape.done.promise;
   });
 
+  test("draining: whoever waits for a connection gets it, running streams live on, and each connection ends with its last", async () => {
+    const server = new PlainServer(accept);
+    const { pool, counts } = pooled(server);
+    const running = await connect(pool) as StreamEndpoint;
+    const tape = tapeOn(running);
+    const elsewhere = target({ sourceIp: "10.9.9.9" });
+    const waiting = connect(pool, elsewhere);
+    await until("the dial", () => counts.dials === 2);
+    pool.drain();
+    const served = await waiting;
+    expect(served).toBeInstanceOf(StreamEndpoint);
+    const late = await connect(pool, elsewhere); // of a connection that was accepted before
+    expect(late).toBeInstanceOf(StreamEndpoint);
+    tape.say("still here");
+    await until("the echo", () => tape.text === "still here");
+    running.abort();
+    (served as StreamEndpoint).abort();
+    await until("only the late one is left", () => pool.size === 1);
+    (late as StreamEndpoint).abort();
+    await until("none is left", () => pool.size === 0);
+  });
+
   test("a connection nobody used for long is released", async () => {
     const { pool } = pooled(new PlainServer(accept), { unusedReleaseTimeout: 1 });
     (await connect(pool) as StreamEndpoint).abort();
