@@ -34,10 +34,15 @@ export const systemLookup: Lookup = async (name, family) => {
     if (NO_DATA.includes(code)) return { addresses: [], exists: true };
     throw error;
   }
-  const addresses: ResolvedAddress[] = [];
+  return { addresses: distinct(answers), exists: true };
+};
+
+/** Each address once. A name server may well send thousands. */
+export function distinct(answers: Iterable<{ readonly address: string; readonly ttl: number }>): ResolvedAddress[] {
+  const addresses = new Map<string, ResolvedAddress>();
   for (const { address, ttl } of answers) {
     const ip = canonicalIp(address);
-    if (ip !== undefined && !addresses.some((other) => other.ip === ip)) addresses.push({ ip, ttl });
+    if (ip !== undefined && !addresses.has(ip)) addresses.set(ip, { ip, ttl });
   }
-  return { addresses, exists: true };
-};
+  return [...addresses.values()];
+}

@@ -5,6 +5,7 @@ import {
   type LookupAnswer,
   type ResolvedHostname,
 } from "../../src/dns/mod.ts";
+import { distinct } from "../../src/dns/system_lookup.ts";
 import { seeded } from "./records.ts";
 
 type Zone = Record<string, { readonly [family in 4 | 6]?: string[] | Error } & { readonly ttl?: number }>;
@@ -119,6 +120,21 @@ test("at most 4096 names, those used last", async () => {
   expect(asked.length).toBe(4100);
   await resolve("n1");
   expect(asked.length).toBe(4101);
+});
+
+test("thousands of addresses of one name are told apart in no time", () => {
+  const answers = Array.from({ length: 4000 }, (_, i) => ({ address: `10.0.${i >> 8}.${i & 255}`, ttl: i }));
+  const began = performance.now();
+  const addresses = distinct([...answers, ...answers]);
+  expect(performance.now() - began).toBeLessThan(12);
+  expect(addresses).toEqual(answers.map(({ address, ttl }) => ({ ip: address, ttl })));
+  expect(
+    distinct([{ address: "::ffff:10.0.0.1", ttl: 1 }, { address: "nonsense", ttl: 1 }, {
+      address: "10.0.0.1",
+      ttl: 2,
+    }]),
+  )
+    .toEqual([{ ip: "10.0.0.1", ttl: 1 }]);
 });
 
 test("localhost, by the runtime's own resolver", async () => {
