@@ -39,13 +39,16 @@ export interface UdpConnectOptions extends UdpOptions {
 /** LIBUS_LISTEN_REUSE_PORT, in the `flags` of Bun.udpSocket: SO_REUSEPORT before bind(). Not in its type declarations. */
 const REUSE_PORT = 4;
 
-/** struct sock_filter: BPF_RET | BPF_K with 0, which keeps nothing of any packet. */
-const DROP_ALL = new Uint8Array(new ArrayBuffer(8));
-DROP_ALL[0] = 0x06;
-/** struct sock_fprog with that one instruction. */
-const dropProgram = new DataView(new ArrayBuffer(16));
+/**
+ * struct sock_fprog and behind it its one struct sock_filter: BPF_RET | BPF_K with 0, which keeps nothing of any packet. In
+ * one buffer, which functions hold on to: what only this file's own code refers to is collected once that has run, and the
+ * kernel was then given whatever had come in its place.
+ */
+const SOCK_FPROG = 16; // bytes
+const dropProgram = new DataView(new ArrayBuffer(SOCK_FPROG + 8));
 dropProgram.setUint16(0, 1, true);
-dropProgram.setBigUint64(8, BigInt(ptr(DROP_ALL)), true);
+dropProgram.setBigUint64(8, BigInt(ptr(dropProgram)) + BigInt(SOCK_FPROG), true);
+dropProgram.setUint16(SOCK_FPROG, 0x06, true);
 
 /** What SO_MEMINFO fills (linux/sock_diag.h), and where in it the kernel says how many datagrams it dropped. */
 const memoryInfo = new Uint32Array(new ArrayBuffer(9 * 4));
@@ -85,7 +88,7 @@ export class UdpSocket {
    */
   setDeaf(deaf: boolean): void {
     if (this.#socket.closed) return;
-    if (deaf) libc().setsockopt(this.fd, SOL_SOCKET, SO_ATTACH_FILTER, ptr(dropProgram), 16);
+    if (deaf) libc().setsockopt(this.fd, SOL_SOCKET, SO_ATTACH_FILTER, ptr(dropProgram), SOCK_FPROG);
     else setOption(this.fd, SOL_SOCKET, SO_DETACH_FILTER, 0, "SO_DETACH_FILTER");
   }
 

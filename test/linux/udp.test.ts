@@ -154,7 +154,10 @@ test("strangers are not heard by a connected socket", async () => {
   for (const socket of [server, stranger, client]) socket.close();
 });
 
-test("deaf and hearing again; what was sent meanwhile is gone", async () => {
+test("deaf and hearing again; what was sent meanwhile is gone, also when garbage was collected before", async () => {
+  Bun.gc(true);
+  const garbage = Array.from({ length: 20_000 }, () => new Uint8Array(new ArrayBuffer(8)).fill(0x5a));
+  expect(garbage.length).toBe(20_000); // in the place of whatever was let go of
   const heard = new Mailbox<string>();
   const server = bindUdp({
     address: { ip: "127.0.0.1", port: 0 },
