@@ -75,6 +75,8 @@ workloads:
       ["10.96.0.2/32"],
     ]);
     expect(warnings([twin])).toEqual([
+      "b.yaml:1:65: services[0].vips[0]: 10.96.0.1 is a VIP of service shop/web.shop.svc.cluster.local as well: " +
+      "one of them gets its traffic",
       "service shop/twin: 10.96.0.1/32 is shop/web.shop.svc.cluster.local's already: traffic to it goes there",
     ]);
   });
