@@ -40,7 +40,7 @@ export function arrival(
     peerIdentity: identity ?? null,
     reasons: decision.reasons.map(renderReason),
   };
-  if (!decision.ok) return { ...common, status: decision.status, error: decision.error, policies: [] };
+  if (!decision.ok) return { ...common, status: decision.status, error: decision.error, policies: [], morePolicies: 0 };
   const flow: PolicyFlow = {
     sourceIp: ip,
     destinationIp: decision.policyDestination.ip,
@@ -49,10 +49,12 @@ export function arrival(
   };
   const set = mesh.policiesFor(workload);
   const verdict = authorize(set, flow);
+  const { policies, more } = explainPolicies(set, flow);
   return {
     ...common,
     deliver: formatAddress(decision.dial),
     ...(verdict.allowed ? {} : { status: 401, error: policyRejection(verdict.rejection) }),
-    policies: explainPolicies(set, flow),
+    policies,
+    morePolicies: more,
   };
 }

@@ -285,6 +285,7 @@ function hboneArrival(context: ExplainContext, route: HboneRoute, identity: stri
       error: `identity verification error: clients must be of trust domain ${workload.trustDomain}`,
       reasons: [],
       policies: [],
+      morePolicies: 0,
     };
   }
   const decision = resolveInbound(mesh, {

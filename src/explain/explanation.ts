@@ -73,6 +73,8 @@ export interface ExplainedInbound {
   readonly reasons: readonly string[];
   /** Every policy that applies, in the order of evaluation; those that the record names and nobody knows last. */
   readonly policies: readonly PolicyExplanation[];
+  /** Policies that did not match and that `policies` leaves out, as there are so many. */
+  readonly morePolicies: number;
 }
 
 /** One hop: from a client to what it reaches, and, behind a waypoint, the waypoint's own way on. */

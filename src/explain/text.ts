@@ -86,13 +86,14 @@ function certificateText({ identity, state, expires, error }: ExplainedCertifica
 }
 
 function inboundLines(inbound: ExplainedInbound): string[] {
-  const { workload, peerIdentity, deliver, status, error, reasons, policies } = inbound;
+  const { workload, peerIdentity, deliver, status, error, reasons, policies, morePolicies } = inbound;
   const lines = [
     `  at           ${workloadText(workload)}`,
     `  client is    ${peerIdentity ?? "nobody: plain TCP proves no identity"}`,
   ];
   for (const reason of reasons) lines.push(`  because      ${reason}`);
   for (const policy of policies) lines.push(...policyLines(policy));
+  if (morePolicies > 0) lines.push(`  policies     and ${morePolicies} more that do not match`);
   if (deliver !== undefined && policies.length === 0) lines.push("  policies     none apply");
   const answer = status === undefined || peerIdentity === null ? "" : ` (${status} to CONNECT)`;
   if (error !== undefined) lines.push(`  error        ${error}${answer}`);

@@ -55,13 +55,27 @@ export interface KnownPolicyExplanation {
 /** A policy that could decide, or the key of one that the workload names and nobody knows. */
 export type PolicyExplanation = KnownPolicyExplanation | { readonly key: string; readonly known: false };
 
-/** Every policy that applies to a workload asked about one flow, in the order of evaluation; unknown keys last. */
-export function explainPolicies(set: PolicySet, flow: PolicyFlow): readonly PolicyExplanation[] {
+/** Policies that did not match and are told of; nobody reads more, and thousands may apply. */
+const TOLD_POLICIES = 200;
+
+export interface PolicyExplanations {
+  /** In the order of evaluation, keys that are not known last: all that matched, and the first of the others. */
+  readonly policies: readonly PolicyExplanation[];
+  /** Policies that did not match and that `policies` leaves out. */
+  readonly more: number;
+}
+
+/** The policies that apply to a workload asked about one flow. */
+export function explainPolicies(set: PolicySet, flow: PolicyFlow): PolicyExplanations {
   const facts = new Facts(flow);
-  const explanations: PolicyExplanation[] = [];
-  for (const policy of set.all()) explanations.push(explainPolicy(policy, facts));
-  for (const key of set.missing) explanations.push({ key, known: false });
-  return explanations;
+  const policies: PolicyExplanation[] = [];
+  let more = 0;
+  for (const policy of set.all()) {
+    if (policies.length < TOLD_POLICIES || policy.matchedRule(facts) >= 0) policies.push(explainPolicy(policy, facts));
+    else more++;
+  }
+  for (const key of set.missing) policies.push({ key, known: false });
+  return { policies, more };
 }
 
 function explainPolicy(compiled: CompiledPolicy, facts: Facts): KnownPolicyExplanation {

@@ -13,6 +13,7 @@ export {
   type KnownPolicyExplanation,
   type PolicyDecision,
   type PolicyExplanation,
+  type PolicyExplanations,
   type RuleMiss,
 } from "./explain.ts";
 export type * from "./rbac.ts";

@@ -21,6 +21,7 @@ export class Hold {
   readonly #held = new Map<Holdable, HeldReason>();
   readonly #metrics: HeldMetrics;
   #closed = false;
+  #emptied: (() => void) | undefined = undefined;
 
   constructor(metrics: HeldMetrics) {
     this.#metrics = metrics;
@@ -52,7 +53,16 @@ export class Hold {
     if (reason === undefined) return false;
     this.#held.delete(connection);
     this.#metrics.waiting[reason].value--;
+    if (this.#held.size === 0) this.#emptied?.();
     return true;
+  }
+
+  /** Resolves when nothing is held, and what was has gone on. */
+  whenEmpty(): Promise<void> {
+    if (this.#held.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#emptied = resolve;
+    });
   }
 
   /** To be called when the workload is gone. */
@@ -63,5 +73,6 @@ export class Hold {
       connection.abort();
     }
     this.#held.clear();
+    this.#emptied?.();
   }
 }

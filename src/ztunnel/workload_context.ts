@@ -27,9 +27,6 @@ export class WorkloadContext {
   #stock: SocketStock | undefined = undefined;
   /** Connections that wait for the pod's own record or certificate, or for the address of a name. */
   readonly #hold: Hold;
-  /** Lookups under way. */
-  #lookups = 0;
-  #lookedUp: (() => void) | undefined = undefined;
   readonly #identities = new Map<string, string>();
 
   constructor(
@@ -129,18 +126,17 @@ export class WorkloadContext {
     const taken = this.#hold.take(connection, "name");
     if (taken === "full") refused(holdFull("name"));
     if (taken !== "held") return;
-    this.#lookups++;
     this.plane.hostnames.resolve(hostname, prefer, (result) => {
-      this.#lookups--;
       if (this.#hold.release(connection)) done(result);
-      if (this.#lookups === 0) this.#lookedUp?.();
     });
   }
 
-  /** Resolves when no connection is left, nor one that waits for an address. */
+  /** Resolves when no connection is left, nor one that is held. */
   async whenEmpty(): Promise<void> {
-    while (this.#lookups > 0) await new Promise<void>((resolve) => this.#lookedUp = resolve);
-    await this.tracker.whenEmpty();
+    while (this.#hold.size > 0 || this.tracker.size > 0) {
+      await this.#hold.whenEmpty();
+      await this.tracker.whenEmpty();
+    }
   }
 
   /** SPIFFE id of the pod: trust domain of its record, the rest as the CNI agent told it (spec/ztunnel.md §3.5). */

@@ -195,7 +195,7 @@ test("explanations say what the literal rules say, and what the verdict says", (
     for (let i = 0; i < FLOWS; i++) {
       const flow = anyFlow(pick);
       const verdict = authorize(set, flow);
-      const explanations = explainPolicies(set, flow);
+      const { policies: explanations } = explainPolicies(set, flow);
       const known = explanations.flatMap((explanation) => explanation.known ? [explanation] : []);
       expect(known.map(({ key }) => key).sort()).toEqual(policies.map(policyKey).sort());
       for (const { key, matched, place, misses, action, dryRun } of known) {

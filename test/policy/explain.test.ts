@@ -164,7 +164,7 @@ test("every candidate is explained, unknown keys last", () => {
     policy({ name: "unnamed", scope: "WorkloadSelector" }),
   ]);
   const set = index.for({ namespace: "shop", authorizationPolicies: ["shop/gone", "shop/try"] });
-  const explanations = explainPolicies(set, flow());
+  const { policies: explanations } = explainPolicies(set, flow());
   expect(explanations).toEqual([
     {
       key: "istio-system/deny",
@@ -200,4 +200,12 @@ test("every candidate is explained, unknown keys last", () => {
     }),
     { key: "shop/gone", known: false },
   ]);
+});
+
+test("of thousands of policies those that match are told, and 200 at most of the others", () => {
+  const many = Array.from({ length: 1_000 }, (_, i) => policyOf({ destinationPorts: [i] }, { name: `p${i}` }));
+  const index = new PolicyIndex([...many, policyOf({ destinationPorts: [8080] }, { name: "last" })]);
+  const { policies, more } = explainPolicies(index.for({ namespace: "shop", authorizationPolicies: [] }), flow());
+  expect([policies.length, more]).toEqual([201, 800]);
+  expect(policies.at(-1)).toMatchObject({ key: "shop/last", matched: true });
 });

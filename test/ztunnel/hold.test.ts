@@ -44,3 +44,24 @@ test("when the workload goes, what waits is aborted and never goes on; later one
   expect(hold.take(late, "workload")).toBe("gone");
   expect([late.aborted, hold.size]).toEqual([1, 0]);
 });
+
+test("who waits until nothing is held goes on when the last one has", async () => {
+  const { hold } = holding();
+  await hold.whenEmpty();
+  const [first, second] = [connection(), connection()];
+  hold.take(first, "certificate");
+  hold.take(second, "name");
+  let empty = false;
+  const waiting = hold.whenEmpty().then(() => {
+    empty = true;
+  });
+  hold.release(first);
+  await Promise.resolve();
+  expect(empty).toBe(false);
+  hold.release(second);
+  await waiting;
+  hold.take(connection(), "workload");
+  const closing = hold.whenEmpty();
+  hold.close();
+  await closing;
+});
