@@ -152,9 +152,14 @@ test("of a stranger's 64 KB nothing is read but the id", async () => {
   const sent = await transport.next();
   const answers = Array.from({ length: 4000 }, () => address("Example.com.", "192.0.2.9"));
   const large = reply(sent, { id: sent.message.id ^ 1, answers });
-  const began = performance.now();
-  for (let i = 0; i < 7; i++) sent.received(large);
-  expect(performance.now() - began).toBeLessThan(2); // to read one takes as long
+  const fastest = (act: () => void) =>
+    Math.min(...Array.from({ length: 7 }, () => {
+      const began = performance.now();
+      act();
+      return performance.now() - began;
+    }));
+  const read = fastest(() => decodeMessage(large));
+  expect(fastest(() => sent.received(large))).toBeLessThan(read / 4);
 });
 
 test("a truncated answer is asked for again over TCP, also one that is cut in the middle of a record", async () => {
@@ -266,7 +271,7 @@ describe("silence", () => {
     expect(await result).toMatchObject({ ok: false, reason: "request timed out" });
     const took = performance.now() - began;
     expect(took).toBeGreaterThan(4400);
-    expect(took).toBeLessThan(4900);
+    expect(took).toBeLessThan(7000);
     expect(new Set(transport.all.map(({ server }) => server.ip)).size).toBe(servers);
     expect(transport.all.length).toBe(asked);
   }, 8000);
@@ -275,7 +280,7 @@ describe("silence", () => {
     const { transport, result } = ask({ ...two, timeoutMs: 60, attempts: 2 });
     const began = performance.now();
     expect(await result).toMatchObject({ ok: false });
-    expect(performance.now() - began).toBeWithin(200, 1000);
+    expect(performance.now() - began).toBeWithin(200, 4000);
     expect(transport.all.length).toBe(4);
   });
 });
