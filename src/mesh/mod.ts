@@ -2,7 +2,15 @@
 export * from "./workload.ts";
 export * from "./service.ts";
 export type * from "./decision.ts";
-export { destinationOf, type Reason, reason, type ReasonCode, type ReasonSubject, renderReason } from "./reason.ts";
+export {
+  destinationOf,
+  type Reason,
+  reason,
+  type ReasonCode,
+  type ReasonSubject,
+  renderReason,
+  withoutReasons,
+} from "./reason.ts";
 export { noEndpoint, selectAddress, selectPort } from "./destination.ts";
 export type * from "./update.ts";
 export { MeshState } from "./state.ts";

@@ -154,6 +154,13 @@ export function renderReason(reason: Reason): string {
   return TEXTS[reason.code](name(reason.subject), name(reason.detail), reason);
 }
 
+const NONE: readonly Reason[] = [];
+
+/** A route for as long as its connection lasts: nobody asks for its reasons any more, and they would take room. */
+export function withoutReasons<R extends { readonly reasons: readonly Reason[] }>(route: R): R {
+  return { ...route, reasons: NONE };
+}
+
 /** Whom the reasons of an outgoing flow say it was meant for, as far as it got: for the line about a refusal. */
 export function destinationOf(
   reasons: readonly Reason[],

@@ -1,6 +1,6 @@
 import { type ConnectFailure, connectFailure, newTraceParent, type TraceParent } from "../hbone/mod.ts";
 import { formatIdentity, type Identity } from "../identity/mod.ts";
-import type { InboundRoute } from "../mesh/mod.ts";
+import { type InboundRoute, withoutReasons } from "../mesh/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
 import type { Endpoint } from "../net/endpoint.ts";
 import { writeFirst } from "../net/preface.ts";
@@ -29,7 +29,7 @@ export abstract class InboundConnection extends Connection implements DialOwner 
   constructor(context: WorkloadContext, route: InboundRoute, peer: SocketAddress, identity: Identity | undefined) {
     super(context.plane.accessLog, context.tracker);
     this.context = context;
-    this.route = route;
+    this.route = withoutReasons(route);
     this.#peer = peer;
     this.#policyFlow = {
       sourceIp: peer.ip,

@@ -28,7 +28,8 @@ interface ConnectRequest {
   forwardedHost: string | undefined;
   forwardedNetwork: string | undefined;
   traceparent: string | undefined;
-  baggage: string[];
+  /** Read once, when the connection opens. */
+  baggage: string[] | undefined;
 }
 
 function readRequest(headers: HeaderList): ConnectRequest {
@@ -38,12 +39,12 @@ function readRequest(headers: HeaderList): ConnectRequest {
     forwardedHost: undefined,
     forwardedNetwork: undefined,
     traceparent: undefined,
-    baggage: [],
+    baggage: undefined,
   };
   for (const [name, value] of headers) {
     if (name === ":method") request.method = value;
     else if (name === ":authority") request.authority = value;
-    else if (name === "baggage") request.baggage.push(value);
+    else if (name === "baggage") (request.baggage ??= []).push(value);
     else if (name === "forwarded") request.forwardedHost ??= forwardedHost(value);
     else if (name === "traceparent") request.traceparent ??= value;
     else if (name === "x-forwarded-network") request.forwardedNetwork ??= value;
@@ -81,18 +82,20 @@ class HboneConnection extends InboundConnection {
 
   start(): void {
     const { source, workload, service } = this.route;
+    const { baggage = [], authority } = this.#request;
+    this.#request.baggage = undefined;
     this.begin({
       reporter: "destination",
       security: "mutual_tls",
       source,
-      sourceBaggage: source === undefined ? baggageWorkload(parseBaggage(this.#request.baggage)) : undefined,
+      sourceBaggage: source === undefined ? baggageWorkload(parseBaggage(baggage)) : undefined,
       sourceIdentity: this.#peer.identityText,
       destination: workload,
       service,
     }, {
       source: this.#peer.address,
       destination: this.#peer.local,
-      hboneAuthority: this.#request.authority,
+      hboneAuthority: authority,
     });
   }
 

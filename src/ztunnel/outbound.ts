@@ -23,6 +23,7 @@ import {
   type PassthroughRoute,
   resolveOutbound,
   type TcpRoute,
+  withoutReasons,
   type Workload,
 } from "../mesh/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
@@ -145,7 +146,7 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
   }
 
   #open(route: Route, identity: string | undefined): void {
-    this.#route = route;
+    this.#route = withoutReasons(route);
     const traffic = this.#context.plane.traffic.lookup(this.#flow(route, identity));
     const tunnelled = route.action === "hbone";
     const ends = {
