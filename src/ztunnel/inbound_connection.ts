@@ -46,7 +46,7 @@ export abstract class InboundConnection extends Connection implements DialOwner 
   /** Ends the client's side before there is a relay. */
   protected abstract abortDownstream(): void;
 
-  /** What the client's request named as its trace; undefined: nothing. */
+  /** What the client's request named as its trace, while the connection opens; undefined: nothing. */
   protected abstract readonly trace: TraceParent | undefined;
 
   /** What the connection's log lines happen within (spec/ztunnel.md §10.3). */

@@ -27,8 +27,8 @@ interface ConnectRequest {
   authority: string;
   forwardedHost: string | undefined;
   forwardedNetwork: string | undefined;
+  /** This and the next are read when the connection opens, and then let go. */
   traceparent: string | undefined;
-  /** Read once, when the connection opens. */
   baggage: string[] | undefined;
 }
 
@@ -83,7 +83,6 @@ class HboneConnection extends InboundConnection {
   start(): void {
     const { source, workload, service } = this.route;
     const { baggage = [], authority } = this.#request;
-    this.#request.baggage = undefined;
     this.begin({
       reporter: "destination",
       security: "mutual_tls",
@@ -97,6 +96,7 @@ class HboneConnection extends InboundConnection {
       destination: this.#peer.local,
       hboneAuthority: authority,
     });
+    this.#request.traceparent = this.#request.baggage = undefined;
   }
 
   protected override get trace(): TraceParent | undefined {
