@@ -81,7 +81,8 @@ export class Rig {
     const theirs = backends();
     const logPath = join(this.#directory, "access.log");
     writeFileSync(logPath, "");
-    const originalPorts = new Map(chains.map((chain) => [chain.name, freePort()]));
+    const ports = freePorts(chains.length);
+    const originalPorts = new Map(chains.map((chain, index) => [chain.name, ports[index] as number]));
     const configuration: EnvoyConfiguration = {
       // As pilot-agent's bootstrap sets them, and as the original was seen to match (spec/waypoint.md §7).
       layered_runtime: {
@@ -248,9 +249,13 @@ const UNLIMITED = {
   max_retries: MAX_UINT32,
 };
 
-function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
+function freePorts(count: number): number[] {
+  // All of them are open at once: a port that is given back may be given out again.
+  const listeners = Array.from(
+    { length: count },
+    () => Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } }),
+  );
+  const ports = listeners.map(({ port }) => port);
+  for (const listener of listeners) listener.stop(true);
+  return ports;
 }
