@@ -81,8 +81,8 @@ export class Rig {
     const theirs = backends();
     const logPath = join(this.#directory, "access.log");
     writeFileSync(logPath, "");
-    const ports = freePorts(chains.length);
-    const originalPorts = new Map(chains.map((chain, index) => [chain.name, ports[index] as number]));
+    const free = freePorts(chains.length);
+    const originalPorts = new Map(chains.map((chain, index) => [chain.name, free[index] as number]));
     const configuration: EnvoyConfiguration = {
       // As pilot-agent's bootstrap sets them, and as the original was seen to match (spec/waypoint.md §7).
       layered_runtime: {
