@@ -32,6 +32,13 @@ export type Answering = (
   protocol: "udp" | "tcp",
 ) => Message | readonly (Message | Uint8Array)[] | undefined;
 
+/** How often ports that the system chose for one protocol may not be free for the other. */
+const PORTS_TRIED = 10;
+
+function isTaken(error: unknown): boolean {
+  return (error as { code?: string }).code === "EADDRINUSE";
+}
+
 export class NameServer {
   readonly port: number;
   answering: Answering;
@@ -53,6 +60,16 @@ export class NameServer {
   }
 
   static async start(answering: Answering): Promise<NameServer> {
+    for (let left = PORTS_TRIED;; left--) {
+      try {
+        return await NameServer.#open(answering);
+      } catch (error) {
+        if (left === 0 || !isTaken(error)) throw error;
+      }
+    }
+  }
+
+  static async #open(answering: Answering): Promise<NameServer> {
     let server: NameServer | undefined = undefined;
     const answers = (bytes: Uint8Array, protocol: "udp" | "tcp") => server?.answers(bytes, protocol) ?? [];
     const udp = await Bun.udpSocket({
@@ -64,21 +81,27 @@ export class NameServer {
         },
       },
     });
-    const tcp = Bun.listen<FrameReader>({
-      hostname: "127.0.0.1",
-      port: udp.port,
-      socket: {
-        open: (socket) => void (socket.data = new FrameReader(65_535)),
-        data(socket, chunk) {
-          socket.data.push(chunk);
-          for (let bytes = socket.data.next(); bytes instanceof Uint8Array; bytes = socket.data.next()) {
-            for (const answer of answers(bytes, "tcp")) socket.write(frame(answer));
-          }
+    const listen = () =>
+      Bun.listen<FrameReader>({
+        hostname: "127.0.0.1",
+        port: udp.port,
+        socket: {
+          open: (socket) => void (socket.data = new FrameReader(65_535)),
+          data(socket, chunk) {
+            socket.data.push(chunk);
+            for (let bytes = socket.data.next(); bytes instanceof Uint8Array; bytes = socket.data.next()) {
+              for (const answer of answers(bytes, "tcp")) socket.write(frame(answer));
+            }
+          },
         },
-      },
-    });
-    server = new NameServer(udp, tcp, answering);
-    return server;
+      });
+    try {
+      server = new NameServer(udp, listen(), answering);
+      return server;
+    } catch (error) {
+      udp.close();
+      throw error;
+    }
   }
 
   answers(bytes: Uint8Array, protocol: "udp" | "tcp"): Uint8Array[] {
@@ -137,6 +160,16 @@ export interface ProxyOptions {
   readonly listen?: { readonly kind: "localhost"; readonly ipv6: boolean; readonly port: number };
 }
 
+function openProxy(context: ConstructorParameters<typeof DnsProxy>[0], settings: DnsSettings): DnsProxy {
+  for (let left = PORTS_TRIED;; left--) {
+    try {
+      return new DnsProxy(context, settings);
+    } catch (error) {
+      if (left === 0 || !isTaken(error)) throw error;
+    }
+  }
+}
+
 export function startProxy({ client, mesh, upstream, names, namespace, mark, listen }: ProxyOptions): Proxy {
   const lines: string[] = [];
   const logger = new Logger({ write: (text: string) => void lines.push(text.trimEnd()), flush() {} });
@@ -156,7 +189,7 @@ export function startProxy({ client, mesh, upstream, names, namespace, mark, lis
   } as unknown as ConstructorParameters<typeof DnsProxy>[0];
   const log = logger.scope("ztunnel::dns");
   const reports = new DnsReports(log);
-  const proxy = new DnsProxy(context, {
+  const settings: DnsSettings = {
     names: { ...NAMES, ...names },
     upstream: { nameservers: ["127.0.0.1"], timeoutMs: 2000, attempts: 1, observer: reports, ...upstream },
     metrics: new DnsMetrics(registry),
@@ -164,7 +197,8 @@ export function startProxy({ client, mesh, upstream, names, namespace, mark, lis
     log,
     reports,
     random: () => 0,
-  });
+  };
+  const proxy = openProxy(context, settings);
   return {
     proxy,
     address: proxy.addresses[0] as SocketAddress,
