@@ -95,12 +95,6 @@ function explainPolicy(compiled: CompiledPolicy, facts: Facts): KnownPolicyExpla
   };
 }
 
-/** Decisions about several policies: of the first few, and how many there are besides. */
-export interface PolicyDecisions {
-  readonly decisions: readonly PolicyDecision[];
-  readonly more: number;
-}
-
 /** Where the policy matched, or what of it came nearest to matching. */
 export function decide(policy: CompiledPolicy, facts: Facts): PolicyDecision {
   const rule = policy.matchedRule(facts);

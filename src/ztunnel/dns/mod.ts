@@ -2,4 +2,3 @@
 export { type DnsContext, DnsProxy, type ResolvedName } from "./proxy.ts";
 export { DnsReports } from "./reports.ts";
 export { type DnsSettings, dnsSettings, type DnsTelemetry, readResolvConf } from "./settings.ts";
-export type { DnsAccessLog, DnsMetrics, DnsQueryFacts, DnsSeries } from "./telemetry.ts";

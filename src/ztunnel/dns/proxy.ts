@@ -12,10 +12,11 @@ import {
 } from "../../dns/mod.ts";
 import { closeFd, listenTcp, loopbackHasIpv6 } from "../../linux/mod.ts";
 import { formatAddress, ipFromBytes, type SocketAddress } from "../../net/address.ts";
+import type { DnsProtocol } from "../../telemetry/mod.ts";
 import type { WorkloadContext } from "../workload_context.ts";
 import { Forwarder } from "./forwarder.ts";
 import { InTurn } from "./in_turn.ts";
-import { type DnsProtocol, Responder } from "./responder.ts";
+import { Responder } from "./responder.ts";
 import type { DnsSettings } from "./settings.ts";
 import { TcpServer } from "./tcp_server.ts";
 import { PodTransport } from "./transport.ts";

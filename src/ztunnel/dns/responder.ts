@@ -25,17 +25,15 @@ import {
 } from "../../dns/mod.ts";
 import { unknownLocalWorkload, type Workload, type WorkloadInfo } from "../../mesh/mod.ts";
 import { ipToBytes } from "../../net/address.ts";
+import type { DnsProtocol, DnsSeries } from "../../telemetry/mod.ts";
 import { failureText, type Forwarded, type Forwarder } from "./forwarder.ts";
 import type { DnsSettings } from "./settings.ts";
-import type { DnsSeries } from "./telemetry.ts";
 import type { MeshSource } from "../mesh_source.ts";
 
 /** Seconds that an answer of the mesh is good for (spec/ztunnel.md §14.4). */
 const MESH_TTL = 30;
 /** What a UDP datagram can carry over IPv4. */
 const MAX_DATAGRAM = 65_507; // bytes
-
-export type DnsProtocol = "udp" | "tcp";
 
 /** Takes the answer; undefined: there is none to give. Called once, unless the pod goes meanwhile. */
 export type Reply = (answer: Uint8Array<ArrayBuffer> | undefined) => void;

@@ -9,28 +9,24 @@ import {
   type UpstreamSettings,
   withoutResolvConf,
 } from "../../dns/mod.ts";
-import type { LogScope } from "../../telemetry/mod.ts";
+import type { DnsLog, DnsMetrics, LogScope } from "../../telemetry/mod.ts";
 import { DnsReports } from "./reports.ts";
-import type { DnsAccessLog, DnsMetrics } from "./telemetry.ts";
 
 const RESOLV_CONF = "/etc/resolv.conf";
 
-export interface DnsSettings {
+export interface DnsTelemetry {
+  readonly metrics: DnsMetrics;
+  readonly accessLog: DnsLog;
+  readonly log: LogScope;
+}
+
+export interface DnsSettings extends DnsTelemetry {
   readonly names: NameSettings;
   readonly upstream: UpstreamSettings;
-  readonly metrics: DnsMetrics;
-  readonly accessLog: DnsAccessLog;
-  readonly log: LogScope;
   /** Also the observer of `upstream`. */
   readonly reports: DnsReports;
   /** Uniform in [0, 1), for the order of addresses. */
   readonly random: () => number;
-}
-
-export interface DnsTelemetry {
-  readonly metrics: DnsMetrics;
-  readonly accessLog: DnsAccessLog;
-  readonly log: LogScope;
 }
 
 /** The settings as configuration and resolv.conf say them; what is wrong with the latter is logged, and stops nothing. */
