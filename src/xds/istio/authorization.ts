@@ -8,6 +8,7 @@ import {
   newMatch,
   type Policy,
   policyKey,
+  type PolicyScope,
   type Rule,
   type ServiceAccountMatch,
   type StringMatch,
@@ -21,8 +22,13 @@ export const AUTHORIZATION_TYPE = "type.googleapis.com/istio.security.Authorizat
 
 export type AuthorizationResult =
   | { readonly ok: true; readonly policy: Policy }
-  /** Says which policy and which field, e.g. `policy shop/a: rules[0][1][0].source_ips[2]: 5 bytes, but …`. */
-  | { readonly ok: false; readonly error: string };
+  | {
+    readonly ok: false;
+    /** Says which policy and which field, e.g. `policy shop/a: rules[0][1][0].source_ips[2]: 5 bytes, but …`. */
+    readonly error: string;
+    /** Whom it is for, where that much could be read. */
+    readonly scope?: PolicyScope;
+  };
 
 class PolicyDraft {
   name = "";
@@ -217,7 +223,10 @@ export function decodeAuthorization(bytes: Uint8Array): AuthorizationResult {
     const action = wordOf(POLICY_ACTIONS, draft.action, "action");
     return { ok: true, policy: { namespace, name, scope, action, rules, dryRun } };
   } catch (error) {
-    return { ok: false, error: `${nameOf(draft)}: ${within("", error).text}` };
+    const refused = { ok: false, error: `${nameOf(draft)}: ${within("", error).text}` } as const;
+    // The scope comes before all that is likely to be wrong, and Global is not written.
+    const scope = draft.name === "" ? undefined : POLICY_SCOPES[draft.scope];
+    return scope === undefined ? refused : { ...refused, scope };
   }
 }
 
