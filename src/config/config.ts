@@ -7,6 +7,18 @@ export interface Flags {
   readonly config?: string | undefined;
   /** `--ca-dir DIR`: where the embedded CA keeps its key. */
   readonly caDir?: string | undefined;
+  /** `--domain`: DNS domain of the pod, `NAMESPACE.svc.CLUSTER_DOMAIN`. */
+  readonly domain?: string | undefined;
+  /** `--serviceCluster`: `SERVICE_ACCOUNT.NAMESPACE`, the cluster of the xDS node. */
+  readonly serviceCluster?: string | undefined;
+  /** `--meshConfig`: where the mesh file is. */
+  readonly meshConfig?: string | undefined;
+  /** Log levels in the form of RUST_LOG, which is asked first. */
+  readonly logFilter?: string | undefined;
+  /** `--log_as_json`; LOG_FORMAT is asked first. */
+  readonly logFormat?: "json" | undefined;
+  /** What of the command line is not known, to be told at the start. */
+  readonly warnings?: readonly string[] | undefined;
 }
 
 /** Where a server listens: the loopback addresses (IPv6 as well if `ipv6`), or one given address. */
@@ -45,8 +57,28 @@ export interface SocketSettings {
   readonly userTimeoutEnabled: boolean;
 }
 
+/** How certificates are got and peers' are judged: the same in both modes. */
+export interface CertificateSettings {
+  /** CA_ADDRESS, FAKE_CA, --ca-dir */
+  readonly authority: AuthoritySource;
+  readonly caRootCertificate: RootCertificate;
+  readonly altCaHostname: string | undefined;
+  readonly caHeaders: readonly (readonly [name: string, value: string])[];
+  readonly authToken: AuthToken;
+  /** Sent with the token. */
+  readonly clusterId: string;
+  /** SECRET_TTL */
+  readonly secretTtl: number;
+  /** CRL_PATH */
+  readonly crlPath: string | undefined;
+  /** COMPLIANCE_POLICY=pqc */
+  readonly pqc: boolean;
+  /** TLS12_ENABLED */
+  readonly tls12: boolean;
+}
+
 /** All durations are milliseconds, all sizes bytes. Names in capitals are the environment variables. */
-export interface ZtunnelConfig {
+export interface ZtunnelConfig extends CertificateSettings {
   /** PROXY_MODE */
   readonly proxyMode: "shared" | "dedicated";
   /** PROXY_WORKLOAD_INFO; present exactly in dedicated mode. */
@@ -67,7 +99,6 @@ export interface ZtunnelConfig {
   readonly dnsProxyAddress: ListenAddress;
   readonly network: string;
   readonly nodeName: string | undefined;
-  readonly clusterId: string;
   readonly clusterDomain: string;
   readonly ipv6Enabled: boolean;
   readonly preferredServiceNamespace: string | undefined;
@@ -91,20 +122,7 @@ export interface ZtunnelConfig {
   readonly xdsOnDemand: boolean;
   readonly localState: LocalState | undefined;
 
-  /** CA_ADDRESS, FAKE_CA, --ca-dir */
-  readonly authority: AuthoritySource;
   readonly fakeCa: boolean;
-  readonly caRootCertificate: RootCertificate;
-  readonly altCaHostname: string | undefined;
-  readonly caHeaders: readonly (readonly [name: string, value: string])[];
-  readonly authToken: AuthToken;
-  /** SECRET_TTL */
-  readonly secretTtl: number;
-  readonly crlPath: string | undefined;
-  /** COMPLIANCE_POLICY=pqc */
-  readonly pqc: boolean;
-  /** TLS12_ENABLED */
-  readonly tls12: boolean;
 
   readonly workerThreads: number;
   readonly poolMaxStreamsPerConnection: number;
