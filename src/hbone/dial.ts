@@ -2,7 +2,7 @@ import type { CertificateCache, WorkloadCertificate } from "../identity/mod.ts";
 import { connectTcp, peerAddress, refusedByNetwork, SystemError } from "../linux/mod.ts";
 import { osErrorText } from "../net/os_error.ts";
 import { CONNECT_TIMEOUT_MS, type DialOptions } from "../net/tcp.ts";
-import type { TlsPolicy } from "../tls/mod.ts";
+import type { PeerTrust, TlsPolicy } from "../tls/mod.ts";
 import { ClientHandshake, type HandshakeOwner } from "./client_handshake.ts";
 import { type ConnectFailure, connectFailure } from "./failure.ts";
 import type { TunnelSocket } from "./handlers.ts";
@@ -14,6 +14,8 @@ export interface TunnelOptions {
   readonly certificates: CertificateCache;
   readonly tlsPolicy: TlsPolicy;
   readonly settings: HboneSettings;
+  /** Asked about every peer, and cuts those that lose its trust; left out: the handshake alone decides. */
+  readonly trust?: PeerTrust | undefined;
 }
 
 /** One connection in the making: certificate, TCP, TLS, verification, HTTP/2. */

@@ -5,7 +5,7 @@ import type { SocketAddress } from "../net/address.ts";
 import { errorCode, osErrorText } from "../net/os_error.ts";
 import { surfaceBug } from "../net/surface.ts";
 import { adoptListener } from "../net/tcp.ts";
-import { serverContext, type TlsPolicy, verifyClient } from "../tls/mod.ts";
+import { type PeerTrust, serverContext, type TlsPolicy, verifyClient } from "../tls/mod.ts";
 import { type TunnelData, tunnelHandlers, type TunnelSocket, type Unverified } from "./handlers.ts";
 import {
   type HboneSettings,
@@ -30,6 +30,8 @@ export interface AcceptedPeer {
 export interface HboneServerOptions {
   readonly tlsPolicy: TlsPolicy;
   readonly settings: HboneSettings;
+  /** Asked about every peer, and cuts those that lose its trust; left out: the handshake alone decides. */
+  readonly trust?: PeerTrust | undefined;
   /** The certificate to present now; waits while it is being made. */
   certificate(): WorkloadCertificate | Promise<WorkloadCertificate>;
   onRequest(

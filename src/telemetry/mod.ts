@@ -13,6 +13,7 @@ export {
   registerConnectMetrics,
   registerHeldMetrics,
 } from "./connect_metrics.ts";
+export { type CrlMetrics, registerCrlMetrics } from "./crl_metrics.ts";
 export { DnsLog, type DnsQueryFacts } from "./dns_log.ts";
 export { DnsMetrics, type DnsProtocol, type DnsSeries, type DnsSource, OnDemandDnsMetrics } from "./dns_metrics.ts";
 export { exposition } from "./exposition.ts";
