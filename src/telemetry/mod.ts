@@ -36,3 +36,4 @@ export type {
   TrafficFlow,
   TrafficWorkload,
 } from "./traffic_labels.ts";
+export { XdsMetrics, type XdsTermination, type XdsTypeSeries } from "./xds_metrics.ts";

@@ -134,13 +134,28 @@ export type StructValue =
   | number
   | string
   | readonly StructValue[]
-  | { readonly [key: string]: StructValue };
+  | StructFields;
+
+/** A whole google.protobuf.Struct. */
+export interface StructFields {
+  readonly [key: string]: StructValue;
+}
 
 /** Who asks. */
 export interface XdsNode {
   /** e.g. `ztunnel~10.244.0.3~ztunnel-a.istio-system~istio-system.svc.cluster.local` */
   readonly id: string;
-  readonly metadata: { readonly [key: string]: StructValue };
+  readonly metadata: StructFields;
+  /** e.g. `waypoint.shop`: service account and namespace. */
+  readonly cluster?: string;
+  readonly locality?: XdsLocality;
+}
+
+/** Where a node is; what is empty is not known. */
+export interface XdsLocality {
+  readonly region: string;
+  readonly zone: string;
+  readonly subzone: string;
 }
 
 /** A subscription, or the answer to a response; what is absent or empty is not written. */
@@ -163,10 +178,8 @@ export function encodeDeltaRequest(request: DeltaRequest): Uint8Array {
   const writer = new BinaryWriter();
   if (request.node !== undefined) {
     writer.tag(1, WireType.LengthDelimited).fork();
-    writeText(writer, 1, request.node.id);
-    writer.tag(3, WireType.LengthDelimited).fork();
-    writeStruct(writer, request.node.metadata);
-    writer.join().join();
+    writeNode(writer, request.node);
+    writer.join();
   }
   writeText(writer, 2, request.typeUrl);
   for (const name of request.subscribe ?? []) writer.tag(3, WireType.LengthDelimited).string(name);
@@ -190,7 +203,21 @@ function writeText(writer: BinaryWriter, field: number, text: string): void {
   if (text !== "") writer.tag(field, WireType.LengthDelimited).string(text);
 }
 
-function writeStruct(writer: BinaryWriter, fields: { readonly [key: string]: StructValue }): void {
+function writeNode(writer: BinaryWriter, { id, cluster, metadata, locality }: XdsNode): void {
+  writeText(writer, 1, id);
+  writeText(writer, 2, cluster ?? "");
+  writer.tag(3, WireType.LengthDelimited).fork();
+  writeStruct(writer, metadata);
+  writer.join();
+  if (locality === undefined) return;
+  writer.tag(4, WireType.LengthDelimited).fork();
+  writeText(writer, 1, locality.region);
+  writeText(writer, 2, locality.zone);
+  writeText(writer, 3, locality.subzone);
+  writer.join();
+}
+
+function writeStruct(writer: BinaryWriter, fields: StructFields): void {
   for (const [key, value] of Object.entries(fields)) {
     writer.tag(1, WireType.LengthDelimited).fork();
     writeText(writer, 1, key);
@@ -221,8 +248,6 @@ function writeValue(writer: BinaryWriter, value: StructValue): void {
   }
 }
 
-function isList(
-  value: readonly StructValue[] | { readonly [key: string]: StructValue },
-): value is readonly StructValue[] {
+function isList(value: readonly StructValue[] | StructFields): value is readonly StructValue[] {
   return Array.isArray(value);
 }

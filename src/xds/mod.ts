@@ -1,4 +1,6 @@
-/** What the control plane sends, as records: messages of delta ADS and the types of Istio. No sockets. */
+/** What the control plane sends, as records: messages of delta ADS, the types of Istio, and the client that fetches them. */
+export { AdsClient, type AdsOptions, type AdsStatus, type AdsTypeStatus } from "./client.ts";
+export { type AdsClock, SYSTEM_CLOCK } from "./clock.ts";
 export { ADDRESS_TYPE, type AddressResult, decodeAddress, type DecodedAddress } from "./istio/address.ts";
 export { AUTHORIZATION_TYPE, type AuthorizationResult, decodeAuthorization } from "./istio/authorization.ts";
 export {
@@ -10,6 +12,17 @@ export {
   type DeltaResponse,
   type DeltaResponseResult,
   encodeDeltaRequest,
+  type StructFields,
   type StructValue,
+  type XdsLocality,
   type XdsNode,
 } from "./delta.ts";
+export {
+  ISTIO_VERSION,
+  parseDownwardFile,
+  type WaypointFacts,
+  waypointNode,
+  type ZtunnelFacts,
+  ztunnelNode,
+} from "./node.ts";
+export type { AdsPart, AdsResource, RefusedResource, ResourceType, SubscriptionKind } from "./resource_type.ts";
