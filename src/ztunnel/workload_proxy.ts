@@ -142,6 +142,7 @@ export class WorkloadProxy {
     return new HboneServer(listener.fd, {
       tlsPolicy: plane.tlsPolicy,
       settings: { streamWindow, connectionWindow, frameSize },
+      trust: plane.tunnel.trust,
       certificate: () => currentCertificate(context),
       onRequest: (transport, peer: AcceptedPeer, stream, headers, endStream) =>
         acceptRequest(context, transport, peer, stream, headers, endStream),
