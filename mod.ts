@@ -66,6 +66,22 @@ switch (command.kind) {
     process.exitCode = exitCode;
     break;
   }
+  case "request": {
+    const { runRequest } = await import("./src/cli/request.ts");
+    const { exitCode, stdout, stderr } = await runRequest(command.flags);
+    process.stdout.write(stdout);
+    process.stderr.write(stderr);
+    process.exitCode = exitCode;
+    break;
+  }
+  case "wait": {
+    const { runWait } = await import("./src/cli/wait.ts");
+    const { exitCode, stdout, stderr } = await runWait(command.flags);
+    process.stdout.write(stdout);
+    process.stderr.write(stderr);
+    process.exitCode = exitCode;
+    break;
+  }
   case "error":
     process.stderr.write(`${command.message}\nsee \`ambient help\`\n`);
     process.exitCode = 1;

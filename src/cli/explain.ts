@@ -1,10 +1,11 @@
 import type { Explanation } from "../explain/mod.ts";
 import { explanationText } from "../explain/text.ts";
-import { errorCode, osErrorText } from "../net/os_error.ts";
+import { unanswered } from "./ask.ts";
 import type { ExplainFlags } from "./command.ts";
 
 /** Time for an answer, ms. */
 const ANSWER_TIMEOUT_MS = 10_000;
+const ELSEWHERE = " (--admin HOST:PORT says where the ztunnel's admin port is)";
 
 export interface ExplainOutput {
   /** 0: allowed, or for somebody else to decide; 2: denied or refused; 1: no answer, or a question that has none. */
@@ -24,7 +25,7 @@ export async function runExplain(flags: ExplainFlags, timeout: number = ANSWER_T
     status = response.status;
     body = await response.text();
   } catch (error) {
-    return failure(`no answer from ${admin}: ${unanswered(error as Error, timeout)}`);
+    return failure(`no answer from ${admin}: ${unanswered(error as Error, timeout, ELSEWHERE)}`);
   }
   if (status === 400) return failure(body.trim());
   if (status === 404) return failure(`${admin} cannot explain: not the admin port of a ztunnel`);
@@ -43,24 +44,6 @@ function readExplanation(body: string): Explanation | undefined {
     return answer?.verdict === undefined || answer.hops === undefined ? undefined : answer as Explanation;
   } catch {
     return undefined;
-  }
-}
-
-/** What to do about it, where that is known. */
-function unanswered(error: Error, timeout: number): string {
-  if (error.name === "TimeoutError") return `nothing within ${timeout / 1000} s`;
-  const code = errorCode(error);
-  switch (code) {
-    case "ECONNREFUSED":
-    case "ConnectionRefused":
-      return "nothing listens there (--admin HOST:PORT says where the ztunnel's admin port is)";
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-      return "the name of the host cannot be resolved";
-    case "ERR_INVALID_URL":
-      return "this is not HOST:PORT";
-    default:
-      return osErrorText(code);
   }
 }
 

@@ -9,7 +9,12 @@ usage:
   ambient explain SRC DST[:PORT] [--json] [--admin HOST:PORT]
                                 ask a running ztunnel what would become of a connection, and why
                                 (exit code 0: allowed, or for others to decide; 2: denied or refused; 1: no answer)
-  ambient proxy ztunnel         as the container of an Istio chart starts it; also proxy waypoint
+  ambient proxy ztunnel         as the container of Istio's chart starts it
+  ambient proxy waypoint …      as istiod starts the container of a Gateway, with the flags of pilot-agent
+  ambient request METHOD PATH [BODY] [--admin HOST:PORT]
+                                ask the admin port of a running process
+  ambient wait [--timeoutSeconds N] [--url URL]
+                                until a process is ready (default: 60 s, port 15021 of this machine)
   ambient version [--licenses]  version and build, or the licences of everything inside
   ambient schema                JSON Schema of the file for --config
   ambient help                  this text

@@ -1,6 +1,6 @@
 // The command line.
 export { type BuildInfo, buildInfo, formatBuildInfo } from "./build_info.ts";
-export type { Command, ExplainFlags, RunFlags } from "./command.ts";
+export type { Command, ExplainFlags, RequestFlags, RunFlags, WaitFlags } from "./command.ts";
 export { parseCommand } from "./flags.ts";
 export { HELP } from "./help.ts";
 export { licenses } from "./licenses.ts";

@@ -1,11 +1,15 @@
 import { describe, expect, test } from "bun:test";
-import { type Command, HELP, parseCommand } from "../../src/cli/mod.ts";
+import {
+  type Command,
+  HELP,
+  parseCommand,
+  type RequestFlags,
+  type RunFlags,
+  type WaitFlags,
+} from "../../src/cli/mod.ts";
 
-function run(
-  flags: { mode?: "ztunnel" | "waypoint"; config?: string; caDir?: string; gateway?: string } = {},
-): Command {
-  const { mode = "ztunnel", config, caDir, gateway } = flags;
-  return { kind: "run", flags: { mode, config, caDir, gateway } };
+function run(flags: Partial<RunFlags> = {}): Command {
+  return { kind: "run", flags: { mode: "ztunnel", config: undefined, caDir: undefined, gateway: undefined, ...flags } };
 }
 
 const EXPLAIN_USAGE = "explain needs a source and a destination, as in: ambient explain shop/web-1 cart.shop:80";
@@ -14,6 +18,17 @@ function explained({ admin = "127.0.0.1:15000", json = false }: { admin?: string
   return { kind: "explain", flags: { source: "shop/web", destination: "cart:80", admin, json } };
 }
 
+function request(flags: Partial<RequestFlags>): Command {
+  return { kind: "request", flags: { method: "GET", path: "/", body: undefined, admin: "127.0.0.1:15000", ...flags } };
+}
+
+function wait(flags: Partial<WaitFlags> = {}): Command {
+  const url = "http://localhost:15021/healthz/ready";
+  return { kind: "wait", flags: { url, timeout: 60_000, requestTimeout: 500, period: 500, ...flags } };
+}
+
+const REQUEST_USAGE = "request needs a method and a path, as in: ambient request GET /config_dump";
+
 describe("commands", () => {
   for (
     const [line, command] of [
@@ -21,7 +36,6 @@ describe("commands", () => {
       ["proxy", run()],
       ["proxy ztunnel", run()],
       ["proxy ztunnel --anything at all", run()],
-      ["proxy waypoint --domain shop.svc.cluster.local", run({ mode: "waypoint" })],
       ["--mode=waypoint --config=mesh", run({ mode: "waypoint", config: "mesh" })],
       ["--gateway shop/waypoint --mode=waypoint", run({ mode: "waypoint", gateway: "shop/waypoint" })],
       ["--mode=ztunnel", run()],
@@ -37,6 +51,27 @@ describe("commands", () => {
       ["proxy --help", run()],
       ["schema", { kind: "schema" }],
       ["explain shop/web cart:80", explained({})],
+      ["request get config_dump", request({ path: "/config_dump" })],
+      ["request GET /config_dump?x=1", request({ path: "/config_dump?x=1" })],
+      [
+        "request POST /logging body --admin=[::1]:15000",
+        request({
+          method: "POST",
+          path: "/logging",
+          body: "body",
+          admin: "[::1]:15000",
+        }),
+      ],
+      ["wait", wait()],
+      ["wait --timeoutSeconds 5", wait({ timeout: 5000 })],
+      [
+        "wait --requestTimeoutMillis=50 --periodMillis=70 --url=http://10.0.0.1:1/",
+        wait({
+          requestTimeout: 50,
+          period: 70,
+          url: "http://10.0.0.1:1/",
+        }),
+      ],
       ["explain --json shop/web cart:80", explained({ json: true })],
       ["explain shop/web --admin=10.0.0.1:15000 cart:80", explained({ admin: "10.0.0.1:15000" })],
       ["explain shop/web cart:80 --admin localhost:1", explained({ admin: "localhost:1" })],
@@ -71,6 +106,19 @@ describe("errors name what is wrong", () => {
           `--admin=${admin}: give HOST:PORT, as in 127.0.0.1:15000 or [::1]:15000`,
         ] as const
       ),
+      ["request", REQUEST_USAGE],
+      ["request GET", REQUEST_USAGE],
+      ["request GET / a b", REQUEST_USAGE],
+      ["request G=T /", "G=T is no method: ambient request GET /config_dump"],
+      ["request GET / --admin", "--admin needs a value"],
+      ["wait 60", "unknown flag of wait: 60"],
+      ["wait --timeoutSeconds", "--timeoutSeconds needs a value"],
+      ["wait --timeoutSeconds=0", "--timeoutSeconds=0: give a whole number from 1 to 10000000"],
+      ["wait --periodMillis -5", "--periodMillis=-5: give a whole number from 1 to 10000000"],
+      [
+        "wait --url localhost:15021",
+        "--url=localhost:15021: give an address such as http://localhost:15021/healthz/ready",
+      ],
       ["explain shop/web cart:80 --yaml", "unknown flag of explain: --yaml"],
     ] as const
   ) {
@@ -92,6 +140,8 @@ test("the help names every flag and command", () => {
       "schema",
       "proxy ztunnel",
       "proxy waypoint",
+      "request METHOD PATH",
+      "wait [--timeoutSeconds",
       "--gateway",
       "TRUST_DOMAIN",
       "POD_NAMESPACE",

@@ -24,7 +24,7 @@ test("a slip on the command line is answered in two lines", () => {
 test("without configuration the first word is --config", () => {
   const bare = ambient();
   expect(bare.status).toBe(1);
-  expect(bare.stderr).toStartWith("give the mesh with --config PATH: ");
+  expect(bare.stderr).toStartWith("give the mesh with --config PATH");
   const waypoint = ambient("--mode=waypoint");
   expect(waypoint.status).toBe(1);
   expect(waypoint.stderr).toStartWith("waypoint mode needs --config PATH ");
