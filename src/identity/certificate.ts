@@ -1,6 +1,6 @@
 import { DerError } from "./der.ts";
 import { parseCertificate, type ParsedCertificate } from "./parsed_certificate.ts";
-import { decodePem, pemBlocks } from "./pem.ts";
+import { decodePem } from "./pem.ts";
 
 /** What a reader of config_dump wants to know of one certificate. Times in ms since the epoch. */
 export interface CertificateSummary {
@@ -58,39 +58,36 @@ export function summarize(pem: string, certificate: ParsedCertificate): Certific
   return { pem, serialNumber: serialNumber.toString(), notBefore, notAfter };
 }
 
+/** How far ahead the CA's clock may be: a certificate that begins later than so many ms from now is refused. */
+const MAX_CLOCK_SKEW_MS = 5 * 60_000;
+
 /**
- * Puts together what a CA answered. The leaf's first URI name must be the identity that was asked for
- * (spec/ztunnel.md §3.4). Throws CertificateError otherwise, or when a certificate cannot be read or none is there.
+ * When a certificate ceases to be of use; ms since the epoch. A chain ends with the first of its certificates, and
+ * without any valid root no peer can be verified.
  */
-export function workloadCertificate(
-  identity: string,
-  keyPem: string,
-  chainPem: string,
-  rootsPem: string,
-): WorkloadCertificate {
-  const chain = pemBlocks("CERTIFICATE", chainPem).map((pem, i) => {
-    const certificate = readCertificate(pem, `${identity}: certificate ${i}`);
-    return { uri: certificate.uris[0], summary: summarize(pem, certificate) };
-  });
-  const [leaf] = chain;
-  if (leaf === undefined) throw new CertificateError(`chain returned from CA is empty for: ${identity}`);
-  const roots = pemBlocks("CERTIFICATE", rootsPem).map((pem, i) =>
-    summarize(pem, readCertificate(pem, `${identity}: root ${i}`))
-  );
-  if (roots.length === 0) throw new CertificateError(`no root certificate returned from CA for: ${identity}`);
-  if (leaf.uri !== identity) {
-    throw new CertificateError(`did not find expected SAN: ${identity}, got ${leaf.uri ?? "no URI"}`);
+export function usableUntil({ notAfter, certificates, roots }: WorkloadCertificate): number {
+  const lastRoot = roots.length === 0 ? Infinity : Math.max(...roots.map((root) => root.notAfter));
+  return Math.min(notAfter, lastRoot, ...certificates.map((certificate) => certificate.notAfter));
+}
+
+/**
+ * Why a certificate cannot be used at `now`; undefined if it can. One that begins a little later can: that is a clock
+ * somewhat behind the CA's, and peers need not share it.
+ */
+export function whyUnusable(certificate: WorkloadCertificate, now: number): string | undefined {
+  const { notBefore, notAfter, certificates } = certificate;
+  if (notAfter <= now) return `the CA issued a certificate that ended at ${at(notAfter)}`;
+  const end = usableUntil(certificate);
+  if (end <= now) {
+    const what = certificates.some((link) => link.notAfter === end) ? "an intermediate certificate" : "only roots";
+    return `the CA sent ${what} that ended at ${at(end)}`;
   }
-  const { notBefore, notAfter, serialNumber } = leaf.summary;
-  return {
-    identity,
-    keyPem,
-    chainPem,
-    rootsPem,
-    notBefore,
-    notAfter,
-    serialNumber,
-    certificates: chain.map(({ summary }) => summary),
-    roots,
-  };
+  if (notBefore > now + MAX_CLOCK_SKEW_MS) {
+    return `the CA issued a certificate that begins at ${at(notBefore)}, and it is ${at(now)} here: one clock is wrong`;
+  }
+  return undefined;
+}
+
+function at(time: number): string {
+  return new Date(time).toISOString();
 }

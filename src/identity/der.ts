@@ -33,6 +33,7 @@ export const OID = {
   ecPublicKey: Uint8Array.of(0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1), // 1.2.840.10045.2.1
   p256: Uint8Array.of(0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7), // 1.2.840.10045.3.1.7
   ecdsaWithSha256: Uint8Array.of(0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2), // 1.2.840.10045.4.3.2
+  extensionRequest: Uint8Array.of(0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 14), // 1.2.840.113549.1.9.14
 } as const;
 
 /** Tag of a context-specific element, `[n]`. */

@@ -96,13 +96,17 @@ export async function leafCertificate(
   publicKey: Uint8Array,
   validity: Validity,
 ): Promise<Uint8Array> {
-  const names = sequence(element(contextTag(6, false), Buffer.from(uri, "latin1")));
   const authority = sequence(element(contextTag(0, false), await keyIdentifier(issuer.publicKey)));
   return await signCertificate(issuer, sequence(), validity, publicKey, [
     ...LEAF_EXTENSIONS,
     extension(OID.authorityKeyIdentifier, false, authority),
-    extension(OID.subjectAltName, true, names),
+    uriName(uri),
   ]);
+}
+
+/** subjectAltName with one URI, critical because the subject is empty (RFC 5280 §4.2.1.6). */
+export function uriName(uri: string): Uint8Array {
+  return extension(OID.subjectAltName, true, sequence(element(contextTag(6, false), Buffer.from(uri, "latin1"))));
 }
 
 async function signCertificate(
@@ -119,10 +123,20 @@ async function signCertificate(
     issuer.subject,
     sequence(time(validity.notBefore), time(validity.notAfter)),
     subject,
-    sequence(KEY_ALGORITHM, bitString(publicKey)),
+    publicKeyInfo(publicKey),
     element(contextTag(3, true), sequence(...extensions)),
   );
-  const signature = new Uint8Array(await crypto.subtle.sign(ECDSA_SHA256, issuer.privateKey, Buffer.from(toBeSigned)));
+  return await signed(toBeSigned, issuer.privateKey);
+}
+
+/** SubjectPublicKeyInfo of a P-256 point. */
+export function publicKeyInfo(publicKey: Uint8Array): Uint8Array {
+  return sequence(KEY_ALGORITHM, bitString(publicKey));
+}
+
+/** What certificates and requests have in common: a body, the algorithm and the signature of the body. */
+export async function signed(toBeSigned: Uint8Array, privateKey: CryptoKey): Promise<Uint8Array> {
+  const signature = new Uint8Array(await crypto.subtle.sign(ECDSA_SHA256, privateKey, Buffer.from(toBeSigned)));
   return sequence(toBeSigned, SIGNATURE_ALGORITHM, bitString(ecdsaSignature(signature)));
 }
 

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 
 /** What a PEM block holds (RFC 7468): its label. */
-export type PemLabel = "CERTIFICATE" | "PRIVATE KEY";
+export type PemLabel = "CERTIFICATE" | "CERTIFICATE REQUEST" | "PRIVATE KEY";
 
 /** PEM of DER, with lines of 64 characters. */
 export function encodePem(label: PemLabel, der: Uint8Array): string {

@@ -36,3 +36,12 @@ export function parseIdentity(uri: string): Identity | undefined {
 function isDotSegment(segment: string): boolean {
   return segment === "." || segment === "..";
 }
+
+/** Longest piece of an unusable identity that is shown; characters. */
+const MAX_SHOWN = 256;
+
+/** A text that may be no identity at all, for a log or an error: as it is if it is plain, else quoted and cut. */
+export function quoteIdentity(text: string): string {
+  const shown = text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text;
+  return /^[\x21-\x7e]+$/.test(text) ? shown : JSON.stringify(shown);
+}
