@@ -21,6 +21,15 @@ export interface Flags {
   readonly warnings?: readonly string[] | undefined;
 }
 
+/** What JSON can say. */
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly JsonValue[]
+  | { readonly [key: string]: JsonValue };
+
 /** Where a server listens: the loopback addresses (IPv6 as well if `ipv6`), or one given address. */
 export type ListenAddress =
   | { readonly kind: "localhost"; readonly ipv6: boolean; readonly port: number }
@@ -160,7 +169,7 @@ export interface ZtunnelConfig extends CertificateSettings {
   /** Proxy metadata, prefix ISTIO_META_ stripped. */
   readonly proxyMetadata: Readonly<Record<string, string>>;
   /** ISTIO_METAJSON_*, parsed, prefix stripped. */
-  readonly jsonMetadata: Readonly<Record<string, unknown>>;
+  readonly jsonMetadata: Readonly<Record<string, JsonValue>>;
   /** ISTIO_META_ISTIO_VERSION or `unknown` */
   readonly istioVersion: string;
   /** Things to tell the user at startup; one line each. */

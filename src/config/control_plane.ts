@@ -1,5 +1,5 @@
 /** How the control plane is reached: addresses, trust, tokens, extra headers. */
-import type { AuthoritySource, AuthToken, Flags, LocalState, RootCertificate, ZtunnelConfig } from "./config.ts";
+import type { AuthoritySource, AuthToken, Flags, RootCertificate } from "./config.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Variables } from "./variables.ts";
 
@@ -23,20 +23,27 @@ function validAddress(variables: Variables, name: string, text: string): string 
   return address;
 }
 
-/** XDS_ADDRESS, else the mesh's, else the default. Empty, or unset beside local state: no control plane. */
+/**
+ * XDS_ADDRESS, else the mesh's, else the default. Empty: no control plane. So too where a local state is all that is
+ * wanted unless XDS_ADDRESS says otherwise, and beside LOCAL_XDS_PATH on a machine that is no Kubernetes node.
+ *
+ * @param local `alone`: it says everything; `beside`: there is one, and istiod may add to it
+ */
 export function xdsAddress(
   variables: Variables,
   discoveryAddress: string | undefined,
-  local: LocalState | undefined,
+  local: "none" | "beside" | "alone",
 ): string | undefined {
   const explicit = variables.text("XDS_ADDRESS");
-  if (explicit === undefined && local !== undefined) return undefined;
-  const text = explicit ?? discoveryAddress ?? defaultAddress(variables);
+  if (explicit === undefined && local === "alone") return undefined;
+  const named = explicit ?? discoveryAddress;
+  if (named === undefined && local === "beside" && !variables.has("KUBERNETES_SERVICE_HOST")) return undefined;
+  const text = named ?? defaultAddress(variables);
   return text === "" ? undefined : validAddress(variables, "XDS_ADDRESS", text);
 }
 
 /**
- * Where certificates come from. The embedded CA is chosen by FAKE_CA=true or CA_ADDRESS=embedded, and stands in where a
+ * Where certificates come from: CA_ADDRESS, or CA_ADDR as pilot-agent calls it. The embedded CA is chosen by FAKE_CA=true or CA_ADDRESS=embedded, and stands in where a
  * local file was given on the command line of a machine that is no Kubernetes node.
  */
 export function authoritySource(
@@ -49,7 +56,7 @@ export function authoritySource(
     kind: "embedded",
     directory: flags.caDir ?? defaultDirectory(variables, surroundings),
   };
-  const text = variables.text("CA_ADDRESS");
+  const text = variables.text("CA_ADDRESS") ?? variables.text("CA_ADDR");
   const standsIn = text === undefined && flags.config !== undefined && !variables.has("KUBERNETES_SERVICE_HOST");
   if (variables.boolean("FAKE_CA") === true || text === "embedded" || standsIn) {
     warnings.push(
@@ -99,31 +106,4 @@ export function extraHeaders(variables: Variables, prefix: string): (readonly [s
     }
     return [name.toLowerCase(), value] as const;
   });
-}
-
-/** What this version cannot do: speak to a control plane, check revocations. Each text says what to set instead. */
-export function refuseControlPlane(
-  config: Pick<ZtunnelConfig, "xdsAddress" | "authority"> & Partial<Pick<ZtunnelConfig, "crlPath">>,
-): string[] {
-  const errors: string[] = [];
-  if (config.xdsAddress !== undefined) {
-    errors.push(
-      `cannot use the control plane at ${config.xdsAddress}: this version reads local state only. ` +
-        `Set XDS_ADDRESS="" and give a file with --config FILE or LOCAL_XDS_PATH`,
-    );
-  }
-  if (config.authority.kind === "remote") {
-    errors.push(
-      `cannot use the CA at ${config.authority.address}: this version has its embedded CA only. ` +
-        "Set CA_ADDRESS=embedded",
-    );
-  }
-  // Whoever names a list relies on it: peers that it revokes would get in.
-  if (config.crlPath !== undefined) {
-    errors.push(
-      `cannot check revocations by CRL_PATH=${config.crlPath}: this version reads no revocation lists. ` +
-        "Leave CRL_PATH unset",
-    );
-  }
-  return errors;
 }

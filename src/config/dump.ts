@@ -1,9 +1,7 @@
 /** The settings as `config_dump` shows them. Tokens, PEM texts and header values stay out. */
 import type { ResolverConfig } from "../dns/mod.ts";
-import type { ListenAddress, RootCertificate, ZtunnelConfig } from "./config.ts";
+import type { JsonValue as Json, ListenAddress, RootCertificate, ZtunnelConfig } from "./config.ts";
 import { formatListenAddress } from "./listen.ts";
-
-type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** A duration as seconds and nanoseconds. */
 function duration(milliseconds: number): Json {

@@ -1,14 +1,16 @@
 /** The settings of ztunnel mode from environment, flags and mesh file: every variable, its default, its errors. */
 import type { WorkloadInfo } from "../mesh/workload.ts";
-import type { ConfigResult, Flags, ListenAddress, LocalState, SocketSettings, ZtunnelConfig } from "./config.ts";
-import {
-  authoritySource,
-  authToken,
-  extraHeaders,
-  refuseControlPlane,
-  rootCertificate,
-  xdsAddress,
-} from "./control_plane.ts";
+import type {
+  CertificateSettings,
+  ConfigResult,
+  Flags,
+  JsonValue,
+  ListenAddress,
+  LocalState,
+  SocketSettings,
+  ZtunnelConfig,
+} from "./config.ts";
+import { authoritySource, authToken, extraHeaders, rootCertificate, xdsAddress } from "./control_plane.ts";
 import {
   ADMIN_PORT,
   anyAddress,
@@ -59,14 +61,11 @@ export function readConfig(env: Environment, flags: Flags = {}, context: Context
   if (config.xdsOnDemand && config.dnsProxy) {
     errors.push("XDS_ON_DEMAND=true does not work with the DNS proxy: set ISTIO_META_DNS_CAPTURE=false");
   }
-  // What to set instead of a control plane helps only when the rest can be read.
-  if (errors.length === 0) {
-    const refusals = refuseControlPlane(config);
-    const asked = ["KUBERNETES_SERVICE_HOST", "XDS_ADDRESS"].some((name) => variables.has(name));
-    if (config.xdsAddress !== undefined && !asked && proxyConfig.discoveryAddress === undefined) {
-      errors.push("give the mesh with --config PATH: a file or a folder, see `ambient help`");
-    }
-    errors.push(...refusals);
+  const asked = ["KUBERNETES_SERVICE_HOST", "XDS_ADDRESS"].some((name) => variables.has(name));
+  if (config.xdsAddress !== undefined && !asked && proxyConfig.discoveryAddress === undefined) {
+    errors.push(
+      "give the mesh with --config PATH (a file or a folder, see `ambient help`), or istiod's address with XDS_ADDRESS",
+    );
   }
   return errors.length === 0 ? { ok: true, config } : { ok: false, errors };
 }
@@ -101,7 +100,6 @@ function readSettings(
     dnsProxyAddress: dnsProxyAddress(variables, metadata["DNS_PROXY_ADDR"], ipv6Loopback),
     network: variables.text("NETWORK") ?? "",
     nodeName: variables.text("NODE_NAME"),
-    clusterId: metadata["CLUSTER_ID"] ?? variables.text("CLUSTER_ID") ?? "Kubernetes",
     clusterDomain: variables.text("CLUSTER_DOMAIN") ?? "cluster.local",
     ipv6Enabled: ipv6,
     preferredServiceNamespace: variables.text("PREFERED_SERVICE_NAMESPACE"),
@@ -115,23 +113,19 @@ function readSettings(
     readinessAddress: anyAddress(READINESS_PORT, ipv6),
     illegalPorts: [INBOUND_HBONE_PORT, INBOUND_PLAINTEXT_PORT, OUTBOUND_PORT, ...(socks5 ? [SOCKS5_PORT] : [])],
 
-    xdsAddress: xdsAddress(variables, proxyConfig.discoveryAddress, localState),
+    xdsAddress: xdsAddress(
+      variables,
+      proxyConfig.discoveryAddress,
+      flags.config !== undefined ? "alone" : localState !== undefined ? "beside" : "none",
+    ),
     xdsRootCertificate: rootCertificate(variables, "XDS_ROOT_CA", surroundings),
     altXdsHostname: variables.text("ALT_XDS_HOSTNAME"),
     xdsHeaders: extraHeaders(variables, "XDS_HEADER_"),
     xdsOnDemand: variables.boolean("XDS_ON_DEMAND") ?? false,
     localState,
 
-    authority: authoritySource(variables, flags, surroundings, warnings),
+    ...certificateSettings(variables, flags, surroundings, warnings, metadata),
     fakeCa: variables.text("FAKE_CA") === "true",
-    caRootCertificate: rootCertificate(variables, "CA_ROOT_CA", surroundings),
-    altCaHostname: variables.text("ALT_CA_HOSTNAME"),
-    caHeaders: extraHeaders(variables, "CA_HEADER_"),
-    authToken: authToken(variables, surroundings),
-    secretTtl: variables.duration("SECRET_TTL") ?? 24 * 60 * MINUTE,
-    crlPath: variables.text("CRL_PATH") || undefined,
-    pqc: variables.text("COMPLIANCE_POLICY") !== "" && variables.oneOf("COMPLIANCE_POLICY", ["pqc"]) === "pqc",
-    tls12: variables.boolean("TLS12_ENABLED") ?? false,
 
     workerThreads: workerThreads(variables, surroundings.cores, proxyConfig.concurrency),
     poolMaxStreamsPerConnection: variables.integer("POOL_MAX_STREAMS_PER_CONNECTION", 1, U16) ?? 100,
@@ -161,6 +155,28 @@ function readSettings(
   };
 }
 
+/** How certificates are got and judged; CA_ADDR is pilot-agent's word for CA_ADDRESS. */
+export function certificateSettings(
+  variables: Variables,
+  flags: Flags,
+  surroundings: Surroundings,
+  warnings: string[],
+  metadata: Readonly<Record<string, string>>,
+): CertificateSettings {
+  return {
+    authority: authoritySource(variables, flags, surroundings, warnings),
+    caRootCertificate: rootCertificate(variables, "CA_ROOT_CA", surroundings),
+    altCaHostname: variables.text("ALT_CA_HOSTNAME"),
+    caHeaders: extraHeaders(variables, "CA_HEADER_"),
+    authToken: authToken(variables, surroundings),
+    clusterId: metadata["CLUSTER_ID"] ?? variables.text("CLUSTER_ID") ?? "Kubernetes",
+    secretTtl: variables.duration("SECRET_TTL") ?? 24 * 60 * MINUTE,
+    crlPath: variables.text("CRL_PATH") || undefined,
+    pqc: variables.text("COMPLIANCE_POLICY") !== "" && variables.oneOf("COMPLIANCE_POLICY", ["pqc"]) === "pqc",
+    tls12: variables.boolean("TLS12_ENABLED") ?? false,
+  };
+}
+
 /** RUST_LOG as it is. A word that is neither a level nor the beginning of a scope silences everything: told, not refused. */
 function logFilter(variables: Variables, warnings: string[]): string {
   const text = variables.text("RUST_LOG");
@@ -185,9 +201,9 @@ export function proxyMetadata(variables: Variables, proxyConfig: ProxyConfig): R
   return metadata;
 }
 
-function jsonMetadata(variables: Variables): Record<string, unknown> {
+function jsonMetadata(variables: Variables): Record<string, JsonValue> {
   const prefix = "ISTIO_METAJSON_";
-  const metadata: Record<string, unknown> = {};
+  const metadata: Record<string, JsonValue> = {};
   for (const [key, text] of variables.withPrefix(prefix)) {
     try {
       metadata[key] = JSON.parse(text);

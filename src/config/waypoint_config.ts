@@ -1,9 +1,9 @@
 /** The settings of waypoint mode from environment, flags and mesh file (spec/waypoint.md §5.1). */
 import type { AccessLog } from "../waypoint/snapshot/mod.ts";
 import { readAccessLog } from "./access_log.ts";
-import type { AuthoritySource, Flags, ListenAddress, LocalState, SocketSettings } from "./config.ts";
-import { authoritySource, refuseControlPlane, xdsAddress } from "./control_plane.ts";
-import { localStateOf, MAX_WINDOW, proxyMetadata, socketSettings } from "./environment.ts";
+import type { CertificateSettings, Flags, ListenAddress, LocalState, SocketSettings } from "./config.ts";
+import { xdsAddress } from "./control_plane.ts";
+import { certificateSettings, localStateOf, MAX_WINDOW, proxyMetadata, socketSettings } from "./environment.ts";
 import { ADMIN_PORT, anyAddress, INBOUND_HBONE_PORT, PROMETHEUS_PORT, READINESS_PORT, STATS_PORT } from "./listen.ts";
 import { MESH_FILE, readProxyConfig } from "./proxy_config.ts";
 import { ownSurroundings } from "./surroundings.ts";
@@ -18,7 +18,7 @@ export interface GatewayName {
 }
 
 /** All durations are milliseconds, all sizes bytes. Names in capitals are the environment variables. */
-export interface WaypointConfig {
+export interface WaypointConfig extends CertificateSettings {
   /** `--gateway NAMESPACE/NAME`: which Gateway of the local state we are; undefined: the only one there is. */
   readonly gateway: GatewayName | undefined;
   /** TRUST_DOMAIN */
@@ -31,7 +31,6 @@ export interface WaypointConfig {
   /** INSTANCE_IP; undefined: the first address of an interface. */
   readonly instanceIp: string | undefined;
   readonly network: string;
-  readonly clusterId: string;
   readonly clusterDomain: string;
 
   readonly hboneAddress: ListenAddress & { readonly kind: "address" };
@@ -41,11 +40,6 @@ export interface WaypointConfig {
   readonly readinessAddress: ListenAddress;
 
   readonly localState: LocalState;
-  readonly authority: AuthoritySource;
-  /** SECRET_TTL */
-  readonly secretTtl: number;
-  /** COMPLIANCE_POLICY=pqc */
-  readonly pqc: boolean;
 
   /** Connections that one HBONE peer may have in one tunnel. */
   readonly maxStreams: number;
@@ -98,9 +92,9 @@ export async function loadWaypointConfig(
   const surroundings = ownSurroundings();
   const warnings: string[] = [];
   const localState = localStateOf(variables, flags);
-  const authority = authoritySource(variables, flags, surroundings, warnings);
-  const controlPlane = xdsAddress(variables, proxyConfig.discoveryAddress, localState);
+  const controlPlane = xdsAddress(variables, proxyConfig.discoveryAddress, localState === undefined ? "none" : "alone");
   const metadata = proxyMetadata(variables, proxyConfig);
+  const certificates = certificateSettings(variables, flags, surroundings, warnings, metadata);
   const ipv6 = variables.boolean("IPV6_ENABLED") ?? surroundings.ipv6Loopback;
   const exitWhenIdle = variables.boolean("EXIT_ON_ZERO_ACTIVE_CONNECTIONS") ?? false;
   const minimumDrain = variables.duration("MINIMUM_DRAIN_DURATION") ?? 5 * SECOND;
@@ -110,9 +104,16 @@ export async function loadWaypointConfig(
 
   const errors = [...variables.errors];
   if (errors.length === 0 && localState === undefined) {
-    errors.push("waypoint mode needs --config PATH (or LOCAL_XDS_PATH): a file or a folder with its configuration");
+    errors.push(
+      "waypoint mode needs --config PATH (or LOCAL_XDS_PATH), a file or a folder with its configuration: " +
+        "this version does not take a waypoint's configuration from istiod",
+    );
+  } else if (errors.length === 0 && controlPlane !== undefined) {
+    errors.push(
+      `cannot take a waypoint's configuration from ${controlPlane}: this version reads it from local files only. ` +
+        'Set XDS_ADDRESS=""',
+    );
   }
-  if (errors.length === 0) errors.push(...refuseControlPlane({ xdsAddress: controlPlane, authority }));
   const config: Omit<WaypointConfig, "localState"> = {
     gateway,
     trustDomain: variables.text("TRUST_DOMAIN") ?? "cluster.local",
@@ -121,7 +122,6 @@ export async function loadWaypointConfig(
     podName: variables.text("POD_NAME") ?? "",
     instanceIp: variables.text("INSTANCE_IP"),
     network: metadata["NETWORK"] ?? variables.text("NETWORK") ?? "",
-    clusterId: metadata["CLUSTER_ID"] ?? variables.text("CLUSTER_ID") ?? "Kubernetes",
     clusterDomain: variables.text("CLUSTER_DOMAIN") ?? "cluster.local",
 
     hboneAddress: anyAddress(INBOUND_HBONE_PORT, ipv6),
@@ -134,9 +134,7 @@ export async function loadWaypointConfig(
     prometheusAddress: anyAddress(PROMETHEUS_PORT, ipv6),
     readinessAddress: anyAddress(READINESS_PORT, ipv6),
 
-    authority,
-    secretTtl: variables.duration("SECRET_TTL") ?? 24 * HOUR,
-    pqc: variables.text("COMPLIANCE_POLICY") !== "" && variables.oneOf("COMPLIANCE_POLICY", ["pqc"]) === "pqc",
+    ...certificates,
 
     maxStreams: 100,
     streamWindow: variables.integer("PILOT_HBONE_INITIAL_STREAM_WINDOW_SIZE", 1, MAX_WINDOW) ?? 4 << 20,

@@ -4,20 +4,31 @@ import { type AdminServers, startAdmin } from "../admin/mod.ts";
 import { buildInfo } from "../cli/mod.ts";
 import type { LocalDocument, LocalSource, WaypointConfig } from "../config/mod.ts";
 import { HboneServer, Pool, tunnelDialer } from "../hbone/mod.ts";
-import { CertificateCache, EmbeddedCa, formatIdentity } from "../identity/mod.ts";
+import { CertificateCache, formatIdentity } from "../identity/mod.ts";
 import { releaseStartupCode } from "../linux/mod.ts";
 import { MeshState } from "../mesh/mod.ts";
 import { canonicalIp, formatAddress, isLoopback } from "../net/address.ts";
 import { CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
 import {
+  type Authority,
   followLocalState,
+  followRoots,
   onStopSignal,
+  openAuthority,
   openListener,
   socketAddresses,
   startLog,
   surviveBugs,
 } from "../process/mod.ts";
-import { log, MetricRegistry, Readiness, registerBuildMetric, registerProcessMetrics } from "../telemetry/mod.ts";
+import {
+  log,
+  MetricRegistry,
+  Readiness,
+  registerBuildMetric,
+  registerCrlMetrics,
+  registerProcessMetrics,
+} from "../telemetry/mod.ts";
+import { PeerTrust } from "../tls/mod.ts";
 import { ClusterSet } from "./cluster/mod.ts";
 import { Configuration } from "./configuration.ts";
 import { dumpWaypoint } from "./dump.ts";
@@ -62,8 +73,9 @@ class Waypoint {
   readonly #config: WaypointConfig;
   readonly #registry = new MetricRegistry();
   readonly #readiness = new Readiness();
-  readonly #authority: EmbeddedCa;
+  readonly #authority: Authority;
   readonly #certificates: CertificateCache;
+  readonly #trust: PeerTrust;
   readonly #metrics: RequestMetrics;
   readonly #stopping = Promise.withResolvers<void>();
   #mesh = MeshState.empty();
@@ -73,13 +85,18 @@ class Waypoint {
 
   constructor(config: WaypointConfig) {
     this.#config = config;
-    if (config.authority.kind !== "embedded") throw new Error("no certificate authority but the embedded one is there");
-    this.#authority = EmbeddedCa.open({
-      directory: config.authority.directory,
+    this.#authority = openAuthority({
+      settings: config,
       trustDomain: config.trustDomain,
-      ttlMs: config.secretTtl,
+      impersonate: false,
+      log: log.scope("waypoint::identity"),
     });
-    this.#certificates = new CertificateCache(this.#authority);
+    this.#certificates = new CertificateCache(this.#authority.ca);
+    this.#trust = new PeerTrust({
+      crlPath: config.crlPath,
+      metrics: registerCrlMetrics(this.#registry),
+      log: log.scope("waypoint::tls"),
+    });
     registerProcessMetrics(this.#registry);
     registerBuildMetric(this.#registry, "proxy", config.istioVersion);
     this.#metrics = new RequestMetrics(this.#registry, (ip) => this.#mesh.workloadByAddress(config.network, ip));
@@ -103,7 +120,10 @@ class Waypoint {
       shutdown: () => this.#stopping.resolve(),
     });
     onStopSignal(() => this.#stopping.resolve());
-    await this.#authority.rootPem(); // a root that cannot be used must show now, not at the first connection
+    await this.#authority.check();
+    this.#authority.follow(this.#certificates);
+    followRoots(this.#certificates, this.#trust);
+    await this.#trust.start();
     const { clusterDomain, network, gateway, localState } = config;
     const { acceptHttp10, preserveHeaderCase, accessLog, accessLogFormat } = config;
     const waypoint = {
@@ -164,7 +184,7 @@ class Waypoint {
     const addresses = ownAddresses();
     if (config.instanceIp !== undefined) addresses.add(canonicalIp(config.instanceIp) ?? config.instanceIp);
     const ownIp = config.instanceIp ?? [...addresses].find((ip) => !isLoopback(ip)) ?? "127.0.0.1";
-    const tlsPolicy = { tls12: false, pqc: config.pqc };
+    const tlsPolicy = { tls12: config.tls12, pqc: config.pqc };
     const { streamWindow, connectionWindow, frameSize, maxStreams } = config;
     const settings = { streamWindow, connectionWindow, frameSize, maxStreams };
     const { keepaliveEnabled, keepaliveTime, keepaliveInterval, keepaliveRetries, userTimeoutEnabled } = config.socket;
@@ -174,7 +194,7 @@ class Waypoint {
         : {}),
       ...(userTimeoutEnabled ? { userTimeoutMs: keepaliveTime + keepaliveRetries * keepaliveInterval } : {}),
     };
-    const dialTunnel = tunnelDialer({ certificates: this.#certificates, tlsPolicy, settings });
+    const dialTunnel = tunnelDialer({ certificates: this.#certificates, tlsPolicy, settings, trust: this.#trust });
     const tunnels = new Pool({
       maxStreamsPerConnection: UPSTREAM_STREAMS,
       unusedReleaseTimeout: config.hboneIdleTimeout,
@@ -213,6 +233,7 @@ class Waypoint {
     const server = new HboneServer(inbound.fd, {
       tlsPolicy,
       settings,
+      trust: this.#trust,
       certificate: () => certificates.peek(identity) ?? certificates.get(identity, "realtime"),
       onRequest: (transport, peer, stream, headers, endStream) =>
         listener.accept(transport, peer, stream, headers, endStream),
@@ -255,6 +276,8 @@ class Waypoint {
     pools.close();
     tunnels.close();
     this.#certificates.close();
+    this.#authority.close();
+    this.#trust.close();
     scope.info("shutdown complete");
     log.flush();
     return 0;

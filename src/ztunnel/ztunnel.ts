@@ -4,11 +4,23 @@ import { buildInfo } from "../cli/mod.ts";
 import { dumpConfig, type LocalSource, type ZtunnelConfig } from "../config/mod.ts";
 import { clusterSearchDomains, HostnameResolver, type NameSettings } from "../dns/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
-import { CertificateCache, EmbeddedCa } from "../identity/mod.ts";
+import { CertificateCache } from "../identity/mod.ts";
 import { markRefusal, namespaceRefusal, releaseStartupCode } from "../linux/mod.ts";
-import { MeshState, workloadIdentity } from "../mesh/mod.ts";
-import { followLocalState, onStopSignal, socketAddresses, startLog, surviveBugs } from "../process/mod.ts";
-import { dumpCertificates, dumpMesh, type Json } from "../process/mod.ts";
+import { type MeshChange, MeshState, type MeshUpdate, type Workload, workloadIdentity } from "../mesh/mod.ts";
+import {
+  type Authority,
+  controlPlaneChannel,
+  dumpCertificates,
+  dumpMesh,
+  followLocalState,
+  followRoots,
+  type Json,
+  onStopSignal,
+  openAuthority,
+  socketAddresses,
+  startLog,
+  surviveBugs,
+} from "../process/mod.ts";
 import {
   AccessLog,
   DnsLog,
@@ -19,15 +31,20 @@ import {
   Readiness,
   registerBuildMetric,
   registerConnectMetrics,
+  registerCrlMetrics,
   registerHeldMetrics,
   registerProcessMetrics,
   registerWorkloadManagerMetrics,
   TrafficMetrics,
+  XdsMetrics,
 } from "../telemetry/mod.ts";
+import { PeerTrust } from "../tls/mod.ts";
+import { AdsClient, ztunnelNode } from "../xds/mod.ts";
 import type { DataPlane } from "./data_plane.ts";
 import { dnsSettings, readResolvConf } from "./dns/mod.ts";
 import { DryRunRecorder } from "./dry_run.ts";
 import { Ejections } from "./ejection.ts";
+import { addressType, authorizationType } from "./mesh_resources.ts";
 import { MeshSource } from "./mesh_source.ts";
 import { CONNECTION_DRAIN } from "./connection.ts";
 import { Pods } from "./pods.ts";
@@ -56,36 +73,47 @@ class Ztunnel {
   readonly #config: ZtunnelConfig;
   readonly #registry = new MetricRegistry();
   readonly #readiness = new Readiness();
-  readonly #mesh = new MeshSource(MeshState.empty());
-  readonly #authority: EmbeddedCa;
+  readonly #mesh: MeshSource;
+  readonly #authority: Authority;
   readonly #certificates: CertificateCache;
+  readonly #trust: PeerTrust;
   readonly #plane: DataPlane;
   readonly #pods: Pods | undefined;
   readonly #stopping = Promise.withResolvers<void>();
   #admin: AdminServers | undefined = undefined;
   #source: LocalSource | undefined = undefined;
+  /** What the local state says, where istiod adds to it. */
+  #static: MeshState | undefined = undefined;
+  #ads: AdsClient | undefined = undefined;
   #zds: ZdsClient | undefined = undefined;
   /** The workload of dedicated mode, and the listener of ztunnel itself. */
   readonly #own: WorkloadProxy[] = [];
 
   constructor(config: ZtunnelConfig) {
     this.#config = config;
-    if (config.authority.kind !== "embedded") throw new Error("no certificate authority but the embedded one is there");
-    this.#authority = EmbeddedCa.open({
-      directory: config.authority.directory,
+    this.#mesh = new MeshSource(new MeshState(config.nodeName));
+    this.#authority = openAuthority({
+      settings: config,
       trustDomain: config.selfTrustDomain,
-      ttlMs: config.secretTtl,
+      impersonate: config.proxyMode === "shared",
+      log: log.scope("ztunnel::identity"),
     });
-    this.#certificates = new CertificateCache(this.#authority);
+    this.#certificates = new CertificateCache(this.#authority.ca);
     registerProcessMetrics(this.#registry);
     registerBuildMetric(this.#registry, "ztunnel", config.istioVersion);
     const { keepaliveEnabled, keepaliveTime, keepaliveInterval, keepaliveRetries, userTimeoutEnabled } = config.socket;
     const tlsPolicy = { tls12: config.tls12, pqc: config.pqc };
     const { streamWindow, connectionWindow, frameSize } = config;
+    this.#trust = new PeerTrust({
+      crlPath: config.crlPath,
+      metrics: registerCrlMetrics(this.#registry),
+      log: log.scope("ztunnel::tls"),
+    });
     const tunnel = {
       certificates: this.#certificates,
       tlsPolicy,
       settings: { streamWindow, connectionWindow, frameSize },
+      trust: this.#trust,
     };
     this.#plane = {
       config,
@@ -164,8 +192,12 @@ class Ztunnel {
       if (refused !== undefined) throw new Error(`shared mode needs CAP_NET_ADMIN: ${refused.message}`);
     }
 
-    await this.#authority.rootPem(); // a root that cannot be used must show now, not at the first connection
+    await this.#authority.check();
+    this.#authority.follow(this.#certificates);
+    followRoots(this.#certificates, this.#trust);
+    await this.#trust.start();
     await this.#loadLocalState();
+    if (!await this.#loadRemoteState()) return await this.#shutDown();
     state.ready();
     if (config.proxyMode === "dedicated" && config.proxyWorkload !== undefined) {
       const context = new WorkloadContext(this.#plane, config.proxyWorkload, undefined, config.packetMark);
@@ -190,36 +222,78 @@ class Ztunnel {
     return await this.#shutDown();
   }
 
-  /** The local state, if there is one. */
+  /** The local state, if there is one: followed where it is all there is, else read once, as in the original. */
   async #loadLocalState(): Promise<void> {
-    const { localState, nodeName } = this.#config;
+    const { localState, nodeName, xdsAddress } = this.#config;
     if (localState === undefined) return;
     this.#source = await followLocalState(localState, {}, log.scope("ztunnel::state"), this.#registry, {
       replace: (document) => {
+        if (xdsAddress !== undefined) this.#static = MeshState.fromDocument(document, nodeName);
         this.#mesh.replace(MeshState.fromDocument(document, nodeName), this.#plane.routing.network);
         this.#forgetUnused();
-        this.#prefetch();
+        for (const workload of this.#mesh.current.localWorkloads()) this.#prefetch(workload);
         return [];
       },
     });
+    if (xdsAddress !== undefined) this.#source?.close();
   }
 
-  /** Certificates of the workloads of our node, before their first connection asks (spec/ztunnel.md §3.5). */
-  #prefetch(): void {
-    if (this.#pods === undefined || this.#config.nodeName === undefined) return;
-    for (const workload of this.#mesh.current.localWorkloads()) {
-      if (!workload.nativeTunnel && workload.protocol !== "HBONE") continue;
-      this.#certificates.prefetch(workloadIdentity(workload));
+  /** Follows istiod, if there is one, and waits for its state; false: we were told to stop before it came. */
+  async #loadRemoteState(): Promise<boolean> {
+    const { config } = this.#plane;
+    const { xdsAddress: address, xdsRootCertificate: root, altXdsHostname: altHostname, xdsHeaders: headers } = config;
+    if (address === undefined) return true;
+    const { authToken: token, clusterId } = config;
+    const xdsLog = log.scope("xds::client");
+    const owner = {
+      apply: (update: MeshUpdate) => this.#apply(update),
+      hasPolicy: (key: string) => this.#mesh.current.policies.get(key) !== undefined,
+    };
+    this.#ads = new AdsClient({
+      channel: controlPlaneChannel(
+        { address, root, altHostname, headers },
+        { token, clusterId, tlsPolicy: this.#plane.tlsPolicy },
+      ),
+      node: ztunnelNode({ ...config, metadata: config.proxyMetadata }),
+      types: [addressType(owner, xdsLog, config.xdsOnDemand), authorizationType(owner, xdsLog)],
+      log: xdsLog,
+      metrics: new XdsMetrics(this.#registry),
+    });
+    this.#ads.start();
+    return await Promise.race([
+      this.#ads.synced.then(() => true),
+      this.#stopping.promise.then(() => false),
+    ]);
+  }
+
+  /** Puts a part of a push in force; certificates come and go with the workloads of our node. */
+  #apply(update: MeshUpdate): MeshChange {
+    const change = this.#mesh.apply(update);
+    let left = false;
+    for (const { before, after } of change.workloads) {
+      if (before !== undefined && this.#isLocal(before) && before.serviceAccount !== after?.serviceAccount) left = true;
+      if (after !== undefined && this.#isLocal(after)) this.#prefetch(after);
     }
+    if (left) this.#forgetUnused();
+    return change;
+  }
+
+  #isLocal({ node }: Workload): boolean {
+    return this.#config.nodeName === undefined || node === this.#config.nodeName;
+  }
+
+  /** The certificate of a workload of our node, before its first connection asks (spec/ztunnel.md §3.5). */
+  #prefetch(workload: Workload): void {
+    if (this.#pods === undefined || this.#config.nodeName === undefined) return;
+    if (workload.nativeTunnel || workload.protocol === "HBONE") this.#certificates.prefetch(workloadIdentity(workload));
   }
 
   /** Lets go of certificates that no workload of our node needs any more (spec/ztunnel.md §3.5). */
   #forgetUnused(): void {
-    const needed = new Set<string>();
-    for (const workload of this.#mesh.current.localWorkloads()) needed.add(workloadIdentity(workload));
-    for (const { identity } of this.#certificates.snapshot()) {
-      if (!needed.has(identity)) this.#certificates.forget(identity);
-    }
+    const unused = new Set(this.#certificates.snapshot().map(({ identity }) => identity));
+    if (unused.size === 0) return;
+    for (const workload of this.#mesh.current.localWorkloads()) unused.delete(workloadIdentity(workload));
+    for (const identity of unused) this.#certificates.forget(identity);
   }
 
   #followCni(pods: Pods, ready: { ready(): void; pending(): void }): void {
@@ -264,7 +338,10 @@ class Ztunnel {
     }
     clearTimeout(timer);
     await zdsClosed;
+    this.#ads?.close();
     this.#certificates.close();
+    this.#authority.close();
+    this.#trust.close();
     scope.info("shutdown complete");
     log.flush();
     return 0;
@@ -297,7 +374,7 @@ class Ztunnel {
       certificates: dumpCertificates(this.#certificates),
       staticConfig: config.localState === undefined
         ? { workloads: [], services: [], policies: [] }
-        : staticConfig(this.#mesh),
+        : staticConfig(this.#static ?? this.#mesh.current),
       ...(this.#pods === undefined
         ? {}
         : { workloadState: dumpWorkloadState(this.#pods.list(), this.#zds?.state.pending ?? []) }),
@@ -316,7 +393,7 @@ function nameSettings({ clusterDomain, preferredServiceNamespace, ipv6Enabled }:
   };
 }
 
-function staticConfig(mesh: MeshSource): Json {
-  const { workloads, services, policies } = dumpMesh(mesh.current);
+function staticConfig(mesh: MeshState): Json {
+  const { workloads, services, policies } = dumpMesh(mesh);
   return { workloads: workloads ?? [], services: services ?? [], policies: policies ?? [] };
 }

@@ -286,54 +286,68 @@ test("everything that is wrong is told at once", () => {
   expect(errors({ ENABLE_PROXY: "x", LOG_FORMAT: "y", SECRET_TTL: "z" })).toHaveLength(3);
 });
 
-const noXds = 'Set XDS_ADDRESS="" and give a file with --config FILE or LOCAL_XDS_PATH';
-const sources: [name: string, env: Record<string, string>, given: Given, expected: string | string[]][] = [
+/** Addresses of the control plane; a CA that is a path is the embedded one. */
+interface Sources {
+  readonly xds?: string;
+  readonly ca: string;
+}
+const sources: [name: string, env: Record<string, string>, given: Given, expected: Sources | string[]][] = [
   ["nothing set", {}, {}, [
-    "give the mesh with --config PATH: a file or a folder, see `ambient help`",
-    `cannot use the control plane at https://localhost:15012: this version reads local state only. ${noXds}`,
-    "cannot use the CA at https://localhost:15012: this version has its embedded CA only. Set CA_ADDRESS=embedded",
+    "give the mesh with --config PATH (a file or a folder, see `ambient help`), or istiod's address with XDS_ADDRESS",
   ]],
-  ["in a cluster", { KUBERNETES_SERVICE_HOST: "", CA_ADDRESS: "embedded" }, {}, [
-    `cannot use the control plane at https://istiod.istio-system.svc:15012: this version reads local state only. ${noXds}`,
-  ]],
+  ["in a cluster", { KUBERNETES_SERVICE_HOST: "" }, {}, {
+    xds: "https://istiod.istio-system.svc:15012",
+    ca: "https://istiod.istio-system.svc:15012",
+  }],
+  ["in a cluster, CA of this machine", { KUBERNETES_SERVICE_HOST: "", CA_ADDRESS: "embedded" }, {}, {
+    xds: "https://istiod.istio-system.svc:15012",
+    ca: "/var/lib/ambient/ca",
+  }],
   ["discovery address of the mesh", { FAKE_CA: "true" }, {
     proxyConfig: { discoveryAddress: "istiod:15012", proxyMetadata: {} },
-  }, [`cannot use the control plane at https://istiod:15012: this version reads local state only. ${noXds}`]],
-  ["both addresses given", { XDS_ADDRESS: "x:1", CA_ADDRESS: "c:2" }, {}, [
-    `cannot use the control plane at https://x:1: this version reads local state only. ${noXds}`,
-    "cannot use the CA at https://c:2: this version has its embedded CA only. Set CA_ADDRESS=embedded",
-  ]],
-  ["revocation lists", { LOCAL_XDS_PATH: "/x", FAKE_CA: "true", CRL_PATH: "/crl" }, {}, [
-    "cannot check revocations by CRL_PATH=/crl: this version reads no revocation lists. Leave CRL_PATH unset",
-  ]],
-  ["local path, CA by FAKE_CA", { LOCAL_XDS_PATH: "/x", FAKE_CA: "true" }, {}, "/var/lib/ambient/ca"],
-  ["local path, no CA", { LOCAL_XDS_PATH: "/x" }, {}, [
-    "cannot use the CA at https://localhost:15012: this version has its embedded CA only. Set CA_ADDRESS=embedded",
-  ]],
-  ["--config alone", {}, { flags: { config: "/x" } }, "/var/lib/ambient/ca"],
-  ["--config and LOCAL_XDS_PATH agree", { LOCAL_XDS_PATH: "/x" }, { flags: { config: "/x" } }, "/var/lib/ambient/ca"],
-  ["--config in a cluster", { KUBERNETES_SERVICE_HOST: "1" }, { flags: { config: "/x" } }, [
-    "cannot use the CA at https://istiod.istio-system.svc:15012: this version has its embedded CA only. " +
-    "Set CA_ADDRESS=embedded",
-  ]],
-  ["--ca-dir", { FAKE_CA: "true", XDS_ADDRESS: "" }, { flags: { caDir: "/ca" } }, "/ca"],
+  }, { xds: "https://istiod:15012", ca: "/var/lib/ambient/ca" }],
+  ["both addresses given", { XDS_ADDRESS: "x:1", CA_ADDRESS: "c:2" }, {}, { xds: "https://x:1", ca: "https://c:2" }],
+  ["pilot-agent's name", { XDS_ADDRESS: "x:1", CA_ADDR: "c:2" }, {}, { xds: "https://x:1", ca: "https://c:2" }],
+  ["local path, CA by FAKE_CA", { LOCAL_XDS_PATH: "/x", FAKE_CA: "true" }, {}, { ca: "/var/lib/ambient/ca" }],
+  ["local path, no CA", { LOCAL_XDS_PATH: "/x" }, {}, { ca: "https://localhost:15012" }],
+  ["local path in a cluster", { LOCAL_XDS_PATH: "/x", KUBERNETES_SERVICE_HOST: "1" }, {}, {
+    xds: "https://istiod.istio-system.svc:15012",
+    ca: "https://istiod.istio-system.svc:15012",
+  }],
+  ["local path and an address", { LOCAL_XDS_PATH: "/x", XDS_ADDRESS: "x:1", FAKE_CA: "true" }, {}, {
+    xds: "https://x:1",
+    ca: "/var/lib/ambient/ca",
+  }],
+  ["--config alone", {}, { flags: { config: "/x" } }, { ca: "/var/lib/ambient/ca" }],
+  ["--config and LOCAL_XDS_PATH agree", { LOCAL_XDS_PATH: "/x" }, { flags: { config: "/x" } }, {
+    ca: "/var/lib/ambient/ca",
+  }],
+  ["--config in a cluster", { KUBERNETES_SERVICE_HOST: "1" }, { flags: { config: "/x" } }, {
+    ca: "https://istiod.istio-system.svc:15012",
+  }],
+  ["--ca-dir", { FAKE_CA: "true", XDS_ADDRESS: "" }, { flags: { caDir: "/ca" } }, { ca: "/ca" }],
   [
     "not root",
     { FAKE_CA: "true", XDS_ADDRESS: "" },
     { machine: { root: false } },
-    "/home/user/.local/state/ambient/ca",
+    { ca: "/home/user/.local/state/ambient/ca" },
   ],
   [
     "not root, XDG",
     { FAKE_CA: "true", XDS_ADDRESS: "", XDG_STATE_HOME: "/s" },
     { machine: { root: false } },
-    "/s/ambient/ca",
+    { ca: "/s/ambient/ca" },
   ],
 ];
 test.each(sources)("control plane: %s", (_name, env, given, expected) => {
   const result = read(env, given);
-  if (Array.isArray(expected)) expect(result).toEqual({ ok: false, errors: expected });
-  else expect(result).toMatchObject({ ok: true, config: { authority: { kind: "embedded", directory: expected } } });
+  if (Array.isArray(expected)) {
+    expect(result).toEqual({ ok: false, errors: expected });
+    return;
+  }
+  const { xds, ca } = expected;
+  const authority = ca.startsWith("/") ? { kind: "embedded", directory: ca } : { kind: "remote", address: ca };
+  expect(result).toMatchObject({ ok: true, config: { xdsAddress: xds, authority } });
 });
 
 test("the embedded CA warns that it is for one machine, and says when nobody asked for it", () => {

@@ -1,0 +1,83 @@
+/** Where the certificates of a process come from, as its settings say. */
+import type { CertificateSettings } from "../config/mod.ts";
+import { type CertificateAuthority, type CertificateCache, EmbeddedCa, RemoteCa } from "../identity/mod.ts";
+import type { LogScope } from "../telemetry/mod.ts";
+import type { PeerTrust } from "../tls/mod.ts";
+import { controlPlaneChannel, watchRoots } from "./control_plane.ts";
+
+/** Longest wait for the CA's answer to one request, ms. */
+const CREATE_CERTIFICATE_MS = 10_000;
+const CREATE_CERTIFICATE = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
+
+/** The source of certificates, with what must be closed at the end. */
+export interface Authority {
+  readonly ca: CertificateAuthority;
+  /** What cannot be used must show at the start and not at the first connection. Rejects with the reason. */
+  check(): Promise<void>;
+  /** From now on a change of the trusted roots renews what the cache holds. */
+  follow(cache: CertificateCache): void;
+  close(): void;
+}
+
+export interface AuthorityOptions {
+  readonly settings: CertificateSettings;
+  /** Of the certificates that the embedded CA makes. */
+  readonly trustDomain: string;
+  /** We ask for the identities of others: a node's proxy for its pods (spec/ztunnel.md §3.4). */
+  readonly impersonate: boolean;
+  readonly log: LogScope;
+}
+
+/** Tells of roots that a new certificate of ours brings: who was trusted by the ones before is asked about again. */
+export function followRoots(cache: CertificateCache, trust: PeerTrust): void {
+  cache.onChange((identity, certificate, before) => {
+    if (before !== undefined && before.rootsPem !== certificate.rootsPem) {
+      trust.rootsChanged(identity, certificate.rootsPem);
+    }
+  });
+}
+
+export function openAuthority(options: AuthorityOptions): Authority {
+  return options.settings.authority.kind === "embedded"
+    ? embeddedAuthority(options, options.settings.authority.directory)
+    : remoteAuthority(options, options.settings.authority.address);
+}
+
+function embeddedAuthority({ settings, trustDomain }: AuthorityOptions, directory: string): Authority {
+  const ca = EmbeddedCa.open({ directory, trustDomain, ttlMs: settings.secretTtl });
+  return {
+    ca,
+    check: async () => void await ca.rootPem(),
+    follow() {},
+    close() {},
+  };
+}
+
+function remoteAuthority({ settings, impersonate, log }: AuthorityOptions, address: string): Authority {
+  const { caRootCertificate: root, altCaHostname: altHostname, caHeaders: headers } = settings;
+  const { authToken: token, clusterId, pqc, tls12, secretTtl: ttlMs } = settings;
+  const channel = controlPlaneChannel(
+    { address, root, altHostname, headers },
+    { token, clusterId, tlsPolicy: { tls12, pqc } },
+  );
+  const ca = new RemoteCa({
+    call: (request) => channel.unary(CREATE_CERTIFICATE, request, { timeoutMs: CREATE_CERTIFICATE_MS }),
+    ttlMs,
+    impersonate,
+  });
+  let watch: { close(): void } | undefined;
+  return {
+    ca,
+    check: () => Promise.resolve(), // it may come up after us: whoever needs a certificate hears why there is none
+    follow(cache) {
+      watch = watchRoots(root, log, () => {
+        channel.renew();
+        cache.refreshAll();
+      });
+    },
+    close() {
+      watch?.close();
+      channel.close();
+    },
+  };
+}

@@ -1,0 +1,111 @@
+/** The way to the control plane, as the settings of both modes describe it (spec/ztunnel.md §3.1). */
+import { readFileSync } from "node:fs";
+import type { AuthToken, RootCertificate } from "../config/mod.ts";
+import { GrpcChannel } from "../grpc/mod.ts";
+import type { HeaderList } from "../http2/mod.ts";
+import { CertificateError, pemBlocks, readCertificate } from "../identity/mod.ts";
+import type { LogScope } from "../telemetry/mod.ts";
+import type { TlsPolicy } from "../tls/mod.ts";
+import { watchFile } from "./watched_file.ts";
+
+/** One server of the control plane: istiod for configuration, or the CA. */
+export interface ControlPlaneServer {
+  /** `https://host:port` */
+  readonly address: string;
+  readonly root: RootCertificate;
+  /** ALT_XDS_HOSTNAME, ALT_CA_HOSTNAME: another name that its certificate may have. */
+  readonly altHostname: string | undefined;
+  /** XDS_HEADER_*, CA_HEADER_* */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+}
+
+/** As whom we speak to it. */
+export interface ControlPlaneCaller {
+  readonly token: AuthToken;
+  readonly clusterId: string;
+  readonly tlsPolicy: TlsPolicy;
+}
+
+const HTTPS_PORT = 443;
+
+/** A channel to a server; token and root are read anew whenever they are needed. */
+export function controlPlaneChannel(server: ControlPlaneServer, caller: ControlPlaneCaller): GrpcChannel {
+  const url = new URL(server.address);
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const { altHostname, root } = server;
+  return new GrpcChannel({
+    target: { host, port: url.port === "" ? HTTPS_PORT : Number(url.port) },
+    serverNames: altHostname === undefined ? [host] : [host, altHostname],
+    roots: () => rootPem(root),
+    tlsPolicy: caller.tlsPolicy,
+    metadata: () => metadata(server, caller),
+  });
+}
+
+/** PEM of the roots; undefined: those of the system. Throws Error naming the file. */
+function rootPem(root: RootCertificate): string | undefined {
+  if (root.kind === "system") return undefined;
+  return root.kind === "pem" ? root.pem : readFileSync(root.path, "utf8");
+}
+
+function metadata({ headers }: ControlPlaneServer, { token, clusterId }: ControlPlaneCaller): HeaderList {
+  const list: HeaderList = [];
+  const text = tokenText(token);
+  if (text !== undefined) list.push(["authorization", `Bearer ${text}`], ["clusterid", clusterId]);
+  for (const [name, value] of headers) list.push([name, value]);
+  return list;
+}
+
+/** The token of the moment: a projected one changes. Throws Error naming the file. */
+function tokenText(token: AuthToken): string | undefined {
+  if (token.kind === "none") return undefined;
+  if (token.kind === "static") return token.token;
+  const text = readFileSync(token.path, "utf8").trim();
+  if (text === "") throw new Error(`the token file ${token.path} is empty`);
+  if (!/^[\x21-\x7e]+$/.test(text)) throw new Error(`the token file ${token.path} holds characters no header may have`);
+  return text;
+}
+
+/**
+ * Calls back when the file of the roots has other certificates in it. What cannot be read is told and changes nothing:
+ * the roots that were there go on being used.
+ */
+export function watchRoots(root: RootCertificate, scope: LogScope, changed: () => void): { close(): void } {
+  if (root.kind !== "file") return { close() {} };
+  const { path } = root;
+  let known = readRoots(path);
+  return watchFile(path, () => {
+    const found = readRoots(path);
+    if (found.ok && known.ok && found.pem === known.pem) return;
+    if (!found.ok) {
+      scope.warn("root certificates cannot be read, the ones before stay in use", [["path", path], [
+        "error",
+        found.error,
+      ]]);
+      return;
+    }
+    known = found;
+    scope.info("root certificates changed", [["path", path], ["certificates", found.count]]);
+    changed();
+  });
+}
+
+type Roots = { readonly ok: true; readonly pem: string; readonly count: number } | {
+  readonly ok: false;
+  readonly error: string;
+};
+
+function readRoots(path: string): Roots {
+  try {
+    const blocks = pemBlocks("CERTIFICATE", readFileSync(path, "utf8"));
+    if (blocks.length === 0) return { ok: false, error: "no certificate in it" };
+    for (const [i, pem] of blocks.entries()) readCertificate(pem, `certificate ${i}`);
+    return { ok: true, pem: blocks.join(""), count: blocks.length };
+  } catch (error) {
+    // Missing or unreadable, or no certificate: anything else is a bug and not for here.
+    if (error instanceof CertificateError || (error as NodeJS.ErrnoException).code !== undefined) {
+      return { ok: false, error: (error as Error).message };
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,110 @@
+/** What istiod sends to a ztunnel, put into the mesh: the types of its stream (spec/ztunnel.md §3.2, §3.3). */
+import type { MeshChange, MeshUpdate, Service, WorkloadUpdate } from "../mesh/mod.ts";
+import { newMatch, type Policy, policyKey } from "../policy/mod.ts";
+import type { LogScope } from "../telemetry/mod.ts";
+import {
+  ADDRESS_TYPE,
+  type AdsPart,
+  AUTHORIZATION_TYPE,
+  decodeAddress,
+  decodeAuthorization,
+  type RefusedResource,
+  type ResourceType,
+} from "../xds/mod.ts";
+
+/** Whose mesh it is. */
+export interface MeshOwner {
+  apply(update: MeshUpdate): MeshChange;
+  /** Whether a policy of this key `namespace/name` is in force. */
+  hasPolicy(key: string): boolean;
+}
+
+/** Workloads and services. */
+export function addressType(owner: MeshOwner, log: LogScope, onDemand: boolean): ResourceType {
+  return {
+    typeUrl: ADDRESS_TYPE,
+    subscription: onDemand ? "on-demand" : "wildcard",
+    expected: !onDemand,
+    apply({ resources, removed }: AdsPart): readonly RefusedResource[] {
+      const workloads: WorkloadUpdate[] = [];
+      const services: Service[] = [];
+      const refused: RefusedResource[] = [];
+      for (const { name, value } of resources) {
+        const result = decodeAddress(value);
+        if (!result.ok) refused.push({ name, error: result.error });
+        else if (result.address.kind === "workload") workloads.push(result.address.update);
+        else services.push(result.address.service);
+      }
+      const change = owner.apply({ workloads, services, removed });
+      // On demand the answer to a name that nobody has is its removal.
+      if (!onDemand) {
+        for (const name of change.unknownRemovals) log.warn("tried to remove an unknown address", [["name", name]]);
+      }
+      return refused;
+    },
+  };
+}
+
+/** Authorization policies. */
+export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType {
+  /** Policies that we could not read and had no good version of: everything they select is denied. */
+  const standIns = new Map<string, "old" | "told">();
+  return {
+    typeUrl: AUTHORIZATION_TYPE,
+    subscription: "wildcard",
+    expected: true,
+    apply({ resources, removed, first, last }: AdsPart): readonly RefusedResource[] {
+      // A new stream tells everything that we do not claim to know: a stand-in that it does not mention is gone.
+      if (first) { for (const key of standIns.keys()) standIns.set(key, "old"); }
+      const policies: Policy[] = [];
+      const refused: RefusedResource[] = [];
+      const refuse = (name: string, error: string, scope: Policy["scope"]) => {
+        refused.push({ name, error });
+        const [namespace, ...rest] = name.split("/");
+        if (namespace === undefined || rest.length !== 1) return;
+        if (owner.hasPolicy(name) && !standIns.has(name)) {
+          log.error("policy refused, its last good version stays", [["policy", name], ["error", error]]);
+          return;
+        }
+        if (!standIns.has(name)) {
+          log.error("policy refused, all that it selects is denied", [["policy", name], ["scope", scope], [
+            "error",
+            error,
+          ]]);
+        }
+        standIns.set(name, "told");
+        policies.push(denial(namespace, rest[0] as string, scope));
+      };
+      for (const { name, value } of resources) {
+        const result = decodeAuthorization(value);
+        if (!result.ok) refuse(name, result.error, result.scope ?? "WorkloadSelector");
+        else {
+          standIns.delete(policyKey(result.policy));
+          policies.push(result.policy);
+        }
+      }
+      const gone = [...removed];
+      for (const key of removed) standIns.delete(key);
+      if (last) {
+        for (const [key, state] of standIns) {
+          if (state !== "old") continue;
+          standIns.delete(key);
+          gone.push(key);
+        }
+      }
+      const { rejectedPolicies } = owner.apply({ policies, removedPolicies: gone });
+      if (rejectedPolicies.length === 0) return refused;
+      const scopes = new Map(policies.map((policy) => [policyKey(policy), policy.scope]));
+      policies.length = 0;
+      for (const { policy, error } of rejectedPolicies) refuse(policy, error, scopes.get(policy) ?? "WorkloadSelector");
+      owner.apply({ policies });
+      return refused;
+    },
+  };
+}
+
+/** Stands for a policy that says something we cannot read: nobody gets in. */
+function denial(namespace: string, name: string, scope: Policy["scope"]): Policy {
+  const everyone = newMatch({ sourceIps: ["0.0.0.0/0", "::/0"] });
+  return { namespace, name, scope, action: "Deny", rules: [[[everyone]]], dryRun: false };
+}

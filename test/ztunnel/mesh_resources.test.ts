@@ -1,0 +1,137 @@
+/** Pushes of istiod as the mesh sees them: what is good is in force, what is not is refused by name (spec/ztunnel.md §3.2, §3.3). */
+import { beforeEach, describe, expect, test } from "bun:test";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { AuthorizationSchema } from "../../proto/gen/authorization_pb.ts";
+import { AddressSchema } from "../../proto/gen/workload_pb.ts";
+import { MeshState } from "../../src/mesh/mod.ts";
+import { authorize } from "../../src/policy/mod.ts";
+import type { LogScope } from "../../src/telemetry/mod.ts";
+import type { AdsPart, ResourceType } from "../../src/xds/mod.ts";
+import { addressType, authorizationType } from "../../src/ztunnel/mesh_resources.ts";
+
+const lines: string[] = [];
+const note = (level: string) => (message: string, fields: readonly (readonly [string, unknown])[] = []) =>
+  void lines.push(`${level} ${message} ${fields.map(([, value]) => value).join(" ")}`.trim());
+const log = {
+  error: note("error"),
+  warn: note("warn"),
+  info: note("info"),
+  debug: note("debug"),
+} as unknown as LogScope;
+
+let mesh = new MeshState("node-a");
+beforeEach(() => {
+  mesh = new MeshState("node-a");
+  lines.length = 0;
+});
+const owner = {
+  apply: (update: Parameters<MeshState["apply"]>[0]) => mesh.apply(update),
+  hasPolicy: (key: string) => mesh.policies.get(key) !== undefined,
+};
+
+type Resources = Record<string, Uint8Array>;
+const part = (resources: Resources, removed: string[] = [], first = false): AdsPart => ({
+  resources: Object.entries(resources).map(([name, value]) => ({ name, version: "1", value })),
+  removed,
+  first,
+  last: true,
+});
+
+const GARBAGE = Uint8Array.of(0xff, 0xff, 0xff);
+const workload = (uid: string, ip: number[]) =>
+  toBinary(
+    AddressSchema,
+    create(AddressSchema, {
+      type: {
+        case: "workload",
+        value: { uid, name: uid, namespace: "shop", addresses: [Uint8Array.from(ip)], node: "node-a" },
+      },
+    }),
+  );
+
+type PolicyInit = MessageInitShape<typeof AuthorizationSchema>;
+const policy = (given: PolicyInit) =>
+  toBinary(AuthorizationSchema, create(AuthorizationSchema, { namespace: "shop", name: "p", ...given }));
+const BAD_ACTION = 7 as never;
+const flow = {
+  identity: { trustDomain: "cluster.local", namespace: "shop", serviceAccount: "web" },
+  sourceIp: "10.0.0.9",
+  destinationIp: "10.0.0.1",
+  destinationPort: 80,
+};
+
+describe("addresses", () => {
+  const type = () => addressType(owner, log, false);
+
+  test("good ones are in force beside one that is refused by name", () => {
+    const refused = type().apply(part({ a: workload("a", [10, 0, 0, 1]), b: workload("b", [1, 2, 3]), c: GARBAGE }));
+    expect(mesh.workloadByAddress("", "10.0.0.1")?.uid).toBe("a");
+    expect(refused.map(({ name }) => name)).toEqual(["b", "c"]);
+    expect(refused[0]?.error).toStartWith("workload b: addresses[0]: ");
+  });
+
+  test("a removal of what nobody has is told, except on demand, where it is the answer", () => {
+    type().apply(part({}, ["a"]));
+    expect(lines).toEqual(["warn tried to remove an unknown address a"]);
+    addressType(owner, log, true).apply(part({}, ["/10.0.0.9"]));
+    expect(lines).toHaveLength(1);
+  });
+
+  test("an address that changes hands within a push is the new one's, however the parts fall", () => {
+    const addresses = type();
+    addresses.apply(part({ old: workload("old", [10, 0, 0, 1]) }));
+    addresses.apply({ ...part({ next: workload("next", [10, 0, 0, 1]) }), last: false });
+    addresses.apply(part({}, ["old"]));
+    expect(mesh.workloadByAddress("", "10.0.0.1")?.uid).toBe("next");
+  });
+});
+
+describe("policies", () => {
+  let type: ResourceType = authorizationType(owner, log);
+  beforeEach(() => {
+    type = authorizationType(owner, log);
+    addressType(owner, log, false).apply(part({ a: workload("a", [10, 0, 0, 1]) }));
+  });
+  const allowed = () => {
+    const target = mesh.workloadByAddress("", "10.0.0.1");
+    if (target === undefined) throw new Error("the workload is gone");
+    return authorize(mesh.policiesFor(target), flow).allowed;
+  };
+
+  test("one that cannot be read and has no good version denies what it selects", () => {
+    const refused = type.apply(part({ "shop/p": policy({ scope: 1, action: BAD_ACTION }) }));
+    expect(refused).toEqual([{ name: "shop/p", error: "policy shop/p: action: unknown value 7" }]);
+    expect(allowed()).toBe(false);
+    expect(lines[0]).toStartWith("error policy refused, all that it selects is denied shop/p Namespace ");
+    type.apply(part({ "shop/p": policy({ scope: 1, action: 1 }) }));
+    expect(allowed()).toBe(true);
+  });
+
+  test("bytes that are no policy at all are for those who name it, not for everybody", () => {
+    type.apply(part({ "shop/p": GARBAGE }));
+    expect(allowed()).toBe(true);
+    expect(mesh.policies.get("shop/p")?.policy.scope).toBe("WorkloadSelector");
+  });
+
+  test("of one that was good before, the good version stays", () => {
+    type.apply(part({ "shop/p": policy({ scope: 1, action: 1 }) }));
+    type.apply(part({ "shop/p": policy({ scope: 1, action: BAD_ACTION }) }));
+    expect(allowed()).toBe(true);
+    expect(lines[0]).toStartWith("error policy refused, its last good version stays shop/p ");
+  });
+
+  test("a stand-in goes with its policy: removed, or not told any more on a new stream", () => {
+    const bad = { "shop/p": policy({ scope: 1, action: BAD_ACTION }) };
+    type.apply(part(bad));
+    type.apply(part({}, ["shop/p"]));
+    expect(allowed()).toBe(true);
+    type.apply(part(bad));
+    type.apply(part({}));
+    expect(allowed()).toBe(false);
+    type.apply(part(bad, [], true));
+    expect(allowed()).toBe(false);
+    type.apply(part({}, [], true));
+    expect(allowed()).toBe(true);
+    expect(mesh.policies.size).toBe(0);
+  });
+});
