@@ -1,13 +1,18 @@
 /** Where the certificates of a process come from, as its settings say. */
 import type { CertificateSettings } from "../config/mod.ts";
-import { type CertificateAuthority, type CertificateCache, EmbeddedCa, RemoteCa } from "../identity/mod.ts";
+import {
+  type CertificateAuthority,
+  type CertificateCache,
+  CREATE_CERTIFICATE,
+  EmbeddedCa,
+  RemoteCa,
+} from "../identity/mod.ts";
 import type { LogScope } from "../telemetry/mod.ts";
 import type { PeerTrust } from "../tls/mod.ts";
 import { controlPlaneChannel, watchRoots } from "./control_plane.ts";
 
 /** Longest wait for the CA's answer to one request, ms. */
 const CREATE_CERTIFICATE_MS = 10_000;
-const CREATE_CERTIFICATE = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 
 /** The source of certificates, with what must be closed at the end. */
 export interface Authority {

@@ -13,6 +13,7 @@ import {
   type Authority,
   followLocalState,
   followRoots,
+  observeCertificates,
   onStopSignal,
   openAuthority,
   openListener,
@@ -91,7 +92,9 @@ class Waypoint {
       impersonate: false,
       log: log.scope("waypoint::identity"),
     });
-    this.#certificates = new CertificateCache(this.#authority.ca);
+    this.#certificates = new CertificateCache(this.#authority.ca, {
+      observer: observeCertificates(this.#registry, log.scope("waypoint::identity")),
+    });
     this.#trust = new PeerTrust({
       crlPath: config.crlPath,
       metrics: registerCrlMetrics(this.#registry),

@@ -15,6 +15,7 @@ import {
   followLocalState,
   followRoots,
   type Json,
+  observeCertificates,
   onStopSignal,
   openAuthority,
   socketAddresses,
@@ -98,7 +99,9 @@ class Ztunnel {
       impersonate: config.proxyMode === "shared",
       log: log.scope("ztunnel::identity"),
     });
-    this.#certificates = new CertificateCache(this.#authority.ca);
+    this.#certificates = new CertificateCache(this.#authority.ca, {
+      observer: observeCertificates(this.#registry, log.scope("ztunnel::identity")),
+    });
     registerProcessMetrics(this.#registry);
     registerBuildMetric(this.#registry, "ztunnel", config.istioVersion);
     const { keepaliveEnabled, keepaliveTime, keepaliveInterval, keepaliveRetries, userTimeoutEnabled } = config.socket;
