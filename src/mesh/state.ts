@@ -21,6 +21,8 @@ export class MeshState {
   readonly #endpoints: EndpointStore;
   readonly #policies = new PolicyIndex();
   readonly #identities = new ExpectedIdentities();
+  /** Of the read that `reading` watches. */
+  #missing: Set<string> | undefined = undefined;
 
   /** @param nodeName our node; undefined: every workload counts as local */
   constructor(nodeName?: string) {
@@ -114,11 +116,11 @@ export class MeshState {
 
   /** The workload that owns an address; host network workloads own none. */
   workloadByAddress(network: string, ip: string): Workload | undefined {
-    return this.#workloads.byAddress(network, ip);
+    return this.#workloads.byAddress(network, ip) ?? this.#miss(network, ip);
   }
 
   workloadByHostname(namespace: string, hostname: string): Workload | undefined {
-    return this.#workloads.byHostname(namespace, hostname);
+    return this.#workloads.byHostname(namespace, hostname) ?? this.#miss(namespace, hostname);
   }
 
   /** The record of a pod of this node. */
@@ -133,7 +135,7 @@ export class MeshState {
 
   /** @param clientNamespace who asks, for visibility and precedence; undefined: nobody in particular */
   serviceByVip(network: string, ip: string, clientNamespace?: string): Service | undefined {
-    return this.#services.byVip(network, ip, clientNamespace);
+    return this.#services.byVip(network, ip, clientNamespace) ?? this.#miss(network, ip);
   }
 
   /** @param preference what DNS adds to the precedence */
@@ -143,7 +145,35 @@ export class MeshState {
 
   /** The service `namespace/hostname`. */
   service(namespace: string, hostname: string): Service | undefined {
-    return this.#services.byKey(`${namespace}/${hostname}`);
+    return this.#services.byKey(`${namespace}/${hostname}`) ?? this.#miss(namespace, hostname);
+  }
+
+  /**
+   * Reads the mesh, and tells what was asked for and is not there: resource names `network/ip` and `namespace/hostname`
+   * (spec/ztunnel.md §3.2). Something of the same name that was found counts as there.
+   */
+  reading<T>(read: () => T): { readonly value: T; readonly missing: readonly string[] } {
+    const missing = new Set<string>();
+    const outer = this.#missing;
+    this.#missing = missing;
+    try {
+      const value = read();
+      return { value, missing: Array.from(missing).filter((name) => !this.#knows(name)) };
+    } finally {
+      this.#missing = outer;
+    }
+  }
+
+  #miss(scope: string, name: string): undefined {
+    this.#missing?.add(`${scope}/${name}`);
+    return undefined;
+  }
+
+  #knows(resource: string): boolean {
+    const slash = resource.indexOf("/");
+    const [scope, name] = [resource.slice(0, slash), resource.slice(slash + 1)];
+    return this.#workloads.byAddress(scope, name) !== undefined || this.#services.byVip(scope, name, undefined) !== undefined ||
+      this.#services.byKey(resource) !== undefined || this.#workloads.byHostname(scope, name) !== undefined;
   }
 
   policiesFor(workload: Workload): PolicySet {

@@ -1,7 +1,7 @@
 import type { MetricRegistry, Sample } from "./metrics.ts";
 
-/** What a connection waits for: its pod's certificate, its pod's record, or the address of a name. */
-export type HeldReason = "certificate" | "workload" | "name";
+/** What a connection waits for: its pod's certificate, its pod's record, the address of a name, or records on demand. */
+export type HeldReason = "certificate" | "workload" | "name" | "resource";
 
 type ByReason = Readonly<Record<HeldReason, Sample>>;
 
@@ -22,6 +22,7 @@ export function registerHeldMetrics(registry: MetricRegistry): HeldMetrics {
       certificate: made.labels(["certificate"]),
       workload: made.labels(["workload"]),
       name: made.labels(["name"]),
+      resource: made.labels(["resource"]),
     };
   };
   return {

@@ -14,6 +14,7 @@ import type {
   TrafficMetrics,
 } from "../telemetry/mod.ts";
 import type { TlsPolicy } from "../tls/mod.ts";
+import type { Demand } from "./demand.ts";
 import type { DnsSettings } from "./dns/mod.ts";
 import type { DryRunRecorder } from "./dry_run.ts";
 import type { Ejections } from "./ejection.ts";
@@ -24,6 +25,8 @@ export interface DataPlane {
   readonly config: ZtunnelConfig;
   readonly routing: RoutingSettings;
   readonly mesh: MeshSource;
+  /** Fetches records when a connection asks for them; undefined: all are there. */
+  readonly demand: Demand | undefined;
   readonly certificates: CertificateCache;
   readonly tlsPolicy: TlsPolicy;
   readonly accessLog: AccessLog;

@@ -1,13 +1,22 @@
-/** Connections that cannot be decided about yet: their pod's record or certificate, or the address of a name, has not come. */
+/**
+ * Connections that cannot be decided about yet: their pod's record or certificate, the address of a name, or a record that
+ * is fetched on demand has not come.
+ */
 import type { HeldMetrics, HeldReason } from "../telemetry/mod.ts";
 
 /** Connections of one workload that may wait at once; each keeps at most 64 KiB of what its client sends. */
 const MAX_HELD = 1_024;
 
+const AWAITED: Readonly<Record<HeldReason, string>> = {
+  certificate: "the certificate of this pod",
+  workload: "the workload of this pod",
+  name: "addresses of names",
+  resource: "records of the control plane",
+};
+
 /** Error of a connection that found the hold full. */
 export function holdFull(reason: HeldReason): string {
-  const what = reason === "name" ? "addresses of names" : `the ${reason} of this pod`;
-  return `${MAX_HELD} connections wait for ${what} already`;
+  return `${MAX_HELD} connections wait for ${AWAITED[reason]} already`;
 }
 
 /** What is held: a connection, or a handshake on one. */

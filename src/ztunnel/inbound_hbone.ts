@@ -10,7 +10,7 @@ import {
   type TraceParent,
 } from "../hbone/mod.ts";
 import { ErrorCode, type HeaderList, type Http2Stream } from "../http2/mod.ts";
-import { type InboundRoute, invalidAuthority, resolveInbound } from "../mesh/mod.ts";
+import { type InboundRoute, invalidAuthority, type MeshState, resolveInbound } from "../mesh/mod.ts";
 import { parseAuthority } from "../net/authority.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
 import type { FailedConnection } from "../telemetry/mod.ts";
@@ -169,8 +169,7 @@ export function acceptRequest(
     return;
   }
   context.localWorkload(endpoint, (local) => {
-    if (endpoint.closed || transport.state === "closed") return;
-    const decision = resolveInbound(plane.mesh.current, {
+    const flow = {
       info,
       local,
       authority: request.authority,
@@ -179,9 +178,13 @@ export function acceptRequest(
       forwardedHost: request.forwardedHost,
       forwardedNetwork: request.forwardedNetwork,
       selfListener: context.self,
-    }, plane.routing);
-    if (decision.ok) new HboneConnection(context, decision, stream, endpoint, peer, request).start();
-    else refuse(decision.status, decision.error, { source: callerOf(plane, peer.address), destination: local });
+    };
+    const resolve = (mesh: MeshState) => resolveInbound(mesh, flow, plane.routing);
+    context.decide(endpoint, resolve, (decision) => {
+      if (endpoint.closed || transport.state === "closed") return;
+      if (decision.ok) new HboneConnection(context, decision, stream, endpoint, peer, request).start();
+      else refuse(decision.status, decision.error, { source: callerOf(plane, peer.address), destination: local });
+    }, (error) => refuse(503, error));
   }, (error) => refuse(503, error));
 }
 

@@ -1,5 +1,5 @@
 import { localAddress, originalDestination, peerAddress } from "../linux/mod.ts";
-import { type InboundRoute, resolvePlaintext, type Workload } from "../mesh/mod.ts";
+import { type InboundRoute, type MeshState, resolvePlaintext, type Workload } from "../mesh/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
 import type { ConnectionSummary } from "./connection.ts";
@@ -73,9 +73,11 @@ export function acceptPlaintext(context: WorkloadContext, endpoint: TcpEndpoint)
     endpoint.abort();
   };
   context.localWorkload(endpoint, (local) => {
-    if (endpoint.closed) return;
-    const decision = resolvePlaintext(plane.mesh.current, { info, local, peer, destination }, plane.routing);
-    if (decision.ok) new PlaintextConnection(context, decision, endpoint, peer, destination).start();
-    else refuse(decision.error, local);
+    const resolve = (mesh: MeshState) => resolvePlaintext(mesh, { info, local, peer, destination }, plane.routing);
+    context.decide(endpoint, resolve, (decision) => {
+      if (endpoint.closed) return;
+      if (decision.ok) new PlaintextConnection(context, decision, endpoint, peer, destination).start();
+      else refuse(decision.error, local);
+    }, (error) => refuse(error, local));
   }, (error) => refuse(error, undefined));
 }

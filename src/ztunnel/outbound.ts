@@ -77,8 +77,17 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
   start(): void {
     this.#context.localWorkload(
       this.#downstream,
-      (source) => this.#execute(this.#resolve(source, this.#ejected(source))),
+      (source) => this.#decide(source),
       (error) => this.#refuse(error, {}),
+    );
+  }
+
+  #decide(source: Workload | undefined): void {
+    this.#context.decide(
+      this.#downstream,
+      () => this.#resolve(source, this.#ejected(source)),
+      (decision) => this.#execute(decision),
+      (error) => this.#refuse(error, { source }),
     );
   }
 

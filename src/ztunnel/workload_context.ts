@@ -1,7 +1,7 @@
 import type { AddressFamily, ResolvedHostname } from "../dns/mod.ts";
 import { formatIdentity, type WorkloadCertificate } from "../identity/mod.ts";
 import { SocketStock } from "../linux/mod.ts";
-import type { Workload, WorkloadInfo } from "../mesh/mod.ts";
+import type { MeshState, Workload, WorkloadInfo } from "../mesh/mod.ts";
 import { CONNECT_TIMEOUT_MS, type DialOptions } from "../net/tcp.ts";
 import type { Span } from "../telemetry/mod.ts";
 import type { DataPlane } from "./data_plane.ts";
@@ -128,6 +128,34 @@ export class WorkloadContext {
     if (taken !== "held") return;
     this.plane.hostnames.resolve(hostname, prefer, (result) => {
       if (this.#hold.release(connection)) done(result);
+    });
+  }
+
+  /**
+   * A decision about one of the pod's connections: at once, or where records are fetched on demand, when all are there
+   * that it asks for. `refused` says that too many wait.
+   */
+  decide<T>(
+    connection: Holdable,
+    decide: (mesh: MeshState) => T,
+    done: (decision: T) => void,
+    refused: (error: string) => void,
+  ): void {
+    const { mesh, demand } = this.plane;
+    if (demand === undefined) {
+      done(decide(mesh.current));
+      return;
+    }
+    const { value, missing } = demand.read(decide);
+    if (missing.length === 0) {
+      done(value);
+      return;
+    }
+    const taken = this.#hold.take(connection, "resource");
+    if (taken === "full") refused(holdFull("resource"));
+    if (taken !== "held") return;
+    demand.fetch(missing, () => {
+      if (this.#hold.release(connection)) this.decide(connection, decide, done, refused);
     });
   }
 

@@ -40,8 +40,9 @@ import {
   XdsMetrics,
 } from "../telemetry/mod.ts";
 import { PeerTrust } from "../tls/mod.ts";
-import { AdsClient, ztunnelNode } from "../xds/mod.ts";
+import { ADDRESS_TYPE, AdsClient, ztunnelNode } from "../xds/mod.ts";
 import type { DataPlane } from "./data_plane.ts";
+import { Demand } from "./demand.ts";
 import { dnsSettings, readResolvConf } from "./dns/mod.ts";
 import { DryRunRecorder } from "./dry_run.ts";
 import { Ejections } from "./ejection.ts";
@@ -127,6 +128,12 @@ class Ztunnel {
         localhostAppTunnel: config.localhostAppTunnel,
       },
       mesh: this.#mesh,
+      demand: config.xdsOnDemand && config.xdsAddress !== undefined
+        ? new Demand(this.#mesh, {
+          ask: (name) => this.#ads?.demand(ADDRESS_TYPE, name) ?? Promise.resolve(),
+          drop: (name) => this.#ads?.unsubscribe(ADDRESS_TYPE, [name]),
+        })
+        : undefined,
       certificates: this.#certificates,
       tlsPolicy,
       accessLog: new AccessLog(log),
