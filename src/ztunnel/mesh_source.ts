@@ -12,8 +12,8 @@ interface Waiter {
 /** Whether an address belongs to another workload than before the change, or to none. */
 export type Moved = (ip: string) => boolean;
 
-/** Hears of every change of the mesh, once it is in force. */
-export type MeshListener = (mesh: MeshState, moved: Moved) => void;
+/** Hears of every change of the mesh, once it is in force; no `moved`: every address is whose it was. */
+export type MeshListener = (mesh: MeshState, moved: Moved | undefined) => void;
 
 /** The current mesh, and those who wait for it to know them. */
 export class MeshSource {
@@ -44,11 +44,11 @@ export class MeshSource {
     for (const { before, after } of change.workloads) {
       for (const ip of before?.addresses ?? []) if (!after?.addresses.includes(ip)) left.add(ip);
     }
-    this.#changed((ip) => left.has(ip));
+    this.#changed(left.size === 0 ? undefined : (ip) => left.has(ip));
     return change;
   }
 
-  #changed(moved: Moved): void {
+  #changed(moved: Moved | undefined): void {
     const mesh = this.#current;
     for (const waiter of this.#waiters) {
       const workload = mesh.localWorkload(waiter.info);

@@ -118,10 +118,10 @@ export class WorkloadProxy {
   }
 
   /** Re-asks the policies about what runs; lets go of tunnels to addresses that are somebody else's now. */
-  #meshChanged(mesh: MeshState, moved: Moved): void {
+  #meshChanged(mesh: MeshState, moved: Moved | undefined): void {
     const { context } = this;
     context.tracker.recheck(mesh, mesh.localWorkload(context.info));
-    this.#pool.closeDestinations(moved);
+    if (moved !== undefined) this.#pool.closeDestinations(moved);
   }
 
   #stopListening(): void {
