@@ -10,7 +10,7 @@ const IPS = ["10.0.0.1", "10.0.0.2", "fd00::2", "10.0.0.3"];
 /** Which addresses each change moved. */
 function moves(source: MeshSource): string[][] {
   const seen: string[][] = [];
-  source.subscribe((_, moved: Moved) => void seen.push(IPS.filter(moved)));
+  source.subscribe((_, moved: Moved | undefined) => void seen.push(moved === undefined ? [] : IPS.filter(moved)));
   return seen;
 }
 
