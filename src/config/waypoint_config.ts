@@ -31,7 +31,12 @@ export interface WaypointConfig extends CertificateSettings {
   /** INSTANCE_IP; undefined: the first address of an interface. */
   readonly instanceIp: string | undefined;
   readonly network: string;
+  /** CLUSTER_DOMAIN, else what `--domain` ends with. */
   readonly clusterDomain: string;
+  /** `--domain`: DNS domain of the pod, part of the xDS node's id. */
+  readonly domain: string | undefined;
+  /** `--serviceCluster`: the xDS node's cluster. */
+  readonly serviceCluster: string | undefined;
 
   readonly hboneAddress: ListenAddress & { readonly kind: "address" };
   readonly adminAddress: ListenAddress;
@@ -85,12 +90,13 @@ export async function loadWaypointConfig(
   env: Environment,
   flags: Flags & { readonly gateway?: string | undefined } = {},
 ): Promise<WaypointConfigResult> {
-  const read = await readProxyConfig(env["PROXY_CONFIG"]);
+  const meshFile = flags.meshConfig ?? MESH_FILE;
+  const read = await readProxyConfig(env["PROXY_CONFIG"], meshFile);
   if (!read.ok) return read;
   const { proxyConfig } = read;
   const variables = new Variables(env);
   const surroundings = ownSurroundings();
-  const warnings: string[] = [];
+  const warnings: string[] = [...(flags.warnings ?? [])];
   const localState = localStateOf(variables, flags);
   const controlPlane = xdsAddress(variables, proxyConfig.discoveryAddress, localState === undefined ? "none" : "alone");
   const metadata = proxyMetadata(variables, proxyConfig);
@@ -100,7 +106,7 @@ export async function loadWaypointConfig(
   const minimumDrain = variables.duration("MINIMUM_DRAIN_DURATION") ?? 5 * SECOND;
   const grace = (variables.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0, U32) ?? 30) * SECOND;
   const gateway = gatewayName(variables, flags.gateway);
-  const accessLog = await readAccessLog(variables, read.accessLog ?? {}, MESH_FILE);
+  const accessLog = await readAccessLog(variables, read.accessLog ?? {}, meshFile);
 
   const errors = [...variables.errors];
   if (errors.length === 0 && localState === undefined) {
@@ -122,7 +128,9 @@ export async function loadWaypointConfig(
     podName: variables.text("POD_NAME") ?? "",
     instanceIp: variables.text("INSTANCE_IP"),
     network: metadata["NETWORK"] ?? variables.text("NETWORK") ?? "",
-    clusterDomain: variables.text("CLUSTER_DOMAIN") ?? "cluster.local",
+    clusterDomain: variables.text("CLUSTER_DOMAIN") ?? clusterDomainOf(flags.domain) ?? "cluster.local",
+    domain: flags.domain,
+    serviceCluster: flags.serviceCluster,
 
     hboneAddress: anyAddress(INBOUND_HBONE_PORT, ipv6),
     adminAddress: {
@@ -152,8 +160,8 @@ export async function loadWaypointConfig(
     exitWhenIdle,
     grace: Math.max(minimumDrain, grace - 2 * SECOND),
 
-    logFormat: variables.oneOf("LOG_FORMAT", ["plain", "json"]) ?? "plain",
-    logFilter: variables.text("RUST_LOG") ?? "info",
+    logFormat: variables.oneOf("LOG_FORMAT", ["plain", "json"]) ?? flags.logFormat ?? "plain",
+    logFilter: variables.text("RUST_LOG") ?? flags.logFilter ?? "info",
     proxyMetadata: metadata,
     istioVersion: metadata["ISTIO_VERSION"] ?? "unknown",
     warnings,
@@ -161,6 +169,11 @@ export async function loadWaypointConfig(
   errors.push(...variables.errors.filter((error) => !errors.includes(error)));
   if (errors.length > 0 || localState === undefined) return { ok: false, errors };
   return { ok: true, config: { ...config, localState } };
+}
+
+/** `cluster.local` of `shop.svc.cluster.local`. */
+function clusterDomainOf(domain: string | undefined): string | undefined {
+  return /^[^.]+\.svc\.(.+)$/.exec(domain ?? "")?.[1];
 }
 
 /** Metadata of a proxy says it by `1`, istiod's own setting for all of them by `true`. */
