@@ -34,6 +34,8 @@ export interface GrpcChannelOptions {
    */
   readonly metadata: () => HeaderList | Promise<HeaderList>;
   readonly clock?: GrpcClock;
+  /** Addresses of the target's name, in the order in which they are tried; the system's resolver when left out. */
+  readonly lookup?: (host: string) => Promise<readonly string[]>;
 }
 
 export interface UnaryOptions {
