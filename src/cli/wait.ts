@@ -12,13 +12,13 @@ export interface WaitOutput {
 /** Most of an answer that is repeated in an error, characters. */
 const SHOWN = 200;
 
-/** Asks until the answer is 200 or the time is up; then says what the last answer was. */
+/** Asks until the answer is 200 or no time is left to ask again; then says what the last answer was. */
 export async function runWait(flags: WaitFlags): Promise<WaitOutput> {
   const { url, timeout, requestTimeout, period } = flags;
   const start = performance.now();
   for (;;) {
-    const left = timeout - (performance.now() - start);
-    const problem = await ask(url, Math.max(1, Math.min(requestTimeout, left)));
+    // Not cut short by what is left: the last answer is what somebody will read.
+    const problem = await ask(url, requestTimeout);
     if (problem === undefined) return { exitCode: 0, stdout: "ready\n", stderr: "" };
     if (performance.now() - start + period >= timeout) {
       return { exitCode: 1, stdout: "", stderr: `not ready within ${timeout / 1000} s: ${url}: ${problem}\n` };
