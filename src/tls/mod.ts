@@ -51,6 +51,14 @@
  * ```
  */
 export { clientContext, serverContext, type TlsContext } from "./context.ts";
-export { type ChainSocket, type CutReason, PeerTrust, type PeerTrustOptions, type TrackedPeer } from "./peer_trust.ts";
+export { type ChainSocket } from "./peer_chain.ts";
+export {
+  type CutReason,
+  PeerTrust,
+  type PeerTrustOptions,
+  type RevocationStatus,
+  type TrackedPeer,
+  type TrustedTunnel,
+} from "./peer_trust.ts";
 export { DEFAULT_TLS_POLICY, type TlsPolicy } from "./policy.ts";
 export { type PeerSocket, type PeerVerdict, verifyClient, verifyServer } from "./verification.ts";

@@ -1,62 +1,390 @@
-import type { WorkloadCertificate } from "../identity/mod.ts";
-import type { CrlMetrics, LogScope, Reporter, ResponseFlag } from "../telemetry/mod.ts";
+import { pemBlocks, type WorkloadCertificate } from "../identity/mod.ts";
+import { watchFile } from "../process/watched_file.ts";
+import type { CrlMetrics, LogScope, Reporter } from "../telemetry/mod.ts";
+import { type ChainLink, type Crypto, type Issuer, IssuerStore } from "./issuer.ts";
+import { type ChainOutcome, type ChainSocket, followChain, type PeerChain } from "./peer_chain.ts";
+import { readRevocationFile } from "./revocation_file.ts";
+import { RevocationListError } from "./revocation_list.ts";
+import { Revocations } from "./revocations.ts";
+import { inSlices } from "./slices.ts";
 
-/** What is asked of a socket whose handshake is over; Bun.Socket has it. */
-export interface ChainSocket {
-  /** @param abbreviated false: with the chain up to the root, each certificate's issuer in `issuerCertificate` */
-  getPeerCertificate(abbreviated: boolean): unknown;
-}
-
-/** Why a tunnel that was trusted is cut, as the access log and metrics say it. */
+/** Why a tunnel that was trusted is cut, as the access log and the metrics say it. */
 export interface CutReason {
   readonly text: string;
-  readonly flag: ResponseFlag;
+  readonly flag: "CERT_REVOKED";
 }
 
-/** A peer whose handshake was good: what is known of its chain, and how to cut its tunnel. */
-export interface TrackedPeer {
-  /** SPIFFE id as which we met it. */
-  readonly own: string;
-  readonly reporter: Reporter;
+/** What can be cut. Called at most once, and not after the peer was released. */
+export interface TrustedTunnel {
+  revoke(reason: CutReason): void;
 }
+
+/** A peer whose handshake was good. Its tunnel tells it when it begins and when it ends. */
+export interface TrackedPeer {
+  /** From here on the tunnel may be cut. */
+  track(tunnel: TrustedTunnel): void;
+  /** The connection is closed. */
+  release(): void;
+}
+
+export type PeerStanding = { readonly ok: true; readonly peer: TrackedPeer } | {
+  readonly ok: false;
+  readonly error: string;
+};
 
 export interface PeerTrustOptions {
   /** CRL_PATH; undefined: nothing is revoked, and only changes of roots are heard. */
   readonly crlPath?: string | undefined;
   readonly metrics: CrlMetrics;
   readonly log: LogScope;
+  /** How the file is watched. */
+  readonly watch?: typeof watchFile;
+  /** ms after which handshakes that began with the roots of before are over */
+  readonly handshakeMs?: number;
+}
+
+/** What is in force, for dumps. */
+export interface RevocationStatus {
+  readonly path: string;
+  readonly lists: number;
+  readonly entries: number;
+  /** When the lists in force were read; ms since the epoch. undefined: none were. */
+  readonly loaded: number | undefined;
+  /** Why the file as it is now is not in force. */
+  readonly error: string | undefined;
+}
+
+export const REVOKED: CutReason = {
+  text: "connection closed: peer certificate revoked by CRL",
+  flag: "CERT_REVOKED",
+};
+export const ROOT_WITHDRAWN: CutReason = {
+  text: "connection closed: peer certificate leads to no trusted root any more",
+  flag: "CERT_REVOKED",
+};
+
+/** Handshakes may take 10 s, for both roles. */
+const HANDSHAKE_MS = 12_000;
+/** Sets of roots that are kept ready. */
+const MAX_ROOT_SETS = 64;
+
+/** node:crypto and what is made with it, loaded when a chain must be looked at for the first time. */
+interface Tools {
+  readonly crypto: Crypto;
+  readonly store: IssuerStore;
+  /** By their PEM. */
+  readonly roots: Map<string, readonly Issuer[]>;
+}
+
+class Peer implements TrackedPeer {
+  readonly own: string;
+  readonly reporter: Reporter;
+  readonly socket: ChainSocket;
+  /** Roots that it was last judged by. */
+  rootsPem: string;
+  /** Read when it is first needed: without lists, and while roots stay, never. */
+  chain: PeerChain | undefined = undefined;
+  untracked = false;
+  tunnel: TrustedTunnel | undefined = undefined;
+  readonly #peers: Set<Peer>;
+
+  constructor(peers: Set<Peer>, { identity, rootsPem }: WorkloadCertificate, socket: ChainSocket, reporter: Reporter) {
+    this.#peers = peers;
+    this.own = identity;
+    this.rootsPem = rootsPem;
+    this.socket = socket;
+    this.reporter = reporter;
+  }
+
+  track(tunnel: TrustedTunnel): void {
+    this.tunnel = tunnel;
+    this.#peers.add(this);
+  }
+
+  release(): void {
+    this.tunnel = undefined;
+    this.#peers.delete(this);
+  }
+
+  cut(reason: CutReason): void {
+    const { tunnel } = this;
+    this.release();
+    tunnel?.revoke(reason);
+  }
 }
 
 /**
  * Who may stay, after the handshake said who may come: peers' certificates against revocation lists, at the handshake
  * and whenever the lists change; and against the roots, whenever those change (spec/ztunnel.md §3.6). One a process.
+ *
+ * A tunnel costs an object that refers to its socket; chains are read from live sockets when they are needed. While lists
+ * are in force a handshake costs some 0.1 ms more, and a tunnel keeps its leaf's serial number and a reference to the
+ * chain above, which all peers of one authority share.
+ *
+ * Where the lists are in force and a chain cannot be followed by its signatures, the peer is refused: the handshake found
+ * a way that nothing was asked about.
  */
 export class PeerTrust {
-  constructor(_options: PeerTrustOptions) {}
+  readonly #options: PeerTrustOptions;
+  readonly #peers = new Set<Peer>();
+  #tools: Promise<Tools> | undefined = undefined;
+  #ready: Tools | undefined = undefined;
+  #lists: Revocations | undefined = undefined;
+  #loaded: number | undefined = undefined;
+  #error: string | undefined = undefined;
+  /** Of the file that was read last. */
+  #digest: number | bigint | undefined = undefined;
+  #watch: { close(): void } | undefined = undefined;
+  /** Loads and checks of all peers, one after the other. */
+  #work: Promise<void> = Promise.resolve();
+  readonly #secondLooks = new Map<string, Timer>();
+  #closed = false;
 
-  /** Reads the list and watches its directory. Never rejects: what is wrong with the list is logged. */
-  async start(): Promise<void> {}
-
-  close(): void {}
-
-  /** Judges a peer right after its handshake. `own`: the certificate that we showed it. */
-  check(
-    _socket: ChainSocket,
-    own: WorkloadCertificate,
-    reporter: Reporter,
-  ): { readonly ok: true; readonly peer: TrackedPeer } | { readonly ok: false; readonly error: string } {
-    return { ok: true, peer: { own: own.identity, reporter } };
+  constructor(options: PeerTrustOptions) {
+    this.#options = options;
   }
 
-  /** From here on `cut` may be called, once, until the peer is released. */
-  track(_peer: TrackedPeer, _cut: (reason: CutReason) => void): void {}
+  /** Tunnels that may be cut. */
+  get size(): number {
+    return this.#peers.size;
+  }
 
-  /** The peer's connection is closed. */
-  release(_peer: TrackedPeer): void {}
+  /** undefined without a path. */
+  status(): RevocationStatus | undefined {
+    const path = this.#options.crlPath;
+    if (path === undefined) return undefined;
+    const { lists = 0, entries = 0 } = this.#lists ?? {};
+    return { path, lists, entries, loaded: this.#loaded, error: this.#error };
+  }
+
+  /** Reads the lists and watches their directory. Never rejects: what is wrong with the file is logged. */
+  start(): Promise<void> {
+    const path = this.#options.crlPath;
+    if (path === undefined || this.#watch !== undefined) return Promise.resolve();
+    this.#watch = (this.#options.watch ?? watchFile)(path, () => void this.#do(() => this.#load(path)));
+    return this.#do(() => this.#load(path));
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#watch?.close();
+    for (const timer of this.#secondLooks.values()) clearTimeout(timer);
+    this.#secondLooks.clear();
+  }
 
   /**
-   * The trusted roots of one of our identities changed: its live tunnels whose chain leads to none of `rootsPem` are cut.
-   * To be called with the roots of a new certificate when they differ from those before.
+   * Judges a peer right after its handshake was found good.
+   * @param own the certificate that we showed it
+   * @param reporter source: we are the client; destination: the server
    */
-  rootsChanged(_identity: string, _rootsPem: string): void {}
+  check(socket: ChainSocket, own: WorkloadCertificate, reporter: Reporter): PeerStanding {
+    const peer = new Peer(this.#peers, own, socket, reporter);
+    const lists = this.#lists;
+    if (lists === undefined || lists.entries === 0) return { ok: true, peer };
+    const outcome = this.#follow(peer, own.rootsPem, lists, Date.now());
+    switch (outcome.kind) {
+      case "chain":
+        peer.chain = outcome.chain;
+        return { ok: true, peer };
+      case "revoked":
+        this.#options.metrics.rejections(reporter).value++;
+        return { ok: false, error: `CERT_REVOKED: certificate revoked (${describe(outcome)})` };
+      case "none":
+        return { ok: false, error: "the peer's certificates cannot be followed to a trusted root" };
+    }
+  }
+
+  /**
+   * The trusted roots of one of our identities became others: its live tunnels whose chain leads to none of them are cut,
+   * and no others. To be called with those of a new certificate when they differ from the last one's.
+   */
+  rootsChanged(identity: string, rootsPem: string): void {
+    if (this.#closed) return;
+    const look = () => void this.#do(() => this.#recheckRoots(identity, rootsPem));
+    look();
+    // A handshake that began before may end after.
+    clearTimeout(this.#secondLooks.get(identity));
+    const second = () => {
+      this.#secondLooks.delete(identity);
+      look();
+    };
+    this.#secondLooks.set(identity, setTimeout(second, this.#options.handshakeMs ?? HANDSHAKE_MS).unref());
+  }
+
+  /** Resolves when all that was asked for up to now is done. */
+  settled(): Promise<void> {
+    return this.#work;
+  }
+
+  #do(task: () => Promise<void>): Promise<void> {
+    this.#work = this.#work.then(async () => {
+      if (!this.#closed) await task();
+    }).catch((error: Error) => {
+      this.#options.log.error("peers could not be checked", [["error", error.stack ?? error.message]]);
+    });
+    return this.#work;
+  }
+
+  // --- lists ---
+
+  async #load(path: string): Promise<void> {
+    const { log } = this.#options;
+    try {
+      const bytes = await Bun.file(path).bytes();
+      const digest = Bun.hash(bytes);
+      if (digest === this.#digest) return;
+      this.#digest = undefined;
+      const lists = await inSlices(readRevocationFile(bytes));
+      const { crypto } = await this.#open();
+      this.#lists = new Revocations(crypto, lists, (issuer) => this.#unsigned(path, issuer));
+      this.#digest = digest;
+    } catch (error) {
+      if (!(error instanceof RevocationListError) && !isSystemError(error)) throw error;
+      this.#failed(path, error);
+      return;
+    }
+    this.#error = undefined;
+    this.#loaded = Date.now();
+    const { lists, entries } = this.#lists;
+    log.info("certificate revocation lists in force", [["path", path], ["lists", lists], ["entries", entries]]);
+    await inSlices(this.#recheckLists(this.#lists));
+  }
+
+  #failed(path: string, error: Error): void {
+    const { log } = this.#options;
+    const missing = isSystemError(error) && error.code === "ENOENT";
+    this.#error = missing ? "the file is not there" : error.message;
+    const fields = [["path", path], ["error", this.#error]] as const;
+    if (this.#lists !== undefined) {
+      log.warn("certificate revocation lists cannot be read, those in force stay", fields);
+    } else if (missing) {
+      log.info("certificate revocation lists are not there yet, nothing is revoked until then", fields);
+    } else {
+      log.warn("certificate revocation lists cannot be read, nothing is revoked until they can", fields);
+    }
+  }
+
+  #unsigned(path: string, { certificate }: Issuer): void {
+    this.#options.log.warn("certificate revocation lists of this issuer are not signed by it and do not count", [
+      ["path", path],
+      ["issuer", oneLine(certificate.subject)],
+      ["serial", certificate.serialNumber],
+    ]);
+  }
+
+  *#recheckLists(lists: Revocations): Generator<void, void> {
+    if (lists.entries === 0) return;
+    let cut = 0;
+    for (const peer of [...this.#peers]) {
+      yield;
+      if (peer.tunnel === undefined || !this.#isRevoked(peer, lists)) continue;
+      this.#options.metrics.rejections(peer.reporter).value++;
+      peer.cut(REVOKED);
+      cut++;
+    }
+    if (cut > 0) this.#options.log.warn("tunnels cut: peer certificate revoked", [["tunnels", cut]]);
+  }
+
+  #isRevoked(peer: Peer, lists: Revocations): boolean {
+    if (peer.chain !== undefined) return lists.revokedIn(peer.chain) !== undefined;
+    const outcome = this.#follow(peer, peer.rootsPem, lists, undefined);
+    if (outcome.kind === "chain") peer.chain = outcome.chain;
+    if (outcome.kind === "none" && !peer.untracked) {
+      peer.untracked = true;
+      this.#options.metrics.untracked(peer.reporter).value++;
+    }
+    return outcome.kind === "revoked";
+  }
+
+  // --- roots ---
+
+  async #recheckRoots(identity: string, rootsPem: string): Promise<void> {
+    const peers = [...this.#peers].filter((peer) => peer.own === identity && peer.rootsPem !== rootsPem);
+    if (peers.length === 0) return;
+    const { log } = this.#options;
+    const roots = this.#roots(rootsPem, await this.#open());
+    const verdicts = new Map<ChainLink, boolean>();
+    const cut = await inSlices(this.#withoutRoot(peers, rootsPem, roots, verdicts));
+    if (cut > 0) {
+      log.warn("tunnels cut: their peers lead to no trusted root any more", [["identity", identity], ["tunnels", cut]]);
+    }
+  }
+
+  *#withoutRoot(
+    peers: readonly Peer[],
+    rootsPem: string,
+    roots: readonly Issuer[],
+    verdicts: Map<ChainLink, boolean>,
+  ): Generator<void, number> {
+    let cut = 0;
+    for (const peer of peers) {
+      yield;
+      if (peer.tunnel === undefined) continue;
+      peer.rootsPem = rootsPem;
+      if (peer.chain !== undefined && leadsTo(peer.chain.link, roots, verdicts)) continue;
+      const outcome = this.#follow(peer, rootsPem, undefined, undefined);
+      if (outcome.kind === "chain") {
+        peer.chain = outcome.chain;
+      } else {
+        peer.cut(ROOT_WITHDRAWN);
+        cut++;
+      }
+    }
+    return cut;
+  }
+
+  // --- chains ---
+
+  #open(): Promise<Tools> {
+    return this.#tools ??= import("node:crypto").then((crypto) => {
+      const store = new IssuerStore(crypto);
+      return this.#ready = { crypto, store, roots: new Map<string, readonly Issuer[]>() };
+    });
+  }
+
+  #roots(pem: string, { roots, store }: Tools): readonly Issuer[] {
+    let known = roots.get(pem);
+    if (known === undefined) {
+      if (roots.size >= MAX_ROOT_SETS) roots.clear();
+      known = pemBlocks("CERTIFICATE", pem).map((block) => store.find(block)).filter((root) => root !== undefined);
+      for (const root of known) store.keep(root);
+      roots.set(pem, known);
+    }
+    return known;
+  }
+
+  #follow(peer: Peer, rootsPem: string, lists: Revocations | undefined, at: number | undefined): ChainOutcome {
+    const tools = this.#ready as Tools; // there since lists or other roots are
+    return followChain(peer.socket, tools.store, {
+      roots: this.#roots(rootsPem, tools),
+      at,
+      revoked: (serial, issuer) => lists?.revoked(serial, issuer) ?? false,
+    });
+  }
+}
+
+/** Whether a certificate of the chain is one of the roots, or has been renewed as one, or is signed by one. */
+function leadsTo(link: ChainLink, roots: readonly Issuer[], verdicts: Map<ChainLink, boolean>): boolean {
+  let verdict = verdicts.get(link);
+  if (verdict === undefined) {
+    const { issuer, next } = link;
+    verdict = roots.some((root) => root.sameAuthority(issuer) || root.signedIssuer(issuer)) ||
+      (next !== undefined && leadsTo(next, roots, verdicts));
+    verdicts.set(link, verdict);
+  }
+  return verdict;
+}
+
+function describe({ serial, issuer }: { readonly serial: string; readonly issuer: Issuer }): string {
+  const hex = Array.from(serial, (octet) => octet.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+  return `serial 0x${hex} of issuer ${oneLine(issuer.certificate.subject)}`;
+}
+
+/** A subject as node:crypto has it, one attribute a line. */
+function oneLine(subject: string): string {
+  return subject.trim().split("\n").join(", ");
+}
+
+function isSystemError(error: unknown): error is Error & { code: string } {
+  return error instanceof Error && "code" in error && typeof error.code === "string";
 }
