@@ -1,9 +1,30 @@
 /** The client of the control plane: one stream of delta ADS, kept up for ever (spec/ztunnel.md §3.2). */
-import type { GrpcChannel } from "../grpc/mod.ts";
+import type { GrpcChannel, GrpcError, GrpcStream } from "../grpc/mod.ts";
 import type { LogScope, XdsMetrics } from "../telemetry/mod.ts";
-import type { AdsClock } from "./clock.ts";
-import type { XdsNode } from "./delta.ts";
+import { Backoff, STABLE_MS, terminationOf } from "./backoff.ts";
+import { type AdsClock, SYSTEM_CLOCK } from "./clock.ts";
+import { type DeltaRequest, DeltaRequestWriter, encodeDeltaRequest, type XdsNode } from "./delta_request.ts";
+import { Pace } from "./pace.ts";
+import { Push, type PushContext, type PushOutcome, type TakenOutcome } from "./push.ts";
 import type { ResourceType } from "./resource_type.ts";
+import { Slices } from "./slices.ts";
+import { Subscription } from "./subscription.ts";
+
+const METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+/** Largest response (spec/ztunnel.md §3.2), bytes. */
+const MAX_RESPONSE = 200 << 20;
+/**
+ * istiod takes no request of more than 4 MiB (its ISTIO_GPRC_MAXRECVMSGSIZE), which the versions of 40 000 workloads are.
+ * Those beyond are not told, so their resources come once more, and what is not among them is gone. Bytes; the rest of
+ * 4 MiB is for the node.
+ */
+const VERSIONS_ROOM = 3_840 << 10;
+/** Versions that are written in a step: a fraction of a millisecond. */
+const VERSIONS_STEP = 256;
+/** How long a push may hold the event loop at a time, ms. */
+const SLICE_MS = 1;
+/** Stands in the metrics for types that nobody registered. */
+const UNKNOWN_TYPE = "unknown";
 
 export interface AdsOptions {
   readonly channel: Pick<GrpcChannel, "stream">;
@@ -40,41 +61,345 @@ export interface AdsTypeStatus {
   readonly refused: { readonly at: number; readonly error: string } | undefined;
 }
 
+/** A stream while it lives. */
+interface Stream {
+  readonly grpc: GrpcStream;
+  /** When it opened, ms since the epoch; undefined: not yet. */
+  opened: number | undefined;
+  /** The first requests have been sent; what else there is to say waits in `waiting` until then. */
+  introduced: boolean;
+  readonly waiting: DeltaRequest[];
+  answered: boolean;
+  /** Why we ended it ourselves. */
+  ours: string | undefined;
+}
+
+/**
+ * Keeps types of resources up to date. A push is taken in slices, with turns of the event loop between them; one push is
+ * finished before the next is read. Whatever happens to the stream, what is in force stays: a response that was received
+ * whole is still taken when its stream has ended; one that cannot be read ends the stream, and another begins after the
+ * back-off.
+ */
 export class AdsClient {
-  constructor(_options: AdsOptions) {}
+  readonly #options: AdsOptions;
+  readonly #clock: AdsClock;
+  readonly #slices: Slices;
+  readonly #subscriptions: ReadonlyMap<string, Subscription>;
+  readonly #context: PushContext;
+  readonly #backoff = new Backoff();
+  #state: "new" | "running" | "closed" = "new";
+  #stream: Stream | undefined;
+  #retry: { readonly timer: unknown; readonly at: number } | undefined;
+  #began = 0;
+  #since: number | undefined;
+  #lastError: string | undefined;
+  #isSynced = false;
+  readonly #synced = Promise.withResolvers<void>();
+
+  constructor(options: AdsOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? SYSTEM_CLOCK;
+    const sliceMs = options.sliceMs ?? SLICE_MS;
+    this.#slices = new Slices(this.#clock, sliceMs);
+    this.#subscriptions = new Map(
+      options.types.map((type) => [type.typeUrl, new Subscription(type, options.node)]),
+    );
+    this.#context = {
+      subscription: (typeUrl) => this.#subscriptions.get(typeUrl),
+      pace: new Pace(sliceMs),
+      elapsed: () => this.#clock.elapsed(),
+      bug: (error) => this.#bug(error),
+    };
+  }
 
   /** Connects, and keeps connected until `close`. */
   start(): void {
-    throw new Error("not there yet");
+    if (this.#state !== "new") return;
+    this.#state = "running";
+    this.#began = this.#clock.now();
+    this.#options.metrics.connected = false;
+    this.#checkSynced();
+    this.#connect();
   }
 
   /** Settles when one push of each expected type has been accepted. Never rejects. */
   get synced(): Promise<void> {
-    throw new Error("not there yet");
+    return this.#synced.promise;
   }
 
   /**
    * Asks for one name of an on-demand type. Resolves when the answer to it is in force, be it that there is none; there is no
    * deadline. Whoever asked for the same name before is let go unanswered.
+   * @throws Error where the type is none that is asked for on demand
    */
-  demand(_typeUrl: string, _name: string): Promise<void> {
-    throw new Error("not there yet");
+  demand(typeUrl: string, name: string): Promise<void> {
+    const subscription = this.#named(typeUrl, ["on-demand"]);
+    if (this.#state === "closed") return Promise.resolve();
+    const { request, answered } = subscription.demand(name);
+    this.#say(request);
+    return answered;
   }
 
-  /** Adds names to what is asked for of a type by names; no answer is waited for. */
-  subscribe(_typeUrl: string, _names: Iterable<string>): void {
-    throw new Error("not there yet");
+  /**
+   * Adds names to what is asked for of a type by names; no answer is waited for.
+   * @throws Error where the type is none of those
+   */
+  subscribe(typeUrl: string, names: Iterable<string>): void {
+    this.#say(this.#named(typeUrl, ["names"]).subscribe(names));
   }
 
-  /** Takes names back. What of them is in force stays so, and is no longer kept up to date. */
-  unsubscribe(_typeUrl: string, _names: Iterable<string>): void {
-    throw new Error("not there yet");
+  /**
+   * Takes names back. What of them is in force stays so, and is no longer kept up to date.
+   * @throws Error where the type is not asked for by names nor on demand
+   */
+  unsubscribe(typeUrl: string, names: Iterable<string>): void {
+    this.#say(this.#named(typeUrl, ["names", "on-demand"]).unsubscribe(names));
+  }
+
+  #named(typeUrl: string, kinds: readonly ResourceType["subscription"][]): Subscription {
+    const subscription = this.#subscriptions.get(typeUrl);
+    if (subscription === undefined) throw new Error(`no type ${typeUrl} is registered`);
+    if (!kinds.includes(subscription.type.subscription)) {
+      throw new Error(`${typeUrl} is asked for as ${subscription.type.subscription}, not ${kinds.join(" or ")}`);
+    }
+    return subscription;
   }
 
   status(): AdsStatus {
-    throw new Error("not there yet");
+    return {
+      connected: this.#stream?.opened !== undefined,
+      since: this.#since,
+      nextTry: this.#retry?.at,
+      lastError: this.#lastError,
+      synced: this.#isSynced,
+      types: [...this.#subscriptions.values()].map(({ type, size, last }) => ({
+        typeUrl: type.typeUrl,
+        resources: size,
+        lastPush: last?.at,
+        refused: last?.error === undefined ? undefined : { at: last.at, error: last.error },
+      })),
+    };
   }
 
-  /** Ends the stream and all that waits; what is in force stays. */
-  close(): void {}
+  /** Ends the stream and lets go of all who wait for a name; what is in force stays. */
+  close(): void {
+    if (this.#state === "closed") return;
+    this.#state = "closed";
+    if (this.#retry !== undefined) this.#clock.clearTimer(this.#retry.timer);
+    this.#retry = undefined;
+    this.#slices.clear();
+    for (const subscription of this.#subscriptions.values()) subscription.release();
+    const stream = this.#stream;
+    this.#stream = undefined;
+    this.#options.metrics.connected = false;
+    stream?.grpc.cancel();
+  }
+
+  #connect(): void {
+    this.#retry = undefined;
+    const grpc = this.#options.channel.stream(METHOD, {
+      onOpen: () => this.#opened(stream),
+      onMessage: (message) => this.#received(stream, message),
+      onEnd: (error) => this.#ended(stream, error),
+    }, { maxMessage: MAX_RESPONSE });
+    const stream: Stream = {
+      grpc,
+      opened: undefined,
+      introduced: false,
+      waiting: [],
+      answered: false,
+      ours: undefined,
+    };
+    this.#stream = stream;
+  }
+
+  #opened(stream: Stream): void {
+    if (stream !== this.#stream) return;
+    stream.opened = this.#since = this.#clock.now();
+    this.#options.metrics.connected = true;
+    const known = [...this.#subscriptions.values()].reduce((sum, { size }) => sum + size, 0);
+    this.#options.log.info("connected to the control plane", [["known_resources", known]]);
+    this.#introduce(stream);
+  }
+
+  /** The first requests, in the order of the types. What an earlier stream has brought is taken before they are written. */
+  #introduce(stream: Stream): void {
+    let requests: { readonly subscription: Subscription; readonly request: DeltaRequest }[] | undefined;
+    let writer: DeltaRequestWriter | undefined;
+    this.#slices.run({
+      step: () => {
+        if (stream !== this.#stream) return true;
+        requests ??= [...this.#subscriptions.values()].flatMap((subscription) => {
+          const request = subscription.opened();
+          return request === undefined ? [] : [{ subscription, request }];
+        });
+        const [first] = requests;
+        if (first === undefined) {
+          this.#introduced(stream);
+          return true;
+        }
+        writer ??= new DeltaRequestWriter(first.request, roomFor(first.subscription.type));
+        if (!writer.write(VERSIONS_STEP)) return false;
+        const { bytes, unlisted } = writer.finish();
+        first.subscription.written(unlisted);
+        stream.grpc.send(bytes);
+        writer = undefined;
+        requests.shift();
+        return false;
+      },
+      broken: (error) => this.#broken(stream, error),
+    });
+  }
+
+  #introduced(stream: Stream): void {
+    stream.introduced = true;
+    for (const request of stream.waiting.splice(0)) stream.grpc.send(encodeDeltaRequest(request));
+  }
+
+  #say(request: DeltaRequest | undefined): void {
+    const stream = this.#stream;
+    if (request === undefined || stream === undefined) return;
+    if (stream.introduced) stream.grpc.send(encodeDeltaRequest(request));
+    else stream.waiting.push(request);
+  }
+
+  #received(stream: Stream, message: Uint8Array): void {
+    if (stream !== this.#stream || stream.ours !== undefined) return;
+    stream.grpc.pause();
+    const push = new Push(message, this.#context);
+    const began = this.#clock.elapsed();
+    this.#slices.run({
+      step: () => {
+        const outcome = push.step();
+        if (outcome !== undefined) this.#finished(stream, outcome, this.#clock.elapsed() - began);
+        return outcome !== undefined;
+      },
+      broken: (error) => this.#broken(stream, error),
+    });
+  }
+
+  #finished(stream: Stream, outcome: PushOutcome, ms: number): void {
+    const { log, metrics } = this.#options;
+    stream.answered = true;
+    if (outcome.kind === "undecodable") {
+      log.error("response of the control plane cannot be read", [["error", outcome.error]]);
+      this.#end(stream, outcome.error);
+      return;
+    }
+    if (outcome.kind === "unknown") {
+      const { typeUrl, nonce, resources } = outcome;
+      metrics.type(UNKNOWN_TYPE).messages.value++;
+      log.error("response of a type that nobody asked for", [["type", typeUrl], ["resources", resources]]);
+      this.#answer(stream, { typeUrl, nonce });
+      return;
+    }
+    this.#taken(outcome, ms);
+    const { subscription, nonce, error } = outcome;
+    this.#answer(stream, { typeUrl: subscription.type.typeUrl, nonce, error });
+    this.#checkSynced();
+  }
+
+  #taken({ subscription, resources, removed, bytes, refused, error }: TakenOutcome, ms: number): void {
+    const { log, metrics } = this.#options;
+    const { typeUrl } = subscription.type;
+    subscription.finished({ at: this.#clock.now(), error });
+    const series = metrics.type(typeUrl);
+    series.messages.value++;
+    series.bytes.value += bytes;
+    if (error !== undefined) {
+      series.refused.value += refused;
+      log.warn("refused a part of a push, all else of it is in force", [
+        ["type", shortName(typeUrl)],
+        ["refused", refused],
+        ["resources", resources],
+        ["error", error],
+      ]);
+    }
+    if (!log.enabled("debug")) return;
+    log.debug("took a push", [
+      ["type", shortName(typeUrl)],
+      ["resources", resources],
+      ["removed", removed],
+      ["bytes", bytes],
+      ["took", { display: duration(ms) }],
+    ]);
+  }
+
+  /** To a stream that has ended in the meantime nobody answers. */
+  #answer(stream: Stream, request: DeltaRequest): void {
+    if (stream !== this.#stream) return;
+    stream.grpc.send(encodeDeltaRequest(request));
+    stream.grpc.resume();
+  }
+
+  #checkSynced(): void {
+    if (this.#isSynced) return;
+    const subscriptions = [...this.#subscriptions.values()];
+    if (!subscriptions.every(({ type, accepted }) => accepted || !type.expected)) return;
+    this.#isSynced = true;
+    this.#options.log.info("synced with the control plane", [
+      ...subscriptions.map(({ type, size }) => [shortName(type.typeUrl), size] as const),
+      ["took", { display: duration(this.#clock.now() - this.#began) }],
+    ]);
+    this.#synced.resolve();
+  }
+
+  /** Ends a stream ourselves. */
+  #end(stream: Stream, reason: string): void {
+    if (stream !== this.#stream) return;
+    stream.ours = reason;
+    stream.grpc.cancel();
+  }
+
+  #ended(stream: Stream, error: GrpcError | undefined): void {
+    if (stream !== this.#stream) return;
+    const { log, metrics } = this.#options;
+    this.#stream = undefined;
+    for (const subscription of this.#subscriptions.values()) subscription.closed();
+    const now = this.#clock.now();
+    const stable = stream.answered && stream.opened !== undefined && now - stream.opened >= STABLE_MS &&
+      stream.ours === undefined;
+    const wait = this.#backoff.after({ error, stable }, this.#clock.random());
+    const reason = stream.ours === undefined ? terminationOf(error) : "Error";
+    const text = stream.ours ?? error?.message ?? "the control plane ended the stream";
+    metrics.terminated(reason);
+    metrics.connected = false;
+    if (stream.opened !== undefined) this.#since = now;
+    this.#lastError = text;
+    this.#retry = { timer: this.#clock.setTimer(wait, () => this.#connect()), at: now + wait };
+    const fields = [
+      ["reason", { display: reason }],
+      ["error", text],
+      ["next_try", { display: `in ${duration(wait)}` }],
+    ] as const;
+    if (stream.opened === undefined) log.warn("cannot connect to the control plane", fields);
+    // istiod ends streams when they are old: nothing is wrong.
+    else if (stable && reason !== "Error") log.info("disconnected from the control plane", fields);
+    else log.warn("disconnected from the control plane", fields);
+  }
+
+  /** A bug in our own work on a stream: it begins anew. */
+  #broken(stream: Stream, error: unknown): void {
+    this.#bug(error);
+    this.#end(stream, `internal error: ${error instanceof Error ? error.message : String(error)}`);
+  }
+
+  #bug(error: unknown): void {
+    const { message, stack } = error instanceof Error ? error : new Error(String(error));
+    this.#options.log.error("internal error", [["error", message], ["stack", stack ?? ""]]);
+  }
+}
+
+/** What is not listed comes again in whole, with wildcard; of the others nobody asks for so many. */
+function roomFor(type: ResourceType): number {
+  return type.subscription === "wildcard" ? VERSIONS_ROOM : Infinity;
+}
+
+/** `istio.workload.Address` of a type URL. */
+function shortName(typeUrl: string): string {
+  return typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
+}
+
+function duration(ms: number): string {
+  return ms < 1_000 ? `${ms.toFixed(ms < 10 ? 1 : 0)}ms` : `${(ms / 1_000).toFixed(1)}s`;
 }

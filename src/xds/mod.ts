@@ -4,25 +4,21 @@ export { type AdsClock, SYSTEM_CLOCK } from "./clock.ts";
 export { ADDRESS_TYPE, type AddressResult, decodeAddress, type DecodedAddress } from "./istio/address.ts";
 export { AUTHORIZATION_TYPE, type AuthorizationResult, decodeAuthorization } from "./istio/authorization.ts";
 export {
-  decodeDeltaResponse,
   type DeltaRequest,
-  type DeltaResource,
-  type DeltaResourceResult,
-  type DeltaResources,
-  type DeltaResponse,
-  type DeltaResponseResult,
   encodeDeltaRequest,
   type StructFields,
   type StructValue,
   type XdsLocality,
   type XdsNode,
-} from "./delta.ts";
+} from "./delta_request.ts";
 export {
-  ISTIO_VERSION,
-  parseDownwardFile,
-  type WaypointFacts,
-  waypointNode,
-  type ZtunnelFacts,
-  ztunnelNode,
-} from "./node.ts";
+  decodeDeltaResponse,
+  type DeltaResource,
+  type DeltaResourceResult,
+  type DeltaResources,
+  type DeltaResponse,
+  type DeltaResponseResult,
+} from "./delta_response.ts";
+export { type DownwardFile, parseDownwardFile } from "./downward_file.ts";
+export { ISTIO_VERSION, type WaypointFacts, waypointNode, type ZtunnelFacts, ztunnelNode } from "./node.ts";
 export type { AdsPart, AdsResource, RefusedResource, ResourceType, SubscriptionKind } from "./resource_type.ts";

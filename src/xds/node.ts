@@ -1,5 +1,5 @@
 /** As whom the control plane knows us: node ids and their metadata (spec/ztunnel.md §3.2, spec/waypoint.md §1.1). */
-import type { StructFields, StructValue, XdsLocality, XdsNode } from "./delta.ts";
+import type { StructFields, StructValue, XdsLocality, XdsNode } from "./delta_request.ts";
 
 /**
  * The version of Istio whose configuration a waypoint understands: istiod sends what is younger than that in its older
@@ -114,16 +114,4 @@ function localityOf(labels: Readonly<Record<string, string>>): XdsLocality | und
   if (text === undefined) return undefined;
   const [region = "", zone = "", subzone = ""] = text.split(text.includes("/") ? "/" : ".");
   return { region, zone, subzone };
-}
-
-/** What a file of the downward API says. */
-export interface DownwardFile {
-  readonly values: Readonly<Record<string, string>>;
-  /** Lines that are none, e.g. `line 3: no quoted value`; they are left out of the values. */
-  readonly problems: readonly string[];
-}
-
-/** Reads `/etc/istio/pod/labels` and `annotations`: a line `key="value"` for each, quoted as Go's strconv.Quote does. */
-export function parseDownwardFile(_text: string): DownwardFile {
-  throw new Error("not there yet");
 }

@@ -54,9 +54,15 @@ export class FieldReader {
 
   /** Walks over the rest of the message; the last one of a field that is there twice is the handler's business. */
   fields<T>(read: FieldHandler<T>, into: T): void {
+    this.some(read, into, Infinity);
+  }
+
+  /** As `fields`, but at most `most` of them. True: that was all; else the next call goes on from here. */
+  some<T>(read: FieldHandler<T>, into: T, most: number): boolean {
     const reader = this.#reader;
     const end = this.#end;
     while (reader.pos < end) {
+      if (most-- <= 0) return false;
       const first = this.#bytes[reader.pos]!;
       let field: number;
       // One byte is the whole tag of the fields 1 to 15; 0 would be the field 0, and 6 and 7 are no wire types.
@@ -70,6 +76,7 @@ export class FieldReader {
       if (!read(this, field, into)) reader.skip(this.#type, field);
     }
     if (reader.pos > end) throw new BadField("", "its last field is longer than the message around it");
+    return true;
   }
 
   /** A nested message, read into `into`; what is wrong inside is told with the name of the field. */

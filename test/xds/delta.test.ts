@@ -71,7 +71,7 @@ describe("responses", () => {
     if (!result.ok) throw new Error(result.error);
     expect(result.response.resources.at(0)).toEqual({
       ok: true,
-      resource: { name: "empty", version: "", typeUrl: "", value: new Uint8Array(0) },
+      resource: { name: "empty", version: "", typeUrl: "", value: new Uint8Array(0), aliases: ["a"] },
     });
   });
 

@@ -1,0 +1,158 @@
+/** Responses of Envoy's delta ADS (envoy.service.discovery.v3, spec/ztunnel.md §3.2), without I/O. */
+import { TextCache } from "./text_cache.ts";
+import { FieldReader, within } from "./wire.ts";
+
+/** One resource of a push. */
+export interface DeltaResource {
+  readonly name: string;
+  readonly version: string;
+  /** Of the Any inside; empty where there is none. */
+  readonly typeUrl: string;
+  /** The resource itself: a view of the push, so not to be kept. */
+  readonly value: Uint8Array;
+  /** Other names that it can be asked for by; absent where there are none. */
+  readonly aliases?: readonly string[];
+}
+
+export type DeltaResourceResult =
+  | { readonly ok: true; readonly resource: DeltaResource }
+  | { readonly ok: false; readonly error: string };
+
+export interface DeltaResponse {
+  /** All resources of a push are of this type. */
+  readonly typeUrl: string;
+  /** To be given back in the answer. */
+  readonly nonce: string;
+  readonly systemVersion: string;
+  readonly resources: DeltaResources;
+  /** Names. */
+  readonly removed: readonly string[];
+}
+
+export type DeltaResponseResult =
+  | { readonly ok: true; readonly response: DeltaResponse }
+  | { readonly ok: false; readonly error: string };
+
+/**
+ * The resources of a push, each read when it is asked for: a push of 70 000 can be worked through in parts, and between
+ * them the event loop turns. Keeps the bytes of the push as long as it lives itself.
+ */
+export class DeltaResources {
+  readonly #bytes: Uint8Array;
+  readonly #bounds: readonly number[];
+
+  /** @param bounds where each resource begins and ends in `bytes` */
+  constructor(bytes: Uint8Array, bounds: readonly number[]) {
+    this.#bytes = bytes;
+    this.#bounds = bounds;
+  }
+
+  get length(): number {
+    return this.#bounds.length / 2;
+  }
+
+  /** The resource at `i`; one that cannot be read does not keep the others from it. Throws RangeError past the end. */
+  at(i: number): DeltaResourceResult {
+    const [start, end] = [this.#bounds[2 * i], this.#bounds[2 * i + 1]];
+    if (start === undefined || end === undefined) throw new RangeError(`no resource ${i} of ${this.length}`);
+    const view = this.#bytes.subarray(start, end);
+    const draft: ResourceDraft = { name: "", version: "", any: { typeUrl: "", value: NO_BYTES } };
+    try {
+      new FieldReader(view, texts).fields(readResource, draft);
+    } catch (error) {
+      return { ok: false, error: `resource ${draft.name || i}: ${within("", error).text}` };
+    }
+    const { name, version, any, aliases } = draft;
+    const resource = { name, version, typeUrl: any.typeUrl, value: any.value };
+    return { ok: true, resource: aliases === undefined ? resource : { ...resource, aliases } };
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+const texts = new TextCache();
+
+interface ResourceDraft {
+  name: string;
+  version: string;
+  any: AnyDraft;
+  aliases?: string[];
+}
+
+interface AnyDraft {
+  typeUrl: string;
+  value: Uint8Array;
+}
+
+function readResource(reader: FieldReader, field: number, into: ResourceDraft): boolean {
+  if (field === 1) into.version = reader.text("version");
+  else if (field === 2) reader.message("resource", readAny, into.any);
+  else if (field === 3) into.name = reader.text("name");
+  else if (field === 4) (into.aliases ??= []).push(reader.text("aliases"));
+  else return false;
+  return true;
+}
+
+function readAny(reader: FieldReader, field: number, into: AnyDraft): boolean {
+  if (field === 1) into.typeUrl = reader.sharedText("type_url");
+  else if (field === 2) into.value = reader.view("value");
+  else return false;
+  return true;
+}
+
+class ResponseDraft {
+  systemVersion = "";
+  typeUrl = "";
+  nonce = "";
+  /** Of the resources, in pairs. */
+  readonly bounds: number[] = [];
+  readonly removed: string[] = [];
+}
+
+function readResponse(reader: FieldReader, field: number, into: ResponseDraft): boolean {
+  if (field === 1) into.systemVersion = reader.text("system_version_info");
+  else if (field === 2) reader.bounds("resources", into.bounds);
+  else if (field === 4) into.typeUrl = reader.sharedText("type_url");
+  else if (field === 5) into.nonce = reader.text("nonce");
+  else if (field === 6) into.removed.push(reader.text(`removed_resources[${into.removed.length}]`));
+  else return false;
+  return true;
+}
+
+/**
+ * Reads the frame of a DeltaDiscoveryResponse, some fields at a time; its resources wait until they are asked for. One of
+ * 70 000 resources takes milliseconds, in which connections would wait.
+ */
+export class DeltaReader {
+  readonly #bytes: Uint8Array;
+  readonly #fields: FieldReader;
+  readonly #draft = new ResponseDraft();
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#fields = new FieldReader(bytes, texts);
+  }
+
+  /** Reads on, at most so many resources or names. Undefined: there is more. Never throws. */
+  read(most: number): DeltaResponseResult | undefined {
+    try {
+      if (!this.#fields.some(readResponse, this.#draft, most)) return undefined;
+    } catch (error) {
+      return { ok: false, error: `DeltaDiscoveryResponse: ${within("", error).text}` };
+    }
+    return { ok: true, response: this.#response() };
+  }
+
+  #response(): DeltaResponse {
+    const { systemVersion, typeUrl, nonce, bounds, removed } = this.#draft;
+    return { systemVersion, typeUrl, nonce, removed, resources: new DeltaResources(this.#bytes, bounds) };
+  }
+}
+
+/** Reads the frame of a DeltaDiscoveryResponse at once. Never throws. */
+export function decodeDeltaResponse(bytes: Uint8Array): DeltaResponseResult {
+  const reader = new DeltaReader(bytes);
+  for (;;) {
+    const result = reader.read(Infinity);
+    if (result !== undefined) return result;
+  }
+}
