@@ -1,31 +1,38 @@
 import type { WorkloadCertificate } from "../identity/mod.ts";
 import { closeFd } from "../linux/mod.ts";
 import { errorCode, osErrorText } from "../net/os_error.ts";
-import { clientContext, type TlsPolicy, verifyServer } from "../tls/mod.ts";
+import { clientContext, type PeerTrust, type TlsPolicy, type TrackedPeer, verifyServer } from "../tls/mod.ts";
 import { type ConnectFailure, connectFailure } from "./failure.ts";
 import { type TunnelData, tunnelHandlers, type TunnelSocket, type Unverified } from "./handlers.ts";
 
 /** Who wants a verified peer: hears one of the two, once. */
 export interface HandshakeOwner {
-  /** The peer proved `identity`. From here on the socket's events go to what is put in `socket.data`, at once. */
-  verified(socket: TunnelSocket, identity: string): void;
+  /**
+   * The peer proved `identity`. From here on the socket's events go to what is put in `socket.data`, at once. `peer` is for
+   * the transport to watch.
+   */
+  verified(socket: TunnelSocket, identity: string, peer: TrackedPeer | undefined): void;
   handshakeFailed(failure: ConnectFailure): void;
 }
 
 /** The client's side of TLS on a descriptor, up to the verdict on the peer. It has no deadline of its own. */
 export class ClientHandshake implements Unverified {
   readonly #expected: readonly string[];
+  readonly #trust: PeerTrust | undefined;
   #owner: HandshakeOwner | undefined;
+  #certificate: WorkloadCertificate | undefined = undefined;
   #socket: TunnelSocket | undefined = undefined;
 
   /** @param expected SPIFFE ids of which the peer must prove one; with none every peer fails */
-  constructor(expected: readonly string[], owner: HandshakeOwner) {
+  constructor(expected: readonly string[], owner: HandshakeOwner, trust: PeerTrust | undefined) {
     this.#expected = expected;
     this.#owner = owner;
+    this.#trust = trust;
   }
 
   /** Begins on a descriptor, connected or connecting, which belongs to the handshake from here on. */
   start(fd: number, certificate: WorkloadCertificate, policy: TlsPolicy): void {
+    this.#certificate = certificate;
     try {
       // The promise repeats what the handlers hear; only a socket that could not be adopted is news.
       Bun.connect<TunnelData>({
@@ -68,12 +75,25 @@ export class ClientHandshake implements Unverified {
     }
     const verdict = verifyServer(socket as Bun.Socket<unknown>, ok, error, this.#expected);
     if (!verdict.ok) {
-      // Where nobody is expected, nobody else can do better.
-      this.#fail(connectFailure(`io error: ${verdict.error}`, "CONNECT", this.#expected.length > 0));
+      this.#refuse(verdict.error);
       return;
     }
-    this.#owner = this.#socket = undefined;
-    owner.verified(socket, verdict.identity);
+    const standing = this.#trust?.check(
+      socket as Bun.Socket<unknown>,
+      this.#certificate as WorkloadCertificate,
+      "source",
+    );
+    if (standing?.ok === false) {
+      this.#refuse(standing.error);
+      return;
+    }
+    this.#owner = this.#socket = this.#certificate = undefined;
+    owner.verified(socket, verdict.identity, standing?.peer);
+  }
+
+  #refuse(error: string): void {
+    // Where nobody is expected, nobody else can do better.
+    this.#fail(connectFailure(`io error: ${error}`, "CONNECT", this.#expected.length > 0));
   }
 
   closed(error: Error | undefined): void {

@@ -2,12 +2,13 @@ import type { CertificateCache, WorkloadCertificate } from "../identity/mod.ts";
 import { connectTcp, peerAddress, refusedByNetwork, SystemError } from "../linux/mod.ts";
 import { osErrorText } from "../net/os_error.ts";
 import { CONNECT_TIMEOUT_MS, type DialOptions } from "../net/tcp.ts";
-import type { PeerTrust, TlsPolicy } from "../tls/mod.ts";
+import type { PeerTrust, TlsPolicy, TrackedPeer } from "../tls/mod.ts";
 import { ClientHandshake, type HandshakeOwner } from "./client_handshake.ts";
 import { type ConnectFailure, connectFailure } from "./failure.ts";
 import type { TunnelSocket } from "./handlers.ts";
 import type { PoolTarget } from "./pool.ts";
-import { type HboneSettings, HboneTransport, type TransportOwner, type TransportSocket } from "./transport.ts";
+import type { TransportOwner } from "./stream_user.ts";
+import { type HboneSettings, HboneTransport, type TransportSocket } from "./transport.ts";
 
 /** What all tunnels of the process share. */
 export interface TunnelOptions {
@@ -41,7 +42,7 @@ class TunnelDial implements HandshakeOwner {
     this.#owner = owner;
     this.#done = done;
     this.#failed = failed;
-    this.#handshake = new ClientHandshake(target.expectedIdentities, this);
+    this.#handshake = new ClientHandshake(target.expectedIdentities, this, options.trust);
   }
 
   start(dialOptions: DialOptions): void {
@@ -69,10 +70,11 @@ class TunnelDial implements HandshakeOwner {
     }
   }
 
-  verified(socket: TunnelSocket): void {
+  verified(socket: TunnelSocket, _identity: string, peer: TrackedPeer | undefined): void {
     this.#finish();
     const transport = new HboneTransport("client", socket as TransportSocket, this.#options.settings, this.#owner);
     socket.data = transport;
+    transport.watch(peer);
     this.#done(transport);
   }
 

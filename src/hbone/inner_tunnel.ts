@@ -5,13 +5,15 @@ import { Conduit } from "../net/conduit.ts";
 import { osErrorText } from "../net/os_error.ts";
 import type { RelayError } from "../net/relay.ts";
 import { CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
+import type { TrackedPeer } from "../tls/mod.ts";
 import { ClientHandshake, type HandshakeOwner } from "./client_handshake.ts";
 import type { TunnelOptions } from "./dial.ts";
 import { type ConnectFailure, connectFailure } from "./failure.ts";
 import type { TunnelSocket } from "./handlers.ts";
 import { ANSWER_TIMEOUT_MS, unanswered } from "./pool.ts";
 import { type ConnectOwner, StreamEndpoint } from "./stream_endpoint.ts";
-import { HboneTransport, type TransportOwner, type TransportSocket } from "./transport.ts";
+import type { TransportOwner } from "./stream_user.ts";
+import { HboneTransport, type TransportSocket } from "./transport.ts";
 
 /** In whose name the inner tunnel is made, and whom it must reach. */
 export interface InnerTarget {
@@ -54,7 +56,7 @@ class InnerTunnel implements HandshakeOwner, ConnectOwner, TransportOwner {
     this.#target = target;
     this.#headers = headers;
     this.#owner = owner;
-    this.#handshake = new ClientHandshake(target.expectedIdentities, this);
+    this.#handshake = new ClientHandshake(target.expectedIdentities, this, options.trust);
     this.#timer = setTimeout(() => this.#handshakeExpired(), CONNECT_TIMEOUT_MS);
   }
 
@@ -95,10 +97,11 @@ class InnerTunnel implements HandshakeOwner, ConnectOwner, TransportOwner {
 
   // --- handshake ---
 
-  verified(socket: TunnelSocket, identity: string): void {
+  verified(socket: TunnelSocket, identity: string, peer: TrackedPeer | undefined): void {
     clearTimeout(this.#timer);
     const transport = new HboneTransport("client", socket as TransportSocket, this.#options.settings, this);
     socket.data = transport;
+    transport.watch(peer);
     this.#transport = transport;
     this.#peerIdentity = identity;
     const endpoint = new StreamEndpoint(this);
@@ -147,13 +150,13 @@ class InnerTunnel implements HandshakeOwner, ConnectOwner, TransportOwner {
   #outerEnded(error: RelayError | undefined): void {
     if (this.#transport === undefined) {
       const text = error?.text ?? "io error: tls handshake eof";
-      this.connectFailed(connectFailure(text, "CONNECT", true));
+      this.connectFailed(connectFailure(text, error?.flag ?? "CONNECT", true));
       this.#stop();
     } else if (error !== undefined) {
       // What the outer tunnel knows says more than the end of file that the inner one is about to read.
-      if (this.#owner === undefined) this.#stream?.cut(error.text);
+      if (this.#owner === undefined) this.#stream?.cut(error);
       else {
-        this.connectFailed(connectFailure(error.text, "H2_HANDSHAKE_FAILURE", true));
+        this.connectFailed(connectFailure(error.text, error.flag ?? "H2_HANDSHAKE_FAILURE", true));
         this.#transport.close();
       }
     }

@@ -8,4 +8,5 @@ export { Pool, type PoolOptions, type PoolTarget } from "./pool.ts";
 export { type AcceptedPeer, HboneServer, type HboneServerOptions } from "./server.ts";
 export { type ConnectOwner, StreamEndpoint } from "./stream_endpoint.ts";
 export { formatTraceParent, newTraceParent, parseTraceParent, type TraceParent } from "./traceparent.ts";
-export { type HboneSettings, HboneTransport, type StreamUser } from "./transport.ts";
+export type { StreamUser } from "./stream_user.ts";
+export { type HboneSettings, HboneTransport } from "./transport.ts";

@@ -3,7 +3,8 @@ import type { SocketAddress } from "../net/address.ts";
 import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
 import { type ConnectFailure, connectFailure } from "./failure.ts";
 import { type ConnectOwner, type ConnectRetrier, StreamEndpoint } from "./stream_endpoint.ts";
-import type { HboneTransport, TransportOwner } from "./transport.ts";
+import type { TransportOwner } from "./stream_user.ts";
+import type { HboneTransport } from "./transport.ts";
 
 /** Where a tunnel goes and as whom (spec/ztunnel.md §7): connections are shared only between equal targets. */
 export interface PoolTarget {

@@ -5,15 +5,10 @@ import type { SocketAddress } from "../net/address.ts";
 import { errorCode, osErrorText } from "../net/os_error.ts";
 import { surfaceBug } from "../net/surface.ts";
 import { adoptListener } from "../net/tcp.ts";
-import { type PeerTrust, serverContext, type TlsPolicy, verifyClient } from "../tls/mod.ts";
+import { type PeerTrust, serverContext, type TlsPolicy, type TrackedPeer, verifyClient } from "../tls/mod.ts";
 import { type TunnelData, tunnelHandlers, type TunnelSocket, type Unverified } from "./handlers.ts";
-import {
-  type HboneSettings,
-  HboneTransport,
-  type StreamUser,
-  type TransportOwner,
-  type TransportSocket,
-} from "./transport.ts";
+import type { StreamUser, TransportOwner } from "./stream_user.ts";
+import { type HboneSettings, HboneTransport, type TransportSocket } from "./transport.ts";
 
 /** Time for the TLS handshake, ms. The original has none, so a silent client holds a socket for ever. */
 const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -118,9 +113,10 @@ export class HboneServer implements TransportOwner {
     this.#handshakes.delete(handshake);
   }
 
-  admit(socket: TransportSocket, peer: AcceptedPeer): HboneTransport {
+  admit(socket: TransportSocket, peer: AcceptedPeer, tracked: TrackedPeer | undefined): HboneTransport {
     const transport = new HboneTransport("server", socket, this.#options.settings, this);
     this.#transports.set(transport, peer);
+    transport.watch(tracked);
     return transport;
   }
 
@@ -154,6 +150,7 @@ class Handshake implements Unverified {
   readonly #options: HboneServerOptions;
   readonly #peer: SocketAddress;
   readonly #local: SocketAddress;
+  #certificate: WorkloadCertificate | undefined = undefined;
   #own: Identity | undefined = undefined;
   #socket: TunnelSocket;
   #timer: Timer | undefined = undefined;
@@ -190,6 +187,7 @@ class Handshake implements Unverified {
 
   #upgrade(certificate: WorkloadCertificate): void {
     this.#state = "tls";
+    this.#certificate = certificate;
     this.#own = parseIdentity(certificate.identity);
     try {
       const [, secure] = this.#socket.upgradeTLS<TunnelData>({
@@ -212,13 +210,23 @@ class Handshake implements Unverified {
       this.fail(`tls handshake error: ${verdict.ok ? `invalid identity ${verdict.identity}` : verdict.error}`);
       return;
     }
+    const { trust } = this.#options;
+    const standing = trust?.check(
+      socket as Bun.Socket<unknown>,
+      this.#certificate as WorkloadCertificate,
+      "destination",
+    );
+    if (standing?.ok === false) {
+      this.fail(`tls handshake error: ${standing.error}`);
+      return;
+    }
     this.#finish();
     socket.data = this.#server.admit(socket as TransportSocket, {
       address: this.#peer,
       local: this.#local,
       identity,
       identityText: formatIdentity(identity),
-    });
+    }, standing?.peer);
   }
 
   closed(error: Error | undefined): void {
@@ -246,6 +254,7 @@ class Handshake implements Unverified {
 
   #finish(): void {
     this.#state = "finished";
+    this.#certificate = undefined;
     clearTimeout(this.#timer);
     this.#server.ended(this);
   }

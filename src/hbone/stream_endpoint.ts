@@ -3,7 +3,8 @@ import { CLOSE_GRACE_MS, Endpoint } from "../net/endpoint.ts";
 import type { RelayError } from "../net/relay.ts";
 import { type ConnectFailure, connectFailure } from "./failure.ts";
 import { resetText } from "./reset_text.ts";
-import type { HboneTransport, StreamUser } from "./transport.ts";
+import type { StreamUser } from "./stream_user.ts";
+import type { HboneTransport } from "./transport.ts";
 
 const EMPTY = new Uint8Array(0);
 /** Chunks from this size on are written at once. */
@@ -63,6 +64,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   bind(stream: Http2Stream<StreamUser>, retrier: ConnectRetrier | undefined): void {
     this.#stream = stream;
     this.#retrier = retrier;
+    this.#error = undefined;
   }
 
   get stream(): Http2Stream<StreamUser> | undefined {
@@ -151,9 +153,19 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
     return this.#unread;
   }
 
-  cut(text: string): void {
-    if (this.relay !== undefined) this.relay.cut({ text });
+  cut(error: RelayError): void {
+    if (this.relay !== undefined) this.relay.cut(error);
     else this.abort();
+  }
+
+  doom(error: RelayError): void {
+    if (this.relay !== undefined) this.relay.cut(error);
+    else this.#error ??= error;
+  }
+
+  /** Why it ended, where that was not in order; for whoever did not join it yet. */
+  get error(): RelayError | undefined {
+    return this.#error;
   }
 
   // --- from the codec ---
@@ -207,7 +219,8 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
     const owner = this.#owner;
     this.#owner = undefined;
     this.#readEnded();
-    owner?.connectFailed(connectFailure(this.#error?.text ?? resetText(code, remote), "H2_HANDSHAKE_FAILURE", true));
+    const { text, flag } = this.#error ?? { text: resetText(code, remote) };
+    owner?.connectFailed(connectFailure(text, flag ?? "H2_HANDSHAKE_FAILURE", true));
   }
 
   onClosed(stream: Http2Stream<StreamUser>): void {

@@ -1,33 +1,9 @@
-import { ErrorCode, type HeaderList, Http2Connection, type Http2Handler, type Http2Stream } from "../http2/mod.ts";
+import { type HeaderList, Http2Connection, type Http2Stream } from "../http2/mod.ts";
 import { surfaceBug } from "../net/surface.ts";
 import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
-
-/** What an HBONE stream reports to: one object a stream, so that the codec's handler needs no closure of its own. */
-export interface StreamUser {
-  onHeaders(headers: HeaderList, endStream: boolean): void;
-  onData(chunk: Uint8Array, endStream: boolean): void;
-  /** The stream's queue in the codec has room again. */
-  onWritable(): void;
-  /** The socket has taken all that was written (see `whenDrained`). */
-  onDrained(): void;
-  /** Bytes received on this stream that wait for their reader. */
-  readonly unread: number;
-  /** Ends the stream for a reason of the transport's, which the access log will say. */
-  cut(text: string): void;
-  onReset(code: number, remote: boolean): void;
-  onClosed(stream: Http2Stream<StreamUser>): void;
-}
-
-/** Who owns a transport: the pool (client) or the server. */
-export interface TransportOwner {
-  /** Server role: a request arrived. Must set `stream.data` or answer with an end of stream. */
-  onRequest(transport: HboneTransport, stream: Http2Stream<StreamUser>, headers: HeaderList, endStream: boolean): void;
-  /** A stream ended, or the peer's settings changed: there may be room for another one. */
-  onCapacity(transport: HboneTransport): void;
-  /** The peer asked us to open no more streams here. */
-  onGoaway(transport: HboneTransport): void;
-  onTransportClosed(transport: HboneTransport): void;
-}
+import type { CutReason, TrackedPeer, TrustedTunnel } from "../tls/mod.ts";
+import { codecHandler } from "./codec_events.ts";
+import type { StreamUser, TransportOwner } from "./stream_user.ts";
 
 /** HTTP/2 settings of HBONE, both roles (spec/ztunnel.md §6.2). Sizes in bytes. */
 export interface HboneSettings {
@@ -83,7 +59,7 @@ export type TransportSocket = Bun.Socket<HboneTransport>;
  * Output of all streams gathers in the codec and leaves once in a turn of the event loop, so many small messages share
  * one TLS record and one system call. For a stream that is alone this costs no more than writing at once.
  */
-export class HboneTransport implements Ticking {
+export class HboneTransport implements Ticking, TrustedTunnel {
   readonly h2: Http2Connection<StreamUser>;
   state: "open" | "closing" | "closed" = "open";
   /** When the pool last handed out a stream of this transport; ms of performance.now(). */
@@ -103,6 +79,7 @@ export class HboneTransport implements Ticking {
   #endDeadline = Infinity;
   #linger: Timer | undefined = undefined;
   #cloggedSince = Infinity;
+  #peer: TrackedPeer | undefined = undefined;
   readonly #connectionWindow: number;
 
   constructor(
@@ -176,11 +153,26 @@ export class HboneTransport implements Ticking {
     this.state = "closed";
     this.#rest = undefined;
     stopTicking(this);
+    this.#peer?.release();
     this.h2.transportClosed(reason);
     this.#owner.onTransportClosed(this);
   }
 
   // --- life ---
+
+  /** Who is at the other end, where its certificates are watched: it may lose our trust while the connection lives. */
+  watch(peer: TrackedPeer | undefined): void {
+    this.#peer = peer;
+    peer?.track(this);
+  }
+
+  /** Ends the connection at once, with every stream on it: not a byte more to or from a peer that is not trusted. */
+  revoke(reason: CutReason): void {
+    if (this.state === "closed") return;
+    for (const { data } of [...this.h2.streams()]) data?.doom(reason);
+    this.gone(reason.text);
+    this.#socket.terminate();
+  }
 
   /** Opens no more streams: GOAWAY now and again with the last id after a moment; closes when the last stream ends. */
   drain(): void {
@@ -255,12 +247,14 @@ export class HboneTransport implements Ticking {
     else if (this.#cloggedSince === Infinity) this.#cloggedSince = now;
     else if (now - this.#cloggedSince >= CLOGGED_MS) {
       this.#cloggedSince = now;
-      most?.cut("connection closed: its reader stopped reading and held up the other connections of its tunnel");
+      most?.cut({
+        text: "connection closed: its reader stopped reading and held up the other connections of its tunnel",
+      });
     }
     let stalled = 0;
     this.h2.visitStalled(now - STALLED_STREAM_MS, ({ data }) => {
       if (++stalled > STALLED_STREAMS_KEPT) {
-        data?.cut("connection closed: too many connections of its tunnel are stalled");
+        data?.cut({ text: "connection closed: too many connections of its tunnel are stalled" });
       }
     });
   }
@@ -359,58 +353,3 @@ function flushPlanned(): void {
     }
   }
 }
-
-function transportOf(connection: Http2Connection<StreamUser>): HboneTransport {
-  return connection.data as HboneTransport;
-}
-
-/** A bug in what uses one stream is the end of that stream, and not of the others in the tunnel. */
-function failed(stream: Http2Stream<StreamUser>, error: unknown): void {
-  stream.reset(ErrorCode.INTERNAL_ERROR);
-  surfaceBug(error as Error);
-}
-
-/** One handler for all transports of the process. */
-const codecHandler: Http2Handler<StreamUser> = {
-  onOutput: (connection) => transportOf(connection)?.planFlush(),
-  onHeaders(stream, headers, endStream) {
-    const transport = transportOf(stream.connection);
-    try {
-      if (transport.h2.role === "server") transport.request(stream, headers, endStream);
-      else stream.data.onHeaders(headers, endStream);
-    } catch (error) {
-      failed(stream, error);
-    }
-  },
-  // A CONNECT stream carries no trailers with meaning; their end of stream is what counts (RFC 9113 §8.5).
-  onTrailers: (stream) => codecHandler.onData(stream, EMPTY, true),
-  onData(stream, chunk, endStream) {
-    if (stream.data === undefined) {
-      stream.consume(chunk.length);
-      return;
-    }
-    try {
-      stream.data.onData(chunk, endStream);
-    } catch (error) {
-      failed(stream, error);
-    }
-  },
-  onWritable(stream) {
-    try {
-      stream.data?.onWritable();
-    } catch (error) {
-      failed(stream, error);
-    }
-  },
-  onReset: (stream, code, remote) => stream.data?.onReset(code, remote),
-  onStreamClosed(stream) {
-    stream.data?.onClosed(stream);
-    transportOf(stream.connection).capacity();
-  },
-  onSettings: (connection) => transportOf(connection)?.capacity(),
-  onGoaway: (connection) => transportOf(connection).goneAway(),
-  onPong: (connection) => transportOf(connection).pong(),
-  onConnectionError: (connection, code, message) => transportOf(connection).fail(code, message),
-};
-
-const EMPTY = new Uint8Array(0);

@@ -3,6 +3,8 @@ import type { ByteCounter, Endpoint } from "./endpoint.ts";
 /** Why a relay ended before both directions finished in order. `text` is what the access log prints. */
 export interface RelayError {
   readonly text: string;
+  /** How metrics call it, where they tell it from other failures. */
+  readonly flag?: "CERT_REVOKED";
 }
 
 /** Who hears of the end of a relay: once, when both endpoints are closed. */

@@ -110,7 +110,7 @@ export abstract class Connection implements RelayOwner {
 
   relayFinished(relay: Relay): void {
     const failure = this.#failure ??
-      (relay.error === undefined ? undefined : connectFailure(relay.error.text));
+      (relay.error === undefined ? undefined : connectFailure(relay.error.text, relay.error.flag));
     this.#end(failure, relay.received, relay.sent);
   }
 

@@ -107,7 +107,8 @@ class HboneConnection extends InboundConnection {
   protected override accepted(upstream: TcpEndpoint): void {
     if (this.#downstream.closed) {
       upstream.abort();
-      this.failed(connectFailure("client disconnected before all data was written"));
+      const { text, flag } = this.#downstream.error ?? { text: "client disconnected before all data was written" };
+      this.failed(connectFailure(text, flag));
       return;
     }
     const headers: HeaderList = [[":status", "200"]];

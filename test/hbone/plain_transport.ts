@@ -1,6 +1,7 @@
 // HBONE transports over plain loopback TCP: the same code as under TLS, without certificates in the way.
 import { type HboneSettings, HboneTransport, StreamEndpoint, type StreamUser } from "../../src/hbone/mod.ts";
-import type { TransportOwner, TransportSocket } from "../../src/hbone/transport.ts";
+import type { TransportOwner } from "../../src/hbone/stream_user.ts";
+import type { TransportSocket } from "../../src/hbone/transport.ts";
 import type { HeaderList, Http2Stream } from "../../src/http2/mod.ts";
 
 export const SETTINGS: HboneSettings = { streamWindow: 4 << 20, connectionWindow: 16 << 20, frameSize: 1 << 20 };

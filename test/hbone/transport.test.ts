@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { HboneTransport, StreamEndpoint } from "../../src/hbone/mod.ts";
-import type { TransportOwner } from "../../src/hbone/transport.ts";
+import type { TransportOwner } from "../../src/hbone/stream_user.ts";
 import type { HeaderList } from "../../src/http2/mod.ts";
 import { openFdCount } from "../../src/linux/mod.ts";
 import { Relay } from "../../src/net/relay.ts";

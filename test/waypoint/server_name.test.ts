@@ -1,7 +1,7 @@
 /** TCP chains that read the server name of TLS, from the tunnel to the upstream. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { HboneTransport, StreamEndpoint } from "../../src/hbone/mod.ts";
-import type { TransportOwner } from "../../src/hbone/transport.ts";
+import type { TransportOwner } from "../../src/hbone/stream_user.ts";
 import { parseIdentity } from "../../src/identity/mod.ts";
 import type { Rbac, RbacAction } from "../../src/policy/mod.ts";
 import { log, MetricRegistry } from "../../src/telemetry/mod.ts";
