@@ -3,8 +3,7 @@
  * wire, in a process of its own and with none of the proxy's code, so that what agrees with it proves something. Its
  * content, its faults and what it saw are in the hands of the test.
  */
-export { type Istiod, type IstiodOptions, startIstiod } from "./istiod.ts";
-export type { MeshChange } from "./mesh_control.ts";
+export { type Istiod, type IstiodOptions, type MeshChange, startIstiod } from "./istiod.ts";
 export type { Seen } from "./seen.ts";
 export type * from "./protocol.ts";
 export { ADDRESS_TYPE, AUTHORIZATION_TYPE, WORKLOAD_TYPE } from "./protocol.ts";

@@ -88,6 +88,8 @@ export interface DiscoverySettings {
   readonly httpStatus: number | undefined;
   /** Response messages go out in pieces of this size, one each millisecond: chopped anywhere. Undefined: whole. */
   readonly pieceBytes: number | undefined;
+  /** Larger requests end the stream, RESOURCE_EXHAUSTED; istiod: 4 MiB (ISTIO_GPRC_MAXRECVMSGSIZE). */
+  readonly maxRequestBytes: number;
 }
 
 /** How the port behaves. */
@@ -177,8 +179,6 @@ export interface ProgramOptions {
   readonly directory: string;
   /** Whether there is a state to begin with in the directory. */
   readonly resume: boolean;
-  /** False: nobody listens until PortSettings.connections is set. */
-  readonly listen: boolean;
 }
 
 export type Command =
@@ -244,6 +244,7 @@ export type SeenEvent =
   | ConnectionOpened
   | ConnectionSecured
   | ConnectionClosed
+  | PingSeen
   | StreamOpened
   | StreamEnded
   | DiscoveryRequest
@@ -271,6 +272,12 @@ export interface ConnectionSecured extends Timed {
 
 export interface ConnectionClosed extends Timed {
   readonly kind: "closed";
+  readonly connection: number;
+}
+
+/** An HTTP/2 PING of the client; it is answered. */
+export interface PingSeen extends Timed {
+  readonly kind: "ping";
   readonly connection: number;
 }
 
@@ -306,7 +313,11 @@ export interface DiscoveryRequest extends Timed {
   readonly node: NodeSeen | undefined;
   readonly subscribe: readonly string[];
   readonly unsubscribe: readonly string[];
+  /** The first thousand of them. */
   readonly initialVersions: Readonly<Record<string, string>>;
+  readonly initialCount: number;
+  /** Of the message. */
+  readonly bytes: number;
   readonly nonce: string;
   readonly error: StatusText | undefined;
   /**
