@@ -26,7 +26,7 @@ export function rootsReader(source: RootsSource): () => Promise<string | undefin
     case "system":
       return () => Promise.resolve(undefined);
     case "pem":
-      return () => Promise.resolve(requireRoots(source.pem, "the roots given as text"));
+      return () => Promise.resolve(source.pem).then((pem) => requireRoots(pem, "the roots given as text"));
     case "file":
       return async () => requireRoots(await readRoots(source.path), `roots file ${source.path}`);
   }
