@@ -3,7 +3,7 @@ import { type AcceptedPeer, HboneServer, StreamEndpoint, type StreamUser } from 
 import type { HeaderList, Http2Stream } from "../../src/http2/mod.ts";
 import type { WorkloadCertificate } from "../../src/identity/mod.ts";
 import { listenTcp } from "../../src/linux/mod.ts";
-import { DEFAULT_TLS_POLICY } from "../../src/tls/mod.ts";
+import { DEFAULT_TLS_POLICY, type PeerTrust } from "../../src/tls/mod.ts";
 import { SETTINGS } from "./plain_transport.ts";
 
 /** A request of a peer whose certificate was good. */
@@ -23,7 +23,11 @@ export class MeshServer {
   /** Accepted sockets that are open. */
   sockets = 0;
 
-  constructor(certificate: WorkloadCertificate, answer: (request: MeshRequest) => void) {
+  constructor(
+    certificate: WorkloadCertificate | (() => WorkloadCertificate),
+    answer: (request: MeshRequest) => void,
+    trust?: PeerTrust,
+  ) {
     const listener = listenTcp({
       address: { ip: "127.0.0.1", port: 0 },
       backlog: 128,
@@ -36,7 +40,8 @@ export class MeshServer {
     this.server = new HboneServer(listener.fd, {
       tlsPolicy: DEFAULT_TLS_POLICY,
       settings: SETTINGS,
-      certificate: () => certificate,
+      trust,
+      certificate: () => typeof certificate === "function" ? certificate() : certificate,
       onRequest: (_transport, peer, stream, headers, endStream) => {
         const endpoint = new StreamEndpoint(undefined);
         stream.data = endpoint;

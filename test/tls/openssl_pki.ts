@@ -25,8 +25,6 @@ export interface ListOptions {
   /** For each entry. */
   readonly reason?: string;
   readonly arguments?: readonly string[];
-  /** Signs instead of the authority's own key. */
-  readonly key?: Authority;
 }
 
 /** A certificate authority of OpenSSL's. */
@@ -136,7 +134,7 @@ export class OpensslPki {
     const out = `${files}.crl`;
     openssl(
       ["ca", "-config", `${files}.cnf`, "-gencrl", "-cert", authority.certificate, "-keyfile"]
-        .concat([(options.key ?? authority).key, "-out", out], options.arguments ?? []),
+        .concat([authority.key, "-out", out], options.arguments ?? []),
     );
     return readFileSync(out, "utf8");
   }
