@@ -218,6 +218,10 @@ export class GrpcConnection implements SocketUser, Carrier {
     this.#wait(Math.max(0, this.h2.lastActivity + KEEPALIVE_MS - this.#clock.now()));
   }
 
+  pong(): void {
+    this.#pingAt = -1;
+  }
+
   #wait(delay: number): void {
     const due = this.#clock.now() + delay;
     this.#keepalive = this.#clock.setTimer(delay, () => {
@@ -228,7 +232,7 @@ export class GrpcConnection implements SocketUser, Carrier {
 
   #check(late: number): void {
     if (this.state === "closed") return;
-    if (this.#pingAt >= 0 && this.h2.lastActivity > this.#pingAt) this.#pingAt = -1;
+    if (this.h2.lastActivity > this.#pingAt) this.#pingAt = -1;
     if (this.#pingAt >= 0) {
       if (late > OVERSLEPT_MS) this.#wait(OVERSLEPT_MS);
       else this.#kill("keepalive timed out");
@@ -320,6 +324,7 @@ const codecHandler: Http2Handler<Call> = {
   onReset: ({ data }, code, remote) => data.onReset(code, remote),
   onStreamClosed: ({ connection }) => ownerOf(connection).capacity(),
   onSettings: (connection) => ownerOf(connection).settings(),
+  onPong: (connection) => ownerOf(connection).pong(),
   onGoaway: (connection, _last, code, debug) => ownerOf(connection).goaway(code, debug),
   onConnectionError: (connection, code, message) => ownerOf(connection).failed(code, message),
 };
