@@ -13,6 +13,7 @@ export {
   CertificateError,
   type CertificateSummary,
   readCertificate,
+  usableUntil,
   type WorkloadCertificate,
 } from "./certificate.ts";
 export type { Clock } from "./clock.ts";

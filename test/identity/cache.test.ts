@@ -291,6 +291,18 @@ describe("refreshAll", () => {
     expect(ca.calls.length).toBe(2);
   });
 
+  test("also when that fetch fails, which it may have done for the change", async () => {
+    cache.prefetch("a");
+    cache.refreshAll();
+    await ca.answer(new CertificateError("signed by an unknown authority"));
+    expect(ca.calls.length).toBe(2);
+    expect(failures.at(-1)?.retryMs).toBe(0);
+    await ca.answer(new CertificateError("down"));
+    expect(ca.calls.length).toBe(2);
+    await clock.advance(2_000);
+    expect(ca.calls.length).toBe(3);
+  });
+
   test("that is refused leaves the old ones in force and tries again", async () => {
     cache.prefetch("a");
     const first = certificate("a");
@@ -356,7 +368,9 @@ describe("onChange", () => {
     cache.onChange(() => changes++);
     cache.prefetch("a");
     cache.forget("a");
-    await ca.answer(certificate("a"));
+    cache.prefetch("a");
+    ca.calls[0]?.answer(certificate("a"));
+    await settled();
     cache.prefetch("b");
     await ca.answer(certificate("b", clock.time - 2 * HOUR, clock.time - HOUR));
     expect(changes).toBe(0);
