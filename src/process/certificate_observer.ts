@@ -1,5 +1,5 @@
 import type { CertificateFailure, CertificateObserver, WorkloadCertificate } from "../identity/mod.ts";
-import type { LogScope, MetricRegistry } from "../telemetry/mod.ts";
+import type { Field, LogScope, MetricRegistry } from "../telemetry/mod.ts";
 
 const SECOND = 1_000;
 
@@ -29,18 +29,28 @@ export function observeCertificates(registry: MetricRegistry, log: LogScope): Ce
         ["took", { display: `${Math.round(tookMs)}ms` }],
       ]);
     },
-    failed({ identity, error, failures, retryMs, usableMs }: CertificateFailure) {
+    failed({ identity, error, failures, retryMs, certificate, usableMs }: CertificateFailure) {
       requests.labels(["failure"]).value++;
-      log.warn(
-        usableMs > 0 ? "certificate cannot be renewed, the present one serves on" : "certificate cannot be fetched",
-        [
-          ["identity", identity],
-          ["error", error.message],
-          ["failures", failures],
-          ["retry", { display: seconds(retryMs) }],
-          ...(usableMs > 0 ? [["usable", { display: seconds(usableMs) }] as const] : []),
-        ],
-      );
+      const fields: Field[] = [
+        ["identity", identity],
+        ["error", error.message],
+        ["failures", failures],
+        ["retry", { display: seconds(retryMs) }],
+      ];
+      if (certificate !== undefined && usableMs <= 0) {
+        log.error("certificate expired, and the CA gives no other", [
+          ...fields,
+          ["expired_since", { display: seconds(-usableMs) }],
+        ]);
+        return;
+      }
+      const text = usableMs > 0
+        ? "certificate cannot be renewed, the present one serves on"
+        : "certificate cannot be fetched";
+      if (usableMs > 0) fields.push(["usable", { display: seconds(usableMs) }]);
+      // A CA that is down fails for all identities of a node, each for hours: the 1st, 2nd, 4th … is enough.
+      if (isPowerOfTwo(failures)) log.warn(text, fields);
+      else log.debug(text, fields);
     },
     expired({ identity, notAfter }: WorkloadCertificate, error) {
       expired.value++;
@@ -55,4 +65,8 @@ export function observeCertificates(registry: MetricRegistry, log: LogScope): Ce
 
 function seconds(ms: number): string {
   return `${(ms / SECOND).toFixed(1)}s`;
+}
+
+function isPowerOfTwo(n: number): boolean {
+  return (n & (n - 1)) === 0;
 }
