@@ -5,6 +5,7 @@ import {
   copyFileSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -52,15 +53,14 @@ export function buildImage(options: ImageOptions): Image {
     };
     const root = folder("root");
     const packages = makeRoot(root, folder("packages"));
-    const executable = join(scratch, "ambient");
-    copyFileSync(options.executable, executable);
-    chmodSync(executable, 0o755);
-    for (const path of [root, executable]) {
-      must(["find", path, "-exec", "touch", "--no-dereference", `--date=@${options.epoch}`, "{}", "+"]);
-    }
+    const own = folder("own");
+    copyFileSync(options.executable, join(own, "ambient"));
+    chmodSync(join(own, "ambient"), 0o755);
     const layout = join(scratch, "layout");
-    const reference = `${layout}:${options.version}`;
-    writeLayout(layout, reference, { root, executable }, options);
+    writeLayout(layout, [
+      { tar: layerOf(root, options.epoch), origin: "Debian packages" },
+      { tar: layerOf(own, options.epoch), origin: "ambient" },
+    ], options);
     const digest = nameImage(layout, options.name);
     mkdirSync(dirname(options.outfile), { recursive: true });
     const partial = `${options.outfile}.${process.pid}`;
@@ -73,18 +73,31 @@ export function buildImage(options: ImageOptions): Image {
   }
 }
 
-interface Layers {
-  readonly root: string;
-  readonly executable: string;
+/** What tar says for the same files whenever and by whomever it is asked. */
+function reproducible(epoch: number): string[] {
+  return ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", `--mtime=@${epoch}`];
+}
+
+/** All of a folder as a tar beside it, whose files are root's. @returns its path */
+function layerOf(folder: string, epoch: number): string {
+  const path = `${folder}.tar`;
+  const names = readdirSync(folder).sort();
+  must(["tar", "-c", "--format=gnu", ...reproducible(epoch), "-f", path, "-C", folder, ...names]);
+  return path;
+}
+
+interface Layer {
+  readonly tar: string;
+  /** For the image's history. */
+  readonly origin: string;
 }
 
 /** Two layers, so that a new executable is all that nodes fetch for a new version. */
-function writeLayout(layout: string, reference: string, layers: Layers, options: ImageOptions): void {
+function writeLayout(layout: string, layers: readonly Layer[], options: ImageOptions): void {
   const { version, gitRevision, epoch } = options;
+  const image = ["--image", `${layout}:${version}`];
   const created = new Date(epoch * 1000).toISOString();
   const history = (by: string) => ["--history.created", created, "--history.created_by", by];
-  // Files of whoever runs this are root's in the image.
-  const rootless = process.getuid?.() === 0 ? [] : ["--rootless"];
   const labels = Object.entries({
     "org.opencontainers.image.title": "ambient",
     "org.opencontainers.image.version": version,
@@ -92,17 +105,17 @@ function writeLayout(layout: string, reference: string, layers: Layers, options:
     "org.opencontainers.image.licenses": "Apache-2.0",
   });
   must(["umoci", "init", "--layout", layout]);
-  must(["umoci", "new", "--image", reference]);
-  must(["umoci", "insert", ...rootless, "--image", reference, ...history("Debian packages"), layers.root, "/"]);
-  must(["umoci", "insert", ...rootless, "--image", reference, ...history("ambient"), layers.executable, ENTRYPOINT]);
+  must(["umoci", "new", ...image]);
+  for (const { tar, origin } of layers) must(["umoci", "raw", "add-layer", ...image, ...history(origin), tar]);
   must([
-    ...["umoci", "config", "--image", reference, "--created", created, ...history("configuration")] as const,
+    ...["umoci", "config"] as const,
+    ...[...image, "--created", created, ...history("configuration")],
     ...["--config.entrypoint", ENTRYPOINT, "--config.workingdir", WORKING_DIRECTORY],
     ...labels.flatMap(([name, value]) => [
       ...["--config.label", `${name}=${value}`],
       ...["--manifest.annotation", `${name}=${value}`],
     ]),
-  ] as [string, ...string[]]);
+  ]);
   must(["umoci", "gc", "--layout", layout]);
 }
 
@@ -130,9 +143,6 @@ function nameImage(layout: string, name: string): string {
 }
 
 function archive(layout: string, outfile: string, epoch: number): void {
-  must([
-    ...["tar", "-c", "--format=ustar", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"] as const,
-    ...["--mode=u=rwX,go=rX", `--mtime=@${epoch}`, "-f", outfile, "-C", layout],
-    ...["oci-layout", "index.json", "manifest.json", "blobs"],
-  ]);
+  const files = ["oci-layout", "index.json", "manifest.json", "blobs"];
+  must(["tar", "-c", "--mode=u=rwX,go=rX", ...reproducible(epoch), "-f", outfile, "-C", layout, ...files]);
 }
