@@ -52,6 +52,7 @@ export class HboneServer implements TransportOwner {
   readonly #transports = new Map<HboneTransport, AcceptedPeer>();
   readonly #handshakes = new Set<Handshake>();
   #emptied: (() => void) | undefined = undefined;
+  #draining = false;
 
   constructor(fd: number, options: HboneServerOptions) {
     this.#options = options;
@@ -78,10 +79,13 @@ export class HboneServer implements TransportOwner {
     this.#listener.stop(false);
   }
 
-  /** Lets running streams end and takes no new ones. */
+  /**
+   * Accepts no more connections and asks the peers to open no more streams. What runs goes on, and so does what was under
+   * way: streams that a peer opened before it knew, for a moment, and handshakes, whose connections are then drained too.
+   */
   drain(): void {
     this.stopListening();
-    for (const handshake of [...this.#handshakes]) handshake.fail("connection draining");
+    this.#draining = true;
     for (const transport of [...this.#transports.keys()]) transport.drain();
   }
 
@@ -97,9 +101,9 @@ export class HboneServer implements TransportOwner {
     for (const transport of [...this.#transports.keys()]) transport.close();
   }
 
-  /** Resolves when no connection is left. */
+  /** Resolves when no connection is left, nor a handshake. */
   whenEmpty(): Promise<void> {
-    if (this.#transports.size === 0) return Promise.resolve();
+    if (this.#transports.size + this.#handshakes.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.#emptied = resolve;
     });
@@ -111,12 +115,18 @@ export class HboneServer implements TransportOwner {
 
   ended(handshake: Handshake): void {
     this.#handshakes.delete(handshake);
+    this.#checkEmpty();
+  }
+
+  #checkEmpty(): void {
+    if (this.#transports.size + this.#handshakes.size === 0) this.#emptied?.();
   }
 
   admit(socket: TransportSocket, peer: AcceptedPeer, tracked: TrackedPeer | undefined): HboneTransport {
     const transport = new HboneTransport("server", socket, this.#options.settings, this);
     this.#transports.set(transport, peer);
     transport.watch(tracked);
+    if (this.#draining) transport.drain();
     return transport;
   }
 
@@ -140,7 +150,7 @@ export class HboneServer implements TransportOwner {
   onTransportClosed(transport: HboneTransport): void {
     this.#transports.delete(transport);
     this.#options.onSocketClosed();
-    if (this.#transports.size === 0) this.#emptied?.();
+    this.#checkEmpty();
   }
 }
 
@@ -220,13 +230,13 @@ class Handshake implements Unverified {
       this.fail(`tls handshake error: ${standing.error}`);
       return;
     }
-    this.#finish();
     socket.data = this.#server.admit(socket as TransportSocket, {
       address: this.#peer,
       local: this.#local,
       identity,
       identityText: formatIdentity(identity),
     }, standing?.peer);
+    this.#finish(); // after it, so that the server is not empty in between
   }
 
   closed(error: Error | undefined): void {

@@ -210,12 +210,17 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   }
 
   onReset(code: number, remote: boolean): void {
+    const refused = this.#stream;
+    if (this.#owner !== undefined && remote && this.#retrier?.retry(this, code)) {
+      // The first attempt is nobody's now: its end, which follows, is not this endpoint's.
+      if (this.#stream === refused) this.#stream = undefined;
+      return;
+    }
     this.#abrupt = true;
     // A stream that goes away with its connection reads as an end of file too, as a reset TCP connection does.
     if (code !== ErrorCode.NO_ERROR && code !== ErrorCode.CANCEL) {
       this.#error ??= { text: resetText(code, remote) };
     }
-    if (this.#owner !== undefined && remote && this.#retrier?.retry(this, code)) return;
     const owner = this.#owner;
     this.#owner = undefined;
     this.#readEnded();
@@ -224,7 +229,7 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
   }
 
   onClosed(stream: Http2Stream<StreamUser>): void {
-    if (stream !== this.#stream || this.#writing === "closed") return; // the first attempt of a retried CONNECT
+    if (stream !== this.#stream || this.#writing === "closed") return; // e.g. the first attempt of a retried CONNECT
     this.#writing = "closed";
     const owed = this.#owed;
     this.#owed = 0;

@@ -24,7 +24,7 @@ export class MeshServer {
   sockets = 0;
 
   constructor(
-    certificate: WorkloadCertificate | (() => WorkloadCertificate),
+    certificate: WorkloadCertificate | (() => WorkloadCertificate | Promise<WorkloadCertificate>),
     answer: (request: MeshRequest) => void,
     trust?: PeerTrust,
   ) {

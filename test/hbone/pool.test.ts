@@ -88,8 +88,10 @@ describe("pool", () => {
       else accept(stream, endpoint, headers, transport);
     });
     const { pool, counts } = pooled(server);
-    expect(await connect(pool)).toBeInstanceOf(StreamEndpoint);
+    const tape = tapeOn(await connect(pool) as StreamEndpoint);
     expect([requests, counts.dials]).toEqual([2, 2]);
+    tape.say("hello");
+    await until("echo", () => tape.text === "hello");
   });
 
   test("refused twice is a failure", async () => {
@@ -110,7 +112,9 @@ describe("pool", () => {
       else accept(stream, endpoint, headers, transport);
     });
     const { pool } = pooled(server);
-    expect(await connect(pool)).toBeInstanceOf(StreamEndpoint);
+    const tape = tapeOn(await connect(pool) as StreamEndpoint);
+    tape.say("hello");
+    await until("echo", () => tape.text === "hello");
   });
 
   test("an answer other than 200 is the failure", async () => {
