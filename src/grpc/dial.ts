@@ -32,6 +32,7 @@ export class Dial {
   readonly #owner: ConnectionOwner;
   readonly #peer: string;
   #handshake: Handshake<GrpcConnection> | undefined = undefined;
+  #connection: GrpcConnection | undefined = undefined;
   #abandoned = false;
 
   constructor(options: GrpcChannelOptions, clock: GrpcClock, owner: ConnectionOwner) {
@@ -46,7 +47,6 @@ export class Dial {
     const trust = await this.#trust();
     const addresses = await this.#addresses();
     const connection = await this.#connect(addresses, trust);
-    if (this.#abandoned) connection.close("no longer wanted");
     await connection.ready;
     return connection;
   }
@@ -55,6 +55,7 @@ export class Dial {
   abandon(): void {
     this.#abandoned = true;
     this.#handshake?.abandon();
+    this.#connection?.close("no longer wanted");
   }
 
   async #trust(): Promise<TlsTrust> {
@@ -96,7 +97,7 @@ export class Dial {
         trust,
         this.#clock,
         Math.round(share),
-        (socket) => new GrpcConnection(socket, this.#peer, this.#clock, this.#owner),
+        (socket) => this.#connection = new GrpcConnection(socket, this.#peer, this.#clock, this.#owner),
       );
       this.#handshake = handshake;
       handshake.start();

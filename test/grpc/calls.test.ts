@@ -297,6 +297,23 @@ describe("streams", () => {
     expect(seen.events).toEqual(["open", "1", "2", "3", "end protocol 1: the call was cancelled"]);
   });
 
+  test("whose handler throws end with that, and the connection goes on", async () => {
+    const [server, channel] = pair({
+      serve: (it) => it.path === "/t.S/Stream" && (it.accept(), it.send("m")),
+      message: echo,
+    });
+    const seen = new Recorder();
+    // With a code, as an error of the system has: one without is also given to the process as the bug that it is.
+    seen.react = () => {
+      throw Object.assign(new Error("disk full"), { code: "ENOSPC" });
+    };
+    channel.stream("/t.S/Stream", seen);
+    await seen.ended();
+    expect(seen.events).toEqual(["open", "m", "end protocol 13: the call's own handler failed: disk full"]);
+    await server.until(() => server.calls[0]?.reset === ErrorCode.CANCEL);
+    expect(textOf(await call(channel))).toBe("hello");
+  });
+
   test("take one large message without holding the loop", async () => {
     const SIZE = 40 << 20;
     const [, channel] = pair({

@@ -3,7 +3,8 @@ import { GrpcChannel, type GrpcChannelOptions } from "../../src/grpc/mod.ts";
 import type { WorkloadCertificate } from "../../src/identity/mod.ts";
 import { closeFd, connectTcp, listenTcp, openFdCount } from "../../src/linux/mod.ts";
 import { ForgingCa, openssl } from "../identity/forging_ca.ts";
-import { bytesOf } from "./bytes.ts";
+import { Random } from "../http2/random.ts";
+import { bytesOf, joined } from "./bytes.ts";
 import { channelTo, failure, ManualClock, Recorder } from "./client.ts";
 import { echo, TestServer, type TestServerOptions } from "./server.ts";
 
@@ -157,6 +158,7 @@ describe("the server's certificate", () => {
   test("is judged by the roots given and no others", async () => {
     const server = serverOf(certificate);
     expect(await meet(server, { roots: async () => await stranger.ca.rootPem() + roots })).toBe("answered hello");
+    expect(await meet(server, { roots: async () => roots + await stranger.ca.rootPem() })).toBe("answered hello");
     expect(await meet(server, { roots: () => stranger.ca.rootPem() })).toContain("none of the trusted roots");
     expect(await meet(server, { roots: () => undefined })).toMatch(
       /none of the trusted roots|no file of trusted roots/,
@@ -407,6 +409,21 @@ describe("keepalive", () => {
     clock.advance(1);
     await turns();
   }
+});
+
+test("servers that speak rubbish inside TLS fail their calls, and cost nothing else", async () => {
+  const random = new Random(11);
+  const settings = Uint8Array.of(0, 0, 0, 4, 0, 0, 0, 0, 0);
+  const server = serverOf(certificate, {
+    mute: true,
+    greet(socket) {
+      const garbage = random.bytes(20 + random.below(400));
+      socket.write(random.chance(50) ? joined([settings, garbage]) : garbage);
+      socket.end();
+    },
+  });
+  for (let round = 0; round < 60; round++) expect(await meet(server)).toMatch(/^(connect|protocol) \d+: /);
+  await server.until(() => server.connections.every(({ closed }) => closed));
 });
 
 test("200 connects that fail leave no descriptor behind", async () => {

@@ -93,10 +93,12 @@ export class ServerConnection {
     this.server = server;
     this.h2 = new Http2Connection<ServerCall | undefined>("server", { ...OPTIONS, ...server.options.http2 }, handler);
     this.h2.data = this;
-    if (server.options.mute !== true) this.flush();
+    server.options.greet?.(socket);
+    this.flush();
   }
 
   flush(): void {
+    if (this.server.options.mute === true) return;
     for (;;) {
       const piece = this.#rest ?? this.h2.nextOutput();
       this.#rest = undefined;
@@ -149,6 +151,8 @@ export interface TestServerOptions {
   readonly message?: (call: ServerCall) => void;
   /** Speaks TLS and not a word of HTTP/2. */
   readonly mute?: boolean;
+  /** First thing on a connection, before any HTTP/2. */
+  readonly greet?: (socket: Bun.Socket<ServerConnection>) => void;
   readonly tls?: Bun.TLSOptions;
   readonly hostname?: string;
 }
