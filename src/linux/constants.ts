@@ -25,6 +25,7 @@ export const SO_RCVTIMEO = 20;
 export const SO_ATTACH_FILTER = 26;
 export const SO_DETACH_FILTER = 27;
 export const SO_MARK = 36;
+export const SO_ATTACH_REUSEPORT_CBPF = 51;
 export const SO_MEMINFO = 55;
 
 export const SOL_IP = 0;
@@ -44,6 +45,7 @@ export const TCP_NODELAY = 1;
 export const TCP_KEEPIDLE = 4;
 export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;
+export const TCP_INFO = 11;
 export const TCP_USER_TIMEOUT = 18;
 
 export const SCM_RIGHTS = 1;

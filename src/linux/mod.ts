@@ -15,6 +15,7 @@ export {
   sameNamespace,
 } from "./namespace.ts";
 export { watchReadable } from "./readable.ts";
+export { acceptQueue } from "./reuseport.ts";
 export { type Packet, SeqpacketListener, SeqpacketSocket } from "./seqpacket.ts";
 export {
   type KeepAlive,

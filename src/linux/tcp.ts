@@ -23,6 +23,7 @@ import { closeFd } from "./descriptor.ts";
 import { SystemError } from "./error.ts";
 import { checked, errno, failure, libc } from "./libc.ts";
 import { enterNamespace, inNamespace, leaveNamespace } from "./namespace.ts";
+import { preferNewest } from "./reuseport.ts";
 import { encodeSockaddr, familyOf, sockaddr } from "./sockaddr.ts";
 import type { SocketStock } from "./socket_stock.ts";
 import { type LivenessOptions, localAddress, requireOption, setLiveness, setOption } from "./socket.ts";
@@ -34,7 +35,7 @@ export interface ListenOptions extends LivenessOptions {
   readonly address: SocketAddress;
   /** Length of the accept queue; 128 for listeners in pods (spec/ztunnel.md §2.5). */
   readonly backlog: number;
-  /** SO_REUSEPORT: several processes (an upgrade) or threads share the port. */
+  /** SO_REUSEPORT: two processes share the port during an upgrade; the newer one gets the new connections (reuseport.ts). */
   readonly reusePort: boolean;
   /** SO_REUSEADDR: bind although old connections linger in TIME_WAIT. */
   readonly reuseAddress: boolean;
@@ -53,6 +54,8 @@ export interface TcpListener {
   readonly transparent: boolean;
   /** What it is bound to, with the port the kernel chose where 0 was asked. */
   readonly address: SocketAddress;
+  /** Why, on a shared port, the kernel would not give the newest process all new connections. */
+  readonly spread?: SystemError;
 }
 
 /**
@@ -69,7 +72,8 @@ export function listenTcp(options: ListenOptions): TcpListener {
       const place = formatAddress(address);
       checked(libc().bind(fd, sockaddr, encodeSockaddr(address.ip, address.port)), `bind(${place})`);
       checked(libc().listen(fd, options.backlog), `listen(${place})`);
-      return { fd, transparent, address: localAddress(fd) ?? address };
+      const spread = options.reusePort ? preferNewest(fd) : undefined;
+      return { fd, transparent, address: localAddress(fd) ?? address, ...(spread === undefined ? {} : { spread }) };
     } catch (error) {
       closeFd(fd);
       throw error;

@@ -12,6 +12,7 @@ import { SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MARK, SO_MEMINFO, SOL_SOCKET } f
 import { SystemError } from "./error.ts";
 import { libc } from "./libc.ts";
 import { inNamespace } from "./namespace.ts";
+import { preferNewest, receiveQueue } from "./reuseport.ts";
 import { requireOption, setOption } from "./socket.ts";
 
 export interface UdpOptions {
@@ -22,7 +23,7 @@ export interface UdpOptions {
 
 export interface UdpBindOptions extends UdpOptions {
   readonly address: SocketAddress;
-  /** SO_REUSEPORT: several processes (an upgrade) share the port. */
+  /** SO_REUSEPORT: two processes share the port during an upgrade; the newer one gets the datagrams (reuseport.ts). */
   readonly reusePort: boolean;
   /** A datagram, in memory of its own. */
   readonly received: (bytes: Uint8Array, port: number, ip: string) => void;
@@ -100,6 +101,11 @@ export class UdpSocket {
     return read === 0 ? memoryInfo[SK_MEMINFO_DROPS] : undefined;
   }
 
+  /** Whether the kernel holds datagrams for it that have not come yet. */
+  get hasUnread(): boolean {
+    return !this.#socket.closed && (receiveQueue(this.fd) ?? 0) > 0;
+  }
+
   close(): void {
     this.#socket.close();
   }
@@ -148,6 +154,7 @@ export function bindUdp(options: UdpBindOptions): UdpSocket {
       error() {}, // of a datagram that we sent: its receiver is gone
     },
   });
+  if (reusePort) preferNewest(socket.fd); // refused: the kernel spreads them, and both answer
   return new UdpSocket(socket, { ip: address.ip, port: socket.port });
 }
 

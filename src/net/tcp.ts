@@ -1,4 +1,5 @@
 import {
+  acceptQueue,
   closeFd,
   type ConnectOptions,
   connectTcp,
@@ -199,4 +200,31 @@ export function acceptHandlers(
 /** Adopts a listening fd made by `listenTcp`. */
 export function adoptListener<T>(fd: number, socket: Bun.SocketHandler<T>): Bun.TCPSocketListener<T> {
   return Bun.listen<T>({ fd, allowHalfOpen: true, socket } as unknown as Bun.TCPSocketListenOptions<T>);
+}
+
+/**
+ * How long a listener that is to be closed goes on accepting what waits in its queue, ms. Where a newer process shares the
+ * port nothing comes any more; where none does, new connections come as long as it listens.
+ */
+const LAST_ACCEPTS_MS = 200;
+
+/**
+ * Closes a listener when nobody waits in its queue: the kernel resets whoever does. Resolves when it is closed, at most
+ * 200 ms later; what is accepted meanwhile goes to the listener's handlers as before.
+ */
+export function finishListening(listener: { stop(force: false): void }): Promise<void> {
+  const { fd } = listener as unknown as { fd: number };
+  const deadline = performance.now() + LAST_ACCEPTS_MS;
+  return new Promise((resolve) => {
+    const look = () => {
+      // The runtime accepts all that waits at once, when its turn to look at sockets comes: after this one.
+      if ((acceptQueue(fd) ?? 0) > 0 && performance.now() < deadline) {
+        setImmediate(look);
+        return;
+      }
+      listener.stop(false);
+      resolve();
+    };
+    look();
+  });
 }
