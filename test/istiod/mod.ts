@@ -6,6 +6,7 @@
 export { type Istiod, type IstiodOptions, type MeshChange, startIstiod } from "./istiod.ts";
 export type { Seen } from "./seen.ts";
 export type * from "./protocol.ts";
+export { type BadResources, badResources, badService } from "./bad.ts";
 export { ADDRESS_TYPE, AUTHORIZATION_TYPE, WORKLOAD_TYPE } from "./protocol.ts";
 export {
   type PodWorkload,

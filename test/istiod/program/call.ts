@@ -73,6 +73,14 @@ export class Call {
   #trailers: Record<string, string> = {};
   #sendTrailers(): void {
     this.#stream.sendTrailers(this.#trailers);
+    this.#finish();
+  }
+
+  /** An unfinished request would hold the stream open: gRPC servers reset it, without an error, after the status. */
+  #finish(): void {
+    setImmediate(() => {
+      if (!this.#stream.readableEnded) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    });
   }
 
   send(message: Uint8Array, pieceBytes?: number): void {
@@ -142,11 +150,8 @@ export class Call {
     } else {
       const head = { ":status": 200, "content-type": "application/grpc", ...trailers };
       this.#stream.respond(head, { endStream: true });
+      this.#finish();
     }
-    // An unfinished request would hold the stream open: gRPC servers reset it without an error.
-    this.#stream.once("finish", () => {
-      if (!this.#stream.readableEnded) this.#stream.close(constants.NGHTTP2_NO_ERROR);
-    });
     this.#stream.resume();
   }
 

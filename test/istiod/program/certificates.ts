@@ -127,7 +127,8 @@ export async function createCrl(signer: Signer, serials: readonly string[]): Pro
     entries: serials.map((serialNumber) => ({ serialNumber, revocationDate: notBefore })),
     extensions: [await AuthorityKeyIdentifierExtension.create(signer.certificate.publicKey)],
   });
-  return `${crl.toString("pem")}\n`;
+  // The library's own label for it is not the one of RFC 7468.
+  return `${PemConverter.encode(crl.rawData, "X509 CRL")}\n`;
 }
 
 export function pemOf(...certificates: readonly X509Certificate[]): string {

@@ -75,7 +75,7 @@ function resourcesOf(typeUrls: Iterable<string>): ResourceText[] {
   return texts;
 }
 
-function breakAll(how: Break, numbers: readonly number[] | undefined): number {
+async function breakAll(how: Break, numbers: readonly number[] | undefined): Promise<number> {
   const streams = discovery.streams.filter(({ call }) => numbers === undefined || numbers.includes(call.id));
   if (how.how === "status" || how.how === "reset stream") {
     for (const stream of streams) breakStream(stream, how);
@@ -96,7 +96,7 @@ function breakAll(how: Break, numbers: readonly number[] | undefined): number {
   let broken = 0;
   for (const id of connections) {
     const done = how.how === "goaway"
-      ? server.goaway(id, how.code, how.end)
+      ? await server.goaway(id, how.code, how.end)
       : front.cut(id, how.how === "tcp reset" ? "reset" : "end");
     if (done) broken++;
   }

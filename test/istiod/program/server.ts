@@ -14,6 +14,8 @@ const DISCOVERY_PATH = "/envoy.service.discovery.v3.AggregatedDiscoveryService/D
 const CERTIFICATE_PATH = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 /** What grpc-go grants; istiod: ISTIO_GPRC_MAXSTREAMS. */
 const HTTP2_SETTINGS = { maxConcurrentStreams: 100_000, initialWindowSize: 1 << 20, enablePush: false };
+/** A GOAWAY's last stream when it is only a warning (RFC 9113 section 6.8). */
+const ALL_STREAMS = 2 ** 31 - 1;
 /** Megabytes that Node may hold for one session: a push of the largest mesh, many times. */
 const SESSION_MEGABYTES = 4000;
 
@@ -74,16 +76,27 @@ export class Server {
     tls.on("tlsClientError", (error) => {
       const empty = { serverName: undefined, protocol: "", cipher: "", alpn: undefined, clientCertificate: false };
       saw({ kind: "tls", connection, ...empty, error: error.message });
+      // After the alert.
+      socket.destroySoon();
     });
     tls.emit("connection", socket);
   }
 
-  /** GOAWAY: the connection takes no more streams; with `end` it is closed as well. */
-  goaway(connection: number, code: number, end: boolean): boolean {
+  /**
+   * GOAWAY, as grpc-go does it at the maximal age of a connection: one that allows all streams, a PING that tells it has
+   * come, and then the last word. With `end` only that, and the connection is closed.
+   */
+  async goaway(connection: number, code: number, end: boolean): Promise<boolean> {
     const session = this.#sessions.get(connection);
     if (session === undefined || session.destroyed) return false;
-    session.goaway(code);
-    if (end) setImmediate(() => session.destroy());
+    if (end) {
+      session.goaway(code);
+      setImmediate(() => session.destroy());
+      return true;
+    }
+    session.goaway(code, ALL_STREAMS);
+    await new Promise<void>((resolve) => session.ping(() => resolve()) || resolve());
+    if (!session.destroyed) session.goaway(code);
     return true;
   }
 
