@@ -46,6 +46,8 @@ const WORKING_DIRECTORY = "/";
 export function buildImage(options: ImageOptions): Image {
   requirePrograms(["apt-get", "dpkg-deb", "tar", "umoci"]);
   const scratch = mkdtempSync(join(tmpdir(), "ambient-image-"));
+  // Whoever makes the image may keep files to themselves; the image is for everybody.
+  const mask = process.umask(0o022);
   try {
     const folder = (name: string) => {
       mkdirSync(join(scratch, name));
@@ -68,6 +70,7 @@ export function buildImage(options: ImageOptions): Image {
     renameSync(partial, options.outfile);
     return { bytes: Bun.file(options.outfile).size, digest, packages };
   } finally {
+    process.umask(mask);
     // Packages may have folders that their owner cannot write.
     if (spawnSync("rm", ["-rf", scratch]).status !== 0) rmSync(scratch, { recursive: true, force: true });
   }
