@@ -2,6 +2,7 @@
 import type { ResolverConfig } from "../dns/mod.ts";
 import type { JsonValue as Json, ListenAddress, RootCertificate, ZtunnelConfig } from "./config.ts";
 import { formatListenAddress } from "./listen.ts";
+import type { WaypointConfig } from "./waypoint_config.ts";
 
 /** A duration as seconds and nanoseconds. */
 function duration(milliseconds: number): Json {
@@ -119,5 +120,16 @@ export function dumpConfig(config: ZtunnelConfig, resolver?: ResolverConfig): { 
       ? null
       : `spiffe://${config.selfTrustDomain}/ns/${self.namespace}/sa/${self.serviceAccount}`,
     ztunnelWorkload: self === undefined ? null : { ...self },
+  };
+}
+
+/** The settings of waypoint mode as its log and `config_dump` show them. Tokens, PEM texts and header values stay out. */
+export function dumpWaypointConfig(config: WaypointConfig): { readonly [key: string]: unknown } {
+  return {
+    ...config,
+    authToken: config.authToken.kind === "static" ? { kind: "static" } : config.authToken,
+    caHeaders: headers(config.caHeaders),
+    caRootCertificate: config.caRootCertificate.kind === "pem" ? { kind: "pem" } : config.caRootCertificate,
+    proxyMetadata: Object.keys(config.proxyMetadata),
   };
 }

@@ -10,7 +10,7 @@ export {
   type WaypointConfig,
   type WaypointConfigResult,
 } from "./waypoint_config.ts";
-export { dumpConfig } from "./dump.ts";
+export { dumpConfig, dumpWaypointConfig } from "./dump.ts";
 export type {
   DocumentError,
   DocumentResult,

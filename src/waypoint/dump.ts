@@ -1,5 +1,5 @@
 /** What `/config_dump` shows of a waypoint. */
-import type { WaypointConfig } from "../config/mod.ts";
+import { dumpWaypointConfig, type WaypointConfig } from "../config/mod.ts";
 import type { CertificateCache } from "../identity/mod.ts";
 import type { MeshState } from "../mesh/mod.ts";
 import { dumpCertificates, dumpMesh } from "../process/mod.ts";
@@ -15,7 +15,7 @@ export function dumpWaypoint(
   const snapshot = plane?.configuration?.snapshot;
   return {
     ...dumpMesh(mesh),
-    config: { ...config, proxyMetadata: Object.keys(config.proxyMetadata) },
+    config: dumpWaypointConfig(config),
     certificates: dumpCertificates(certificates),
     identity: plane?.identity,
     gateway: snapshot?.gateway,

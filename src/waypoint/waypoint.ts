@@ -2,7 +2,7 @@
 import { networkInterfaces } from "node:os";
 import { type AdminServers, startAdmin } from "../admin/mod.ts";
 import { buildInfo } from "../cli/mod.ts";
-import type { LocalDocument, LocalSource, WaypointConfig } from "../config/mod.ts";
+import { dumpWaypointConfig, type LocalDocument, type LocalSource, type WaypointConfig } from "../config/mod.ts";
 import { HboneServer, Pool, tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache, formatIdentity } from "../identity/mod.ts";
 import { releaseStartupCode } from "../linux/mod.ts";
@@ -52,7 +52,7 @@ const ROOT_NAMESPACE = "istio-system";
 
 /** Runs waypoint mode until it is told to stop; the exit code. Throws what must not be survived at start. */
 export async function runWaypoint(config: WaypointConfig): Promise<number> {
-  startLog(config, scope, { ...config, proxyMetadata: Object.keys(config.proxyMetadata) });
+  startLog(config, scope, dumpWaypointConfig(config));
   surviveBugs(scope);
   try {
     return await new Waypoint(config).run();

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { readAccessLog } from "../../src/config/access_log.ts";
 import { Variables } from "../../src/config/variables.ts";
-import { loadWaypointConfig } from "../../src/config/mod.ts";
+import { dumpWaypointConfig, loadWaypointConfig } from "../../src/config/mod.ts";
 import type { AccessLog } from "../../src/waypoint/snapshot/mod.ts";
 import { ISTIO_JSON_FORMAT } from "../../src/waypoint/telemetry/mod.ts";
 
@@ -107,4 +107,12 @@ describe("HTTP/1.0 and the case of header names", () => {
     const given = { PROXY_CONFIG: '{"proxyHeaders":{"preserveHttp1HeaderCase":true}}' };
     expect((await load(given)).preserveHeaderCase).toBe(true);
   });
+});
+
+test("what is shown of the settings has no token, no header's value and no PEM text", async () => {
+  const config = await load({ AUTH_TOKEN: "secret-1", CA_HEADER_X: "secret-2", CA_ROOT_CA: "secret-3" });
+  const shown = JSON.stringify(dumpWaypointConfig(config));
+  expect(JSON.stringify(config).match(/secret-\d/g)?.sort()).toEqual(["secret-1", "secret-2", "secret-3"]);
+  expect(shown).not.toContain("secret");
+  expect(shown).toContain('"authToken":{"kind":"static"}');
 });
