@@ -3,7 +3,7 @@ import { watchFile } from "../process/watched_file.ts";
 import type { CrlMetrics, LogScope, Reporter } from "../telemetry/mod.ts";
 import { type ChainLink, type Crypto, type Issuer, IssuerStore } from "./issuer.ts";
 import { type ChainOutcome, type ChainSocket, followChain, type PeerChain } from "./peer_chain.ts";
-import { readRevocationFile } from "./revocation_file.ts";
+import { MAX_REVOCATION_FILE, readRevocationFile } from "./revocation_file.ts";
 import { RevocationListError } from "./revocation_list.ts";
 import { Revocations } from "./revocations.ts";
 import { inSlices } from "./slices.ts";
@@ -230,7 +230,7 @@ export class PeerTrust {
   async #load(path: string): Promise<void> {
     const { log } = this.#options;
     try {
-      const bytes = await Bun.file(path).bytes();
+      const bytes = await readFile(path);
       const digest = Bun.hash(bytes);
       if (digest === this.#digest) return;
       this.#digest = undefined;
@@ -373,6 +373,18 @@ function leadsTo(link: ChainLink, roots: readonly Issuer[], verdicts: Map<ChainL
     verdicts.set(link, verdict);
   }
   return verdict;
+}
+
+/** Rejects with a system's error or a RevocationListError. */
+async function readFile(path: string): Promise<Uint8Array> {
+  const file = Bun.file(path);
+  const status = await file.stat();
+  // A pipe would be waited for.
+  if (!status.isFile()) throw new RevocationListError("it is not a file");
+  if (status.size > MAX_REVOCATION_FILE) {
+    throw new RevocationListError(`the file has ${status.size} octets; at most ${MAX_REVOCATION_FILE} are read`);
+  }
+  return await file.bytes();
 }
 
 function describe({ serial, issuer }: { readonly serial: string; readonly issuer: Issuer }): string {

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { readRevocationList, type RevocationList, RevocationListError } from "./revocation_list.ts";
 
-/** Of a file; a ConfigMap may have 1 MiB. */
+/** Of a file that is worth reading; a ConfigMap may have 1 MiB. */
 export const MAX_REVOCATION_FILE = 64 << 20; // octets
 /** Lists in a file. */
 const MAX_LISTS = 4096;
@@ -18,9 +18,6 @@ const SEQUENCE_TAG = 0x30;
  * RevocationListError that says which list is bad and why; then none of the file counts.
  */
 export function* readRevocationFile(bytes: Uint8Array): Generator<void, RevocationList[]> {
-  if (bytes.length > MAX_REVOCATION_FILE) {
-    throw new RevocationListError(`the file has ${bytes.length} octets; at most ${MAX_REVOCATION_FILE} are read`);
-  }
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const lists: RevocationList[] = [];
   let at = text.indexOf(BEGIN);

@@ -1,7 +1,7 @@
 // Peers whose certificates are revoked, or whose root is withdrawn, at the handshake and afterwards: our side as server, as
 // client, and as client of a tunnel inside a tunnel.
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   type ConnectFailure,
@@ -15,6 +15,7 @@ import { CertificateCache, type WorkloadCertificate } from "../../src/identity/m
 import { openFdCount } from "../../src/linux/mod.ts";
 import { Relay, type RelayError } from "../../src/net/relay.ts";
 import { dialTcp } from "../../src/net/tcp.ts";
+import { watchFile } from "../../src/process/watched_file.ts";
 import { exposition, Logger, MetricRegistry, registerCrlMetrics } from "../../src/telemetry/mod.ts";
 import { DEFAULT_TLS_POLICY, PeerTrust } from "../../src/tls/mod.ts";
 import { OpensslPki } from "../tls/openssl_pki.ts";
@@ -356,6 +357,46 @@ describe("the file", () => {
     await watched.put("");
     expect(last()).toMatch(/lists in force\t.*lists=0 entries=0/);
     expect(await accepted()).toBe(true);
+  });
+
+  test("must be one", async () => {
+    const status = async (crlPath: string) => {
+      const registry = new MetricRegistry();
+      const log = new Logger({ write() {}, flush() {} }).scope("tls");
+      const trust = new PeerTrust({ crlPath, metrics: registerCrlMetrics(registry), log });
+      cleanups.push(() => trust.close());
+      await trust.start();
+      return trust.status()?.error;
+    };
+    expect(await status(pki.directory)).toBe("it is not a file");
+    const pipe = join(pki.directory, "pipe");
+    Bun.spawnSync(["mkfifo", pipe]);
+    expect(await status(pipe)).toBe("it is not a file");
+    expect(await status("/dev/zero")).toBe("it is not a file");
+    expect(await status(join(pki.directory, "nowhere", "crl.pem"))).toBe("the file is not there");
+  });
+
+  test("is watched as Kubernetes changes it: a link to a folder that is replaced", async () => {
+    const folder = join(pki.directory, "volume");
+    mkdirSync(join(folder, "1"), { recursive: true });
+    writeFileSync(join(folder, "1", "crl.pem"), "");
+    symlinkSync("1", join(folder, "..data"));
+    symlinkSync("..data/crl.pem", join(folder, "crl.pem"));
+    const log = new Logger({ write() {}, flush() {} }).scope("tls");
+    const trust = new PeerTrust({
+      crlPath: join(folder, "crl.pem"),
+      metrics: registerCrlMetrics(new MetricRegistry()),
+      log,
+      watch: (path, onChange) => watchFile(path, onChange, 20),
+    });
+    cleanups.push(() => trust.close());
+    await trust.start();
+    expect(trust.status()).toMatchObject({ lists: 0, error: undefined });
+    mkdirSync(join(folder, "2"));
+    writeFileSync(join(folder, "2", "crl.pem"), revoking);
+    symlinkSync("2", join(folder, "..new"));
+    renameSync(join(folder, "..new"), join(folder, "..data"));
+    await until("in force", () => trust.status()?.entries === 1);
   });
 
   test("that is the same as before is not read again", async () => {
