@@ -84,6 +84,8 @@ export interface CertificateSettings {
   readonly pqc: boolean;
   /** TLS12_ENABLED */
   readonly tls12: boolean;
+  /** Proxy metadata, prefix ISTIO_META_ stripped; CERT_SIGNER says which signer of the CA is to sign. */
+  readonly proxyMetadata: Readonly<Record<string, string>>;
 }
 
 /** All durations are milliseconds, all sizes bytes. Names in capitals are the environment variables. */
@@ -166,8 +168,6 @@ export interface ZtunnelConfig extends CertificateSettings {
   /** RUST_LOG, without the constant prefix. */
   readonly logFilter: string;
 
-  /** Proxy metadata, prefix ISTIO_META_ stripped. */
-  readonly proxyMetadata: Readonly<Record<string, string>>;
   /** ISTIO_METAJSON_*, parsed, prefix stripped. */
   readonly jsonMetadata: Readonly<Record<string, JsonValue>>;
   /** ISTIO_META_ISTIO_VERSION or `unknown` */

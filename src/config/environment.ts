@@ -148,7 +148,6 @@ function readSettings(
     logFormat: variables.oneOf("LOG_FORMAT", ["plain", "json"]) ?? "plain",
     logFilter: logFilter(variables, warnings),
 
-    proxyMetadata: metadata,
     jsonMetadata: jsonMetadata(variables),
     istioVersion: metadata["ISTIO_VERSION"] ?? "unknown",
     warnings,
@@ -174,6 +173,7 @@ export function certificateSettings(
     crlPath: variables.text("CRL_PATH") || undefined,
     pqc: variables.text("COMPLIANCE_POLICY") !== "" && variables.oneOf("COMPLIANCE_POLICY", ["pqc"]) === "pqc",
     tls12: variables.boolean("TLS12_ENABLED") ?? false,
+    proxyMetadata: metadata,
   };
 }
 

@@ -76,7 +76,6 @@ export interface WaypointConfig extends CertificateSettings {
 
   readonly logFormat: "plain" | "json";
   readonly logFilter: string;
-  readonly proxyMetadata: Readonly<Record<string, string>>;
   readonly istioVersion: string;
   readonly warnings: readonly string[];
 }
@@ -162,7 +161,6 @@ export async function loadWaypointConfig(
 
     logFormat: variables.oneOf("LOG_FORMAT", ["plain", "json"]) ?? flags.logFormat ?? "plain",
     logFilter: variables.text("RUST_LOG") ?? flags.logFilter ?? "info",
-    proxyMetadata: metadata,
     istioVersion: metadata["ISTIO_VERSION"] ?? "unknown",
     warnings,
   };

@@ -61,6 +61,7 @@ function embeddedAuthority({ settings, trustDomain }: AuthorityOptions, director
 function remoteAuthority({ settings, impersonate, log }: AuthorityOptions, address: string): Authority {
   const { caRootCertificate: root, altCaHostname: altHostname, caHeaders: headers } = settings;
   const { authToken: token, clusterId, pqc, tls12, secretTtl: ttlMs } = settings;
+  const certSigner = settings.proxyMetadata["CERT_SIGNER"];
   const channel = controlPlaneChannel(
     { address, root, altHostname, headers },
     { token, clusterId, tlsPolicy: { tls12, pqc } },
@@ -69,6 +70,7 @@ function remoteAuthority({ settings, impersonate, log }: AuthorityOptions, addre
     call: (request) => channel.unary(CREATE_CERTIFICATE, request, { timeoutMs: CREATE_CERTIFICATE_MS }),
     ttlMs,
     impersonate,
+    ...(certSigner === undefined ? {} : { certSigner }),
   });
   let watch: { close(): void } | undefined;
   return {

@@ -73,8 +73,8 @@ function tokenText(token: AuthToken): string | undefined {
 export function watchRoots(root: RootCertificate, scope: LogScope, changed: () => void): { close(): void } {
   if (root.kind !== "file") return { close() {} };
   const { path } = root;
-  let known = readRoots(path);
-  return watchFile(path, () => {
+  let known: Roots;
+  const watch = watchFile(path, () => {
     const found = readRoots(path);
     if (found.ok && known.ok && found.pem === known.pem) return;
     if (!found.ok) {
@@ -88,6 +88,8 @@ export function watchRoots(root: RootCertificate, scope: LogScope, changed: () =
     scope.info("root certificates changed", [["path", path], ["certificates", found.count]]);
     changed();
   });
+  known = readRoots(path); // after the watch has begun, so that no change falls between
+  return watch;
 }
 
 type Roots = { readonly ok: true; readonly pem: string; readonly count: number } | {
