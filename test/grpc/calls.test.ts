@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import type { GrpcError } from "../../src/grpc/mod.ts";
 import { ErrorCode } from "../../src/http2/mod.ts";
 import { bytesOf, framed, textOf } from "./bytes.ts";
-import { failure } from "./client.ts";
+import { failure, ManualClock } from "./client.ts";
 import { call, fixture, IN_TIME } from "./fixture.ts";
 import { echo, type ServerCall } from "./server.ts";
 
@@ -118,9 +118,11 @@ describe("unary calls", () => {
   });
 
   test("end at their deadline, and the server is told to stop", async () => {
-    const [server, channel] = pair({});
+    const clock = new ManualClock();
+    const [server, channel] = pair({}, { clock });
     const told = failure(channel.unary("/t.S/M", bytesOf("x"), { timeoutMs: 300 }));
     await server.until(() => server.calls[0]?.messages.length === 1);
+    clock.advance(300);
     expect(await told).toBe("protocol 4: no answer within 300 ms");
     await server.until(() => server.calls[0]?.reset === ErrorCode.CANCEL);
   });
