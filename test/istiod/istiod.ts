@@ -19,6 +19,7 @@ import {
   type PushSent,
   type ResourceText,
   type Revocation,
+  SERVER_NAMES,
   type Status,
 } from "./protocol.ts";
 import { Seen } from "./seen.ts";
@@ -37,6 +38,8 @@ export interface IstiodOptions {
   readonly command?: (command: readonly string[]) => readonly string[];
   /** What it listens on. Default 127.0.0.1. */
   readonly address?: string;
+  /** How clients name it, in `url` and in the server's certificate: its address in the lab. Default: `address`. */
+  readonly host?: string;
   /** Default 0: a free one. */
   readonly port?: number;
   /** Default cluster.local. */
@@ -54,7 +57,7 @@ export interface IstiodOptions {
 export interface Istiod {
   readonly address: string;
   readonly port: number;
-  /** https://ADDRESS:PORT, for XDS_ADDRESS and CA_ADDRESS. */
+  /** https://HOST:PORT, for XDS_ADDRESS and CA_ADDRESS. */
   readonly url: string;
   readonly pid: number;
   readonly directory: string;
@@ -159,7 +162,8 @@ class IstiodProcess implements Istiod {
   }
 
   get url(): string {
-    return `https://${this.address.includes(":") ? `[${this.address}]` : this.address}:${this.#port}`;
+    const { host = this.address } = this.#options;
+    return `https://${host.includes(":") ? `[${host}]` : host}:${this.#port}`;
   }
 
   get pid(): number {
@@ -174,13 +178,15 @@ class IstiodProcess implements Istiod {
   async start(prepare?: () => Promise<unknown>): Promise<void> {
     if (this.#child !== undefined) throw new Error("the istiod for tests runs already");
     const { command = (words) => words, trustDomain = "cluster.local", portSettings, ca, discovery } = this.#options;
+    const { host } = this.#options;
+    const named = host === undefined || this.#resume ? {} : { serverNames: [...SERVER_NAMES, host] };
     const first = this.#resume ? {} : { portSettings, ca, discovery };
     this.#child = await Child.start(
       {
         address: this.address,
         port: this.#port,
         trustDomain,
-        portSettings: first.portSettings ?? {},
+        portSettings: { ...named, ...first.portSettings },
         ca: first.ca ?? {},
         discovery: first.discovery ?? {},
         directory: this.directory,

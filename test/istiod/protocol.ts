@@ -7,6 +7,14 @@ export const ADDRESS_TYPE = "type.googleapis.com/istio.workload.Address";
 export const WORKLOAD_TYPE = "type.googleapis.com/istio.workload.Workload";
 export const AUTHORIZATION_TYPE = "type.googleapis.com/istio.security.Authorization";
 
+/** Of the server's certificate, without other settings. */
+export const SERVER_NAMES: readonly string[] = [
+  "istiod.istio-system.svc",
+  "istiod.istio-system.svc.cluster.local",
+  "localhost",
+  "127.0.0.1",
+];
+
 /** One resource as it goes over the wire. */
 export interface ResourceText {
   readonly typeUrl: string;

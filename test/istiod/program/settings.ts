@@ -1,5 +1,5 @@
 /** What the parts of the program are told to do; replaced as a whole when the test changes something. */
-import type { CaSettings, DiscoverySettings, PortSettings } from "../protocol.ts";
+import { type CaSettings, type DiscoverySettings, type PortSettings, SERVER_NAMES } from "../protocol.ts";
 
 /** istiod's own: certificates begin two minutes ago. */
 const BACKDATE_SECONDS = 120;
@@ -42,7 +42,7 @@ export function defaults(): Settings {
     },
     port: {
       connections: "accept",
-      serverNames: ["istiod.istio-system.svc", "istiod.istio-system.svc.cluster.local", "localhost", "127.0.0.1"],
+      serverNames: SERVER_NAMES,
       serverIssuer: 0,
       serverExpired: false,
       tokens: undefined,
