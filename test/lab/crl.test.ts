@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { openssl } from "../identity/forging_ca.ts";
 import { OpensslPki } from "../tls/openssl_pki.ts";
 import { labSuite, type Mesh, sharedMesh } from "./fixture.ts";
-import { identityOf, type LogLine, total, writeFile, type Ztunnel } from "./mesh/mod.ts";
+import { identityOf, type LogLine, type Proxy, total, waypointGateway, writeFile } from "./mesh/mod.ts";
 import { eventually } from "./topology/mod.ts";
 import { Conversation, doubling } from "./traffic/mod.ts";
 
@@ -15,9 +15,29 @@ const REVOKED = "connection closed: peer certificate revoked by CRL";
 const TAKEN_MS = 20_000;
 const SUITE_MS = 60_000;
 
+const pki = new OpensslPki();
+afterAll(() => pki.remove());
+
+/** Hex serial of a pod's certificate, as the proxy that has it shows it. */
+async function serialOf(mesh: Mesh, proxy: Proxy, pod: string): Promise<string> {
+  const identity = identityOf({ pod: mesh.lab.pod(pod), hbone: true });
+  const { certificates } = await proxy.configDump() as {
+    certificates: { identity: string; certChain: { serialNumber: string }[] }[];
+  };
+  const [leaf] = certificates.find((certificate) => certificate.identity === identity)?.certChain ?? [];
+  const hex = BigInt(leaf?.serialNumber ?? 0).toString(16).toUpperCase();
+  return hex.length % 2 === 0 ? hex : `0${hex}`;
+}
+
+/** A list of the mesh's own root. */
+function meshList(mesh: Mesh, serials: readonly string[]): string {
+  const file = join(mesh.caDirectory, "root.pem"); // key and certificate
+  const pem = openssl(["x509", "-in", file]);
+  const authority = { name: "mesh", certificate: file, key: file, pem, serial: "", intermediates: "" };
+  return pki.list(authority, serials, { extensions: [] });
+}
+
 labSuite("revocation lists", () => {
-  const pki = new OpensslPki();
-  afterAll(() => pki.remove());
   const pathOf = (node: number) => join(pki.directory, `node-${node}`, "crl.pem");
 
   const shared = sharedMesh({
@@ -40,23 +60,9 @@ labSuite("revocation lists", () => {
     Conversation.open(shared().lab.pod(from).namespace, { ip: shared().lab.pod(to).ip, port: PORT });
   const talks = async (conversation: Conversation) => expect(await conversation.write("ab").read(4)).toBe("xxxx");
 
-  /** Hex serial of a pod's certificate, as the ztunnel of its node shows it. */
-  async function serialOf(mesh: Mesh, ztunnel: Ztunnel, pod: string): Promise<string> {
-    const identity = identityOf({ pod: mesh.lab.pod(pod), hbone: true });
-    const { certificates } = await ztunnel.configDump() as {
-      certificates: { identity: string; certChain: { serialNumber: string }[] }[];
-    };
-    const [leaf] = certificates.find((certificate) => certificate.identity === identity)?.certChain ?? [];
-    const hex = BigInt(leaf?.serialNumber ?? 0).toString(16).toUpperCase();
-    return hex.length % 2 === 0 ? hex : `0${hex}`;
-  }
-
   /** Gives the ztunnel of a node a list of the mesh's root. */
   function revoke(mesh: Mesh, node: number, serials: readonly string[]): void {
-    const file = join(mesh.caDirectory, "root.pem"); // key and certificate
-    const pem = openssl(["x509", "-in", file]);
-    const authority = { name: "mesh", certificate: file, key: file, pem, serial: "", intermediates: "" };
-    writeFile(pathOf(node), pki.list(authority, serials, { extensions: [] }));
+    writeFile(pathOf(node), meshList(mesh, serials));
   }
 
   const ended = (direction: string) => (line: LogLine) =>
@@ -121,5 +127,52 @@ labSuite("revocation lists", () => {
       fields["error"]?.startsWith("io error: CERT_REVOKED: certificate revoked") ?? false
     );
     expect(refused.fields["direction"]).toBe("outbound");
+  }, SUITE_MS);
+});
+
+labSuite("revocation lists of a waypoint", () => {
+  const VIP = "10.96.9.1";
+  const path = join(pki.directory, "waypoint.pem");
+  const shared = sharedMesh({
+    pods: [
+      { name: "client", node: 0, captured: true },
+      { name: "bystander", node: 0, captured: true },
+      { name: "server", node: 1, captured: true },
+      { name: "waypoint", node: 1, captured: false },
+    ],
+    meshed: ["client", "bystander", "server"],
+    waypoints: [{ pod: "waypoint", environment: { CRL_PATH: path } }],
+    configuration: (lab) => ({
+      workloads: [
+        { pod: lab.pod("client"), hbone: true },
+        { pod: lab.pod("bystander"), hbone: true },
+        { pod: lab.pod("server"), hbone: true, services: { web: { 80: PORT } } },
+        { pod: lab.pod("waypoint"), hbone: true },
+      ],
+      services: [
+        { name: "web", vip: VIP, ports: { 80: PORT }, waypoint: lab.pod("waypoint"), appProtocols: { 80: "TCP" } },
+      ],
+      objects: [waypointGateway()],
+    }),
+  }, (mesh) => void mesh.serve("server", PORT, doubling));
+
+  test("cut a client's tunnel, then the tunnel to a server, and nobody else's", async () => {
+    const mesh = shared();
+    const waypoint = mesh.waypoint();
+    const open = (from: string) => Conversation.open(mesh.lab.pod(from).namespace, { ip: VIP, port: 80 });
+    const talks = async (conversation: Conversation) => expect(await conversation.write("ab").read(4)).toBe("xxxx");
+    const rejections = async (reporter: string) =>
+      total(await waypoint.metrics(), "istio_crl_policy_rejections_total", { reporter });
+    const [first, second] = [await open("client"), await open("bystander")];
+    for (const conversation of [first, second]) await talks(conversation);
+    const client = await serialOf(mesh, mesh.ztunnel(0), "client");
+    writeFile(path, meshList(mesh, [client]));
+    await eventually("the client is cut", async () => await rejections("destination") === 1, TAKEN_MS);
+    await first.readToEnd().catch(() => "");
+    await talks(second);
+    writeFile(path, meshList(mesh, [client, await serialOf(mesh, mesh.ztunnel(1), "server")]));
+    await eventually("the server is cut", async () => await rejections("source") > 0, TAKEN_MS);
+    await second.readToEnd().catch(() => "");
+    for (const conversation of [first, second]) conversation.close();
   }, SUITE_MS);
 });
