@@ -4,7 +4,7 @@ import { localAddress, peerAddress } from "../linux/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
 import { errorCode, osErrorText } from "../net/os_error.ts";
 import { surfaceBug } from "../net/surface.ts";
-import { adoptListener } from "../net/tcp.ts";
+import { adoptListener, finishListening } from "../net/tcp.ts";
 import { type PeerTrust, serverContext, type TlsPolicy, type TrackedPeer, verifyClient } from "../tls/mod.ts";
 import { type TunnelData, tunnelHandlers, type TunnelSocket, type Unverified } from "./handlers.ts";
 import type { StreamUser, TransportOwner } from "./stream_user.ts";
@@ -53,6 +53,8 @@ export class HboneServer implements TransportOwner {
   readonly #handshakes = new Set<Handshake>();
   #emptied: (() => void) | undefined = undefined;
   #draining = false;
+  /** It drains, and those who wait to be accepted still are. */
+  #listening = false;
 
   constructor(fd: number, options: HboneServerOptions) {
     this.#options = options;
@@ -84,8 +86,12 @@ export class HboneServer implements TransportOwner {
    * way: streams that a peer opened before it knew, for a moment, and handshakes, whose connections are then drained too.
    */
   drain(): void {
-    this.stopListening();
     this.#draining = true;
+    this.#listening = true;
+    void finishListening(this.#listener).then(() => {
+      this.#listening = false;
+      this.#checkEmpty();
+    });
     for (const transport of [...this.#transports.keys()]) transport.drain();
   }
 
@@ -101,9 +107,14 @@ export class HboneServer implements TransportOwner {
     for (const transport of [...this.#transports.keys()]) transport.close();
   }
 
-  /** Resolves when no connection is left, nor a handshake. */
+  /** Whether no connection is left, nor a handshake, nor may a drain bring one. */
+  get empty(): boolean {
+    return this.#transports.size + this.#handshakes.size === 0 && !this.#listening;
+  }
+
+  /** Resolves when it is empty. */
   whenEmpty(): Promise<void> {
-    if (this.#transports.size + this.#handshakes.size === 0) return Promise.resolve();
+    if (this.empty) return Promise.resolve();
     return new Promise((resolve) => {
       this.#emptied = resolve;
     });
@@ -119,7 +130,7 @@ export class HboneServer implements TransportOwner {
   }
 
   #checkEmpty(): void {
-    if (this.#transports.size + this.#handshakes.size === 0) this.#emptied?.();
+    if (this.empty) this.#emptied?.();
   }
 
   admit(socket: TransportSocket, peer: AcceptedPeer, tracked: TrackedPeer | undefined): HboneTransport {

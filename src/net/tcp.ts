@@ -213,7 +213,7 @@ const LAST_ACCEPTS_MS = 200;
  * 200 ms later; what is accepted meanwhile goes to the listener's handlers as before.
  */
 export function finishListening(listener: { stop(force: false): void }): Promise<void> {
-  const { fd } = listener as unknown as { fd: number };
+  const { fd = -1 } = listener as { readonly fd?: number };
   const deadline = performance.now() + LAST_ACCEPTS_MS;
   return new Promise((resolve) => {
     const look = () => {

@@ -159,9 +159,14 @@ export class WorkloadContext {
     });
   }
 
-  /** Resolves when no connection is left, nor one that is held. */
+  /** Whether no connection is left, nor one that is held. */
+  get empty(): boolean {
+    return this.#hold.size === 0 && this.tracker.size === 0;
+  }
+
+  /** Resolves when it is empty. */
   async whenEmpty(): Promise<void> {
-    while (this.#hold.size > 0 || this.tracker.size > 0) {
+    while (!this.empty) {
       await this.#hold.whenEmpty();
       await this.tracker.whenEmpty();
     }

@@ -3,7 +3,7 @@ import type { WorkloadCertificate } from "../identity/mod.ts";
 import { listenTcp, type TcpListener } from "../linux/mod.ts";
 import { type MeshState, unknownLocalWorkload } from "../mesh/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
-import { acceptHandlers, adoptListener, CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
+import { acceptHandlers, adoptListener, CONNECT_TIMEOUT_MS, finishListening } from "../net/tcp.ts";
 import { CONNECTION_DRAIN } from "./connection.ts";
 import { callerOf } from "./data_plane.ts";
 import { DnsProxy } from "./dns/mod.ts";
@@ -94,17 +94,29 @@ export class WorkloadProxy {
     this.#unsubscribe = plane.mesh.subscribe((mesh, moved) => this.#meshChanged(mesh, moved));
   }
 
-  /** Takes no new work and lets running connections end; resolves when the last one has. */
+  /**
+   * Takes no new work and lets running connections end; resolves when the last one has. What waits to be accepted is still
+   * served, and policies that change still cut what they no longer allow.
+   */
   async drain(): Promise<void> {
-    this.#stopListening();
     const names = this.#dns?.drain();
+    const last = this.#listeners.map(finishListening);
     this.#inbound?.drain();
     this.#pool.drain();
-    await this.context.whenEmpty();
-    await this.#inbound?.whenEmpty();
+    await Promise.all(last);
+    while (this.#busy) {
+      await this.context.whenEmpty();
+      await this.#inbound?.whenEmpty();
+    }
     await names;
+    this.#unsubscribe();
     this.#pool.close();
     this.context.close();
+  }
+
+  /** A tunnel may bring connections as long as it is there, and a connection may outlive its tunnel. */
+  get #busy(): boolean {
+    return !this.context.empty || this.#inbound?.empty === false;
   }
 
   /** Cuts every connection now, for the reason given. */
@@ -186,6 +198,16 @@ function openListener(context: WorkloadContext, component: Component, address: S
     ["component", component],
     ["transparent", listener.transparent],
   ], context.spans);
+  if (listener.spread !== undefined) {
+    scope.warn(
+      "an upgrade may break connections: the kernel does not let the newer of two processes take all of them",
+      [
+        ["address", { display: formatAddress(listener.address) }],
+        ["error", listener.spread.message],
+      ],
+      context.spans,
+    );
+  }
   return listener;
 }
 

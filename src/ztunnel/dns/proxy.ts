@@ -101,7 +101,7 @@ export class DnsProxy {
   async drain(): Promise<void> {
     if (this.#state === "open") {
       this.#state = "draining";
-      for (const server of this.#servers) server.drain();
+      await Promise.all(this.#servers.map((server) => server.drain()));
     }
     if (this.#running > 0) await new Promise<void>((resolve) => this.#emptied = resolve);
     this.stop();

@@ -1,6 +1,6 @@
 /** Questions on TCP connections: many one after another, without waiting for answers (RFC 7766). */
 import { frame, FrameReader } from "../../dns/mod.ts";
-import { adoptListener } from "../../net/tcp.ts";
+import { adoptListener, finishListening } from "../../net/tcp.ts";
 import { startTicking, stopTicking, type Ticking } from "../../net/ticker.ts";
 import { surfaceBug } from "../../net/surface.ts";
 import { type Turns, turns as processTurns, type Waiting } from "./turns.ts";
@@ -23,18 +23,20 @@ export class TcpServer implements Ticking {
   readonly #listener: Bun.TCPSocketListener<TcpQuestions>;
   readonly #connections = new Set<TcpQuestions>();
   #state: "open" | "draining" | "closed" = "open";
+  #emptied: (() => void) | undefined = undefined;
 
   /** Adopts a listening fd. */
   constructor(fd: number, serve: Serve, turns: Turns = processTurns) {
     this.#listener = adoptListener<TcpQuestions>(fd, {
       open: (socket) => {
-        const connection = new TcpQuestions(socket, serve, turns);
+        const connection = new TcpQuestions(socket, serve, turns, () => this.#connectionFinished());
         socket.data = connection;
-        if (this.#state !== "open" || this.#connections.size >= MAX_CONNECTIONS) {
+        if (this.#state === "closed" || this.#connections.size >= MAX_CONNECTIONS) {
           connection.abort();
           return;
         }
         this.#connections.add(connection);
+        if (this.#state === "draining") connection.retire();
         startTicking(this);
       },
       data: (socket, chunk) => socket.data.received(chunk),
@@ -52,19 +54,34 @@ export class TcpServer implements Ticking {
     });
   }
 
-  /** Accepts no more; connections end when their questions are answered. */
-  drain(): void {
+  /**
+   * Accepts no more than those who wait for it. Connections end when their questions are answered, those without any with
+   * their first, or when they are idle for too long; resolves when the last one has ended.
+   */
+  async drain(): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "draining";
-    this.#listener.stop(false);
-    for (const connection of [...this.#connections]) connection.ended();
+    for (const connection of [...this.#connections]) connection.retire();
+    await finishListening(this.#listener);
+    if (this.#busy) await new Promise<void>((resolve) => this.#emptied = resolve);
+  }
+
+  /** Whether somebody is still to be answered; those who have been may take their time to hang up. */
+  get #busy(): boolean {
+    for (const { finished } of this.#connections) if (!finished) return true;
+    return false;
   }
 
   close(): void {
-    if (this.#state === "open") this.#listener.stop(false);
+    if (this.#state !== "closed") this.#listener.stop(false);
     this.#state = "closed";
     for (const connection of [...this.#connections]) connection.abort();
     stopTicking(this);
+    this.#emptied?.();
+  }
+
+  #connectionFinished(): void {
+    if (this.#state === "draining" && this.#emptied !== undefined && !this.#busy) this.#emptied();
   }
 
   tick(now: number): void {
@@ -77,10 +94,14 @@ class TcpQuestions implements Waiting {
   readonly #socket: ServerSocket;
   readonly #serve: Serve;
   readonly #turns: Turns;
+  readonly #onFinished: () => void;
   readonly #reader = new FrameReader(MAX_QUESTION);
   /** open → ended (the client asks no more, or we take no more) → closed */
   #state: "open" | "ended" | "closed" = "open";
   #running = 0;
+  /** It ends with the answers to what it asks, or has asked. */
+  #retired = false;
+  #asked = false;
   /** Whether it stands in the line for its turn. */
   #inLine = false;
   /** Questions are being taken right now: an answer given at once must not begin with that again. */
@@ -90,10 +111,16 @@ class TcpQuestions implements Waiting {
   #unsentBytes = 0;
   #lastUse = performance.now();
 
-  constructor(socket: ServerSocket, serve: Serve, turns: Turns) {
+  constructor(socket: ServerSocket, serve: Serve, turns: Turns, onFinished: () => void) {
     this.#socket = socket;
     this.#serve = serve;
     this.#turns = turns;
+    this.#onFinished = onFinished;
+  }
+
+  /** It hears and says nothing any more. */
+  get finished(): boolean {
+    return this.#state === "closed";
   }
 
   received(chunk: Uint8Array): void {
@@ -135,6 +162,12 @@ class TcpQuestions implements Waiting {
     this.#settle();
   }
 
+  /** It may ask once more if it has not asked at all: it was made before it could know better. */
+  retire(): void {
+    this.#retired = true;
+    if (this.#asked) this.ended();
+  }
+
   endIfIdle(now: number): void {
     if (this.#state === "closed" || this.#running > 0 || this.#inLine || now - this.#lastUse < IDLE_MS) return;
     if (this.#unsent.length > 0) this.abort();
@@ -147,6 +180,7 @@ class TcpQuestions implements Waiting {
     this.#turns.leave(this);
     this.#unsent = [];
     this.#socket.terminate();
+    this.#onFinished();
   }
 
   /** Answers what is there, as far as this turn goes. */
@@ -181,6 +215,8 @@ class TcpQuestions implements Waiting {
       return;
     }
     this.#lastUse = performance.now();
+    this.#asked = true;
+    if (this.#retired && this.#state === "open" && !this.#reader.ready) this.#state = "ended";
     this.#running++;
     if (!this.#serve(message, (answer) => this.#answered(answer))) this.#answered(undefined);
   }
@@ -220,5 +256,6 @@ class TcpQuestions implements Waiting {
   #finish(): void {
     this.#state = "closed";
     this.#socket.end();
+    this.#onFinished();
   }
 }

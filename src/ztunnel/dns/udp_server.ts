@@ -6,6 +6,8 @@ import { type Turns, turns as processTurns, type Waiting } from "./turns.ts";
 
 /** No question needs more: a name has 255 bytes. What is longer is not answered. */
 const MAX_QUESTION = 4096; // bytes
+/** How long a server that drains reads what had arrived, ms: as much as its socket's buffer holds is read in a few. */
+const LAST_QUESTIONS_MS = 200;
 /** Datagrams that wait to be looked at. */
 const MAX_WAITING = 512;
 
@@ -30,6 +32,7 @@ export class UdpServer implements Waiting {
   #next = 0;
   #deaf = false;
   #state: "open" | "draining" | "closed" = "open";
+  #drained: (() => void) | undefined = undefined;
 
   /** Binds at once. Throws SystemError. @param dropped hears how many datagrams nobody looked at */
   constructor(
@@ -48,12 +51,19 @@ export class UdpServer implements Waiting {
     return this.#socket.address;
   }
 
-  /** Hears no new questions; answers to earlier ones go out until close(). */
-  drain(): void {
+  /**
+   * Hears no new questions. Resolves when those that had arrived are taken, which are read yet for 200 ms at most; answers go
+   * out until close().
+   */
+  async drain(): Promise<void> {
     if (this.#state !== "open") return;
     this.#state = "draining";
     this.#countDrops();
     this.#socket.setDeaf(true);
+    const deadline = performance.now() + LAST_QUESTIONS_MS;
+    // The runtime reads them when its turn to look at sockets comes: after this one.
+    while (this.#socket.hasUnread && performance.now() < deadline) await new Promise(setImmediate);
+    if (this.#waiting.length > 0) await new Promise<void>((resolve) => this.#drained = resolve);
   }
 
   close(): void {
@@ -62,6 +72,7 @@ export class UdpServer implements Waiting {
     this.#state = "closed";
     this.#turns.leave(this);
     this.#waiting = [];
+    this.#drained?.();
     this.#socket.close();
   }
 
@@ -75,11 +86,12 @@ export class UdpServer implements Waiting {
     if (this.#next < this.#waiting.length) return true;
     this.#waiting = [];
     this.#next = 0;
+    this.#drained?.();
     return false;
   }
 
   #received(bytes: Uint8Array, port: number, ip: string): void {
-    if (this.#state !== "open" || bytes.length > MAX_QUESTION) return;
+    if (this.#state === "closed" || bytes.length > MAX_QUESTION) return;
     const datagram = { bytes, port, ip };
     if (this.#waiting.length === 0 && this.#turns.take()) {
       this.#answer(datagram);
