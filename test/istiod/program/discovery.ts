@@ -3,7 +3,6 @@
  * for, what it is answered with, and what a change of the mesh sends to whom.
  */
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { randomUUID } from "node:crypto";
 import { isIP } from "node:net";
 import {
   type DeltaDiscoveryRequest,
@@ -21,7 +20,8 @@ import {
 } from "../protocol.ts";
 import { type Call, Status } from "./call.ts";
 import { now, saw } from "./output.ts";
-import { resourceBytes, type Store, type Stored, workloadOf } from "./store.ts";
+import { type Content, content, newNonce, responseBytes } from "./response.ts";
+import type { Store, Stored } from "./store.ts";
 import { fieldHead } from "./wire.ts";
 
 const ENVOY = "type.googleapis.com/envoy.";
@@ -61,12 +61,6 @@ interface Watched {
   names: Set<string>;
   readonly wildcard: boolean;
   nonceSent: string;
-}
-
-interface Content {
-  readonly entries: readonly Uint8Array[];
-  readonly names: readonly string[];
-  readonly removed: readonly string[];
 }
 
 /** All streams of discovery, and the mesh they are told of. */
@@ -406,42 +400,6 @@ function changeSubscription(names: Set<string>, request: DeltaDiscoveryRequest):
   }
   for (const name of request.resourceNamesUnsubscribe) changed = names.delete(name) || changed;
   return changed;
-}
-
-function content(
-  typeUrl: string,
-  resources: readonly Stored[],
-  removed: readonly string[],
-  aliases?: (name: string) => readonly string[],
-): Content {
-  const names: string[] = [];
-  const entries: Uint8Array[] = [];
-  for (const stored of resources) {
-    const value = typeUrl === WORKLOAD_TYPE ? workloadOf(stored) : stored.value;
-    if (value === undefined) continue;
-    names.push(stored.name);
-    const also = aliases?.(stored.name) ?? [];
-    const isPlain = also.length === 0 && typeUrl !== WORKLOAD_TYPE;
-    const anyTypeUrl = typeUrl === WORKLOAD_TYPE ? WORKLOAD_TYPE : stored.anyTypeUrl;
-    entries.push(isPlain ? stored.entry : resourceBytes(stored.name, stored.version, value, anyTypeUrl, also));
-  }
-  return { entries, names, removed };
-}
-
-/** DeltaDiscoveryResponse, its fields in the order of their numbers; the resources were serialised before. */
-function responseBytes(typeUrl: string, version: string, nonce: string, { entries, removed }: Content): Uint8Array {
-  const part = (fields: Parameters<typeof create<typeof DeltaDiscoveryResponseSchema>>[1]) =>
-    toBinary(DeltaDiscoveryResponseSchema, create(DeltaDiscoveryResponseSchema, fields));
-  return Buffer.concat([
-    part({ systemVersionInfo: version }),
-    ...entries.flatMap((entry) => [fieldHead(2, entry.length), entry]),
-    part({ typeUrl, nonce, removedResources: [...removed] }),
-  ]);
-}
-
-/** istiod's: the version of the push, and chance. */
-function newNonce(version: string): string {
-  return `${version}${randomUUID()}`;
 }
 
 function waited(milliseconds: number): Promise<void> {
