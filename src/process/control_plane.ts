@@ -1,7 +1,7 @@
 /** The way to the control plane, as the settings of both modes describe it (spec/ztunnel.md §3.1). */
 import { readFileSync } from "node:fs";
 import type { AuthToken, RootCertificate } from "../config/mod.ts";
-import { GrpcChannel } from "../grpc/mod.ts";
+import { GrpcChannel, rootsReader } from "../grpc/mod.ts";
 import type { HeaderList } from "../http2/mod.ts";
 import { CertificateError, pemBlocks, readCertificate } from "../identity/mod.ts";
 import type { LogScope } from "../telemetry/mod.ts";
@@ -36,16 +36,10 @@ export function controlPlaneChannel(server: ControlPlaneServer, caller: ControlP
   return new GrpcChannel({
     target: { host, port: url.port === "" ? HTTPS_PORT : Number(url.port) },
     serverNames: altHostname === undefined ? [host] : [host, altHostname],
-    roots: () => rootPem(root),
+    roots: rootsReader(root),
     tlsPolicy: caller.tlsPolicy,
     metadata: () => metadata(server, caller),
   });
-}
-
-/** PEM of the roots; undefined: those of the system. Throws Error naming the file. */
-function rootPem(root: RootCertificate): string | undefined {
-  if (root.kind === "system") return undefined;
-  return root.kind === "pem" ? root.pem : readFileSync(root.path, "utf8");
 }
 
 function metadata({ headers }: ControlPlaneServer, { token, clusterId }: ControlPlaneCaller): HeaderList {

@@ -38,6 +38,7 @@ function open(impersonate = true): void {
       crlPath: undefined,
       pqc: false,
       tls12: false,
+      proxyMetadata: {},
     },
     trustDomain: "cluster.local",
     impersonate,
