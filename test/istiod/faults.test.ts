@@ -191,7 +191,13 @@ describe("faults", () => {
     const again = channel.discover();
     again.begin(ADDRESS_TYPE);
     expect((await again.take()).response.resources).toHaveLength(2);
+    again.begin(AUTHORIZATION_TYPE);
+    await again.take();
+    await istiod.synced();
     await istiod.kill("lost");
+    const numbers = istiod.seen.all("stream").map(({ stream }) => stream);
+    expect(new Set(numbers).size).toBe(numbers.length);
+    expect(istiod.seen.all("ended")).toHaveLength(numbers.length);
     await istiod.start();
     expect(istiod.port).toBe(port);
     expect(readFileSync(istiod.rootPath, "utf8")).not.toBe(root);

@@ -19,6 +19,7 @@ import {
   type PushSent,
   type ResourceText,
   type Revocation,
+  type SeenEvent,
   SERVER_NAMES,
   type Status,
 } from "./protocol.ts";
@@ -144,6 +145,10 @@ class IstiodProcess implements Istiod {
   #child: Child | undefined;
   #port: number;
   #resume = false;
+  /** Open ones, by their numbers. */
+  readonly #connections = new Set<number>();
+  readonly #streams = new Set<number>();
+  #lastNumber = 0;
   #started = false;
 
   constructor(options: IstiodOptions) {
@@ -190,10 +195,11 @@ class IstiodProcess implements Istiod {
         ca: first.ca ?? {},
         discovery: first.discovery ?? {},
         directory: this.directory,
+        lastNumber: this.#lastNumber,
         resume: this.#resume,
       },
       command,
-      (event) => this.seen.add(event),
+      (event) => this.#saw(event),
     );
     this.#port = this.#child.port;
     // Nobody can connect yet.
@@ -211,6 +217,22 @@ class IstiodProcess implements Istiod {
     this.#resume = state === "kept";
     this.#child = undefined;
     await child.kill();
+    // It could not tell any more what ended with it.
+    const at = performance.timeOrigin + performance.now();
+    for (const stream of this.#streams) this.seen.add({ kind: "ended", at, stream, status: undefined, reset: 0 });
+    for (const connection of this.#connections) this.seen.add({ kind: "closed", at, connection });
+    this.#streams.clear();
+    this.#connections.clear();
+  }
+
+  #saw(event: SeenEvent): void {
+    if (event.kind === "connection") this.#connections.add(event.connection);
+    else if (event.kind === "closed") this.#connections.delete(event.connection);
+    else if (event.kind === "stream") this.#streams.add(event.stream);
+    else if (event.kind === "ended") this.#streams.delete(event.stream);
+    if ("connection" in event) this.#lastNumber = Math.max(this.#lastNumber, event.connection);
+    if ("stream" in event) this.#lastNumber = Math.max(this.#lastNumber, event.stream);
+    this.seen.add(event);
   }
 
   async close(): Promise<void> {

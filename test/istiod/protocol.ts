@@ -185,6 +185,8 @@ export interface ProgramOptions {
   readonly discovery: Partial<DiscoverySettings>;
   /** Scratch directory: unix socket, saved state, roots. */
   readonly directory: string;
+  /** Connections and streams are numbered after this one. */
+  readonly lastNumber: number;
   /** Whether there is a state to begin with in the directory. */
   readonly resume: boolean;
 }
@@ -247,7 +249,7 @@ interface Timed {
   readonly at: number;
 }
 
-/** What the program saw, in its order. Connections and streams are numbered from 1 on; numbers are not used again. */
+/** What the program saw, in its order. Connections and streams are numbered; no number comes twice, not after a restart either. */
 export type SeenEvent =
   | ConnectionOpened
   | ConnectionSecured

@@ -12,6 +12,13 @@ interface Relay {
   inner: Socket | undefined;
 }
 
+export interface FrontOptions {
+  readonly address: string;
+  readonly port: number;
+  /** Connections are numbered after this one. */
+  readonly lastNumber: number;
+}
+
 export class Front {
   readonly #relays = new Map<number, Relay>();
   readonly #inner: Server;
@@ -20,15 +27,16 @@ export class Front {
   readonly #path: string;
   #server: Server | undefined;
   #mode: PortSettings["connections"] = "refuse";
-  #made = 0;
-  #address: string;
+  #made: number;
+  readonly #address: string;
   #port: number;
 
   /** @param onConnection takes the server's end of a connection */
-  constructor(path: string, address: string, port: number, onConnection: (id: number, socket: Socket) => void) {
+  constructor(path: string, options: FrontOptions, onConnection: (id: number, socket: Socket) => void) {
     this.#path = path;
-    this.#address = address;
-    this.#port = port;
+    this.#address = options.address;
+    this.#port = options.port;
+    this.#made = options.lastNumber;
     this.#inner = createServer({ allowHalfOpen: true }, (socket) => {
       const id = this.#coming.shift();
       if (id === undefined) throw new Error("a connection that nobody made");

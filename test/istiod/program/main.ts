@@ -45,9 +45,9 @@ for (const resource of saved?.resources ?? []) store.put(resource);
 const authority = saved === undefined ? await Authority.create() : await Authority.restore(saved.authority);
 const discovery = new Discovery(store, () => settings.discovery, saved?.pushes ?? 1);
 const certificates = new CertificateService(authority, settings, options.trustDomain);
-const server = new Server(settings, authority, discovery, certificates);
+const server = new Server(settings, authority, discovery, certificates, options.lastNumber);
 const innerPath = join(options.directory, `inner-${process.pid}.sock`);
-const front = new Front(innerPath, options.address, options.port, (id, socket) => server.accept(id, socket));
+const front = new Front(innerPath, options, (id, socket) => server.accept(id, socket));
 
 /** Changes by type, gathered while a command changes the mesh. */
 class Changes {

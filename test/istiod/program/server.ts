@@ -27,11 +27,18 @@ export class Server {
   readonly #http2: Http2SecureServer;
   readonly #sessions = new Map<number, ServerHttp2Session>();
   #tls: { readonly key: string; readonly cert: string } | undefined;
-  #streams = 0;
+  #streams: number;
   /** Whose session is being made, in this very moment. */
   #current = 0;
 
-  constructor(settings: Settings, authority: Authority, discovery: Discovery, certificates: CertificateService) {
+  constructor(
+    settings: Settings,
+    authority: Authority,
+    discovery: Discovery,
+    certificates: CertificateService,
+    lastStream: number,
+  ) {
+    this.#streams = lastStream;
     this.#settings = settings;
     this.#authority = authority;
     this.#discovery = discovery;
