@@ -1,6 +1,7 @@
 /** What we have of one type, what we ask for, and who waits for it. No I/O. */
 import type { DeltaRequest, XdsNode } from "./delta_request.ts";
 import type { ResourceType } from "./resource_type.ts";
+import { Versions } from "./versions.ts";
 
 /** The stream, as one type sees it: none, or nothing asked on it yet, or asked. */
 type Phase = "closed" | "silent" | "asked";
@@ -22,7 +23,7 @@ export class Subscription {
   /** No push has been taken yet from this stream. */
   #fresh = false;
   /** Resources in force, with their versions. What was refused is not here, unless an earlier version is in force. */
-  readonly #versions = new Map<string, string>();
+  readonly #versions = new Versions();
   /** On demand: names that have no answer yet. By names: those that are asked for. */
   readonly #names = new Set<string>();
   readonly #waiters = new Map<string, () => void>();

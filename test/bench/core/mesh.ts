@@ -58,7 +58,7 @@ const serviceKeyOf = (application: number) =>
   `${namespaceOf(application)}/${nameOf(application)}.${namespaceOf(application)}.svc.cluster.local`;
 
 /** istio.workload.Address of a pod, one of the replicas of an application; every other is in two services. */
-function encodeWorkload(index: number, applications: number, revision = "v1"): Uint8Array {
+export function encodeWorkload(index: number, applications: number, revision = "v1"): Uint8Array {
   const application = index % applications;
   const namespace = namespaceOf(application);
   const name = `${nameOf(application)}-6d5f8c7b9d-${index.toString(36).padStart(5, "x")}`;
@@ -93,7 +93,7 @@ function encodeWorkload(index: number, applications: number, revision = "v1"): U
   return writer.join().finish();
 }
 
-function encodeService(application: number): Uint8Array {
+export function encodeService(application: number): Uint8Array {
   const writer = new BinaryWriter().uint32(18).fork();
   const text = (field: number, value: string) => writer.uint32(field << 3 | 2).string(value);
   text(1, nameOf(application));

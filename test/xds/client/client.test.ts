@@ -296,7 +296,7 @@ describe("reconnection", () => {
     expect(type.parts.filter(({ first }) => first).length).toBe(1);
     expect(before.sent()).toEqual([]);
     const [request] = channel.last.sent();
-    expect(Object.keys(request?.initialResourceVersions ?? {})).toEqual(names);
+    expect(Object.keys(request?.initialResourceVersions ?? {}).sort()).toEqual(names.toSorted());
   });
 
   test("names in force beyond what istiod can be told come again; those that do not are gone", () => {
