@@ -77,6 +77,11 @@ export class HboneServer implements TransportOwner {
     return this.#transports.size;
   }
 
+  /** Connections whose peer is not verified yet. */
+  get handshakes(): number {
+    return this.#handshakes.size;
+  }
+
   stopListening(): void {
     this.#listener.stop(false);
   }

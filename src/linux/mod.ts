@@ -12,6 +12,7 @@ export {
   namespaceRefusal,
   openNamespace,
   ownNamespace,
+  portIsListenedOn,
   sameNamespace,
 } from "./namespace.ts";
 export { watchReadable } from "./readable.ts";

@@ -96,6 +96,24 @@ export function loopbackHasIpv6(namespace?: number): boolean {
   });
 }
 
+/**
+ * Whether a TCP socket listens on a port of a namespace, of whatever process and address. Reads the list of all TCP sockets
+ * there: not for every connection. Throws SystemError when the namespace cannot be entered.
+ */
+export function portIsListenedOn(port: number, namespace?: number): boolean {
+  const wanted = port.toString(16).toUpperCase().padStart(4, "0");
+  // "  0: 00000000:3A98 00000000:0000 0A …": place, local address, remote address, state (0A: TCP_LISTEN)
+  const listening = new RegExp(`^ *\\d+: [0-9A-F]+:${wanted} [0-9A-F:]+ 0A `, "m");
+  return inNamespace(namespace, () =>
+    ["tcp", "tcp6"].some((list) => {
+      try {
+        return listening.test(readFileSync(`/proc/thread-self/net/${list}`, "latin1"));
+      } catch {
+        return false; // a kernel without IPv6 has no such file
+      }
+    }));
+}
+
 /** Why this process cannot work in other namespaces, as a check at the start; undefined when it can. */
 export function namespaceRefusal(fd: number = ownNamespace()): SystemError | undefined {
   const previous = current;

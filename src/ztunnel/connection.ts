@@ -30,7 +30,8 @@ export interface ConnectionFailure extends ConnectFailure {
 export abstract class Connection implements RelayOwner {
   readonly #log: AccessLog;
   readonly #tracker: ConnectionTracker;
-  readonly #started = performance.now();
+  /** ms of performance.now() */
+  readonly started: number = performance.now();
   #traffic: KnownTraffic | undefined = undefined;
   /** `opened` was counted for #traffic. */
   #counted = false;
@@ -39,7 +40,7 @@ export abstract class Connection implements RelayOwner {
   #failure: ConnectionFailure | undefined = undefined;
   /** Bytes in both directions when they were last looked at, and since when they are the same. */
   #moved = 0;
-  #movedAt = this.#started;
+  #movedAt = this.started;
 
   constructor(log: AccessLog, tracker: ConnectionTracker) {
     this.#log = log;
@@ -142,7 +143,7 @@ export abstract class Connection implements RelayOwner {
     this.#log.connectionComplete(this.#ends as ConnectionEnds, traffic, {
       received,
       sent,
-      durationMs: performance.now() - this.#started,
+      durationMs: performance.now() - this.started,
       error: failure?.text,
       decisions: failure?.decisions,
     });

@@ -46,6 +46,16 @@ export class ConnectionTracker implements Ticking {
     return [...this.#connections].filter((connection) => connection.direction === direction);
   }
 
+  /** Those that were let in first, at most `most`. */
+  oldest(most: number): Connection[] {
+    const found: Connection[] = [];
+    for (const connection of this.#connections) {
+      if (found.length >= most) break;
+      found.push(connection);
+    }
+    return found;
+  }
+
   /** The record with which a connection is let in: its policies are asked again even when the record is gone. */
   recordKnown(record: Workload): void {
     this.#record = record;

@@ -159,6 +159,11 @@ export class WorkloadContext {
     });
   }
 
+  /** Connections that wait for a record, a certificate or an address. */
+  get held(): number {
+    return this.#hold.size;
+  }
+
   /** Whether no connection is left, nor one that is held. */
   get empty(): boolean {
     return this.#hold.size === 0 && this.tracker.size === 0;

@@ -6,6 +6,7 @@ import { formatAddress, type SocketAddress } from "../net/address.ts";
 import { acceptHandlers, adoptListener, CONNECT_TIMEOUT_MS, finishListening } from "../net/tcp.ts";
 import { CONNECTION_DRAIN } from "./connection.ts";
 import { callerOf } from "./data_plane.ts";
+import { type HoldingPod, MOST_CONNECTIONS } from "./drain_report.ts";
 import { DnsProxy } from "./dns/mod.ts";
 import { acceptRequest } from "./inbound_hbone.ts";
 import { acceptPlaintext } from "./inbound_plaintext.ts";
@@ -117,6 +118,23 @@ export class WorkloadProxy {
   /** A tunnel may bring connections as long as it is there, and a connection may outlive its tunnel. */
   get #busy(): boolean {
     return !this.context.empty || this.#inbound?.empty === false;
+  }
+
+  /** What a drain still waits for. */
+  get holding(): HoldingPod {
+    const { info, tracker, held } = this.context;
+    const pod = `${info.namespace}/${info.name}`;
+    return {
+      pod,
+      connections: tracker.size,
+      waiting: held + (this.#inbound?.handshakes ?? 0),
+      oldest: tracker.oldest(MOST_CONNECTIONS).map((connection) => ({
+        pod,
+        direction: connection.direction,
+        summary: connection.summary(),
+        startedAt: connection.started,
+      })),
+    };
   }
 
   /** Cuts every connection now, for the reason given. */

@@ -21,6 +21,7 @@ import {
   socketAddresses,
   startLog,
   surviveBugs,
+  watchFile,
 } from "../process/mod.ts";
 import {
   AccessLog,
@@ -48,7 +49,7 @@ import { DryRunRecorder } from "./dry_run.ts";
 import { Ejections } from "./ejection.ts";
 import { addressType, authorizationType } from "./mesh_resources.ts";
 import { MeshSource } from "./mesh_source.ts";
-import { CONNECTION_DRAIN } from "./connection.ts";
+import { drainAll } from "./drain.ts";
 import { Pods } from "./pods.ts";
 import { WorkloadContext } from "./workload_context.ts";
 import { dumpWorkloadState } from "./workload_dump.ts";
@@ -112,6 +113,7 @@ class Ztunnel {
       crlPath: config.crlPath,
       metrics: registerCrlMetrics(this.#registry),
       log: log.scope("ztunnel::tls"),
+      watch: watchFile,
     });
     const tunnel = {
       certificates: this.#certificates,
@@ -329,25 +331,19 @@ class Ztunnel {
 
   /** Takes no new work, waits for what runs up to the deadline, cuts the rest (spec/ztunnel.md §11.3). */
   async #shutDown(): Promise<number> {
-    scope.info("shutdown: draining");
     this.#admin?.close();
-    this.#source?.close();
-    const zdsClosed = this.#zds?.close();
+    this.#zds?.close();
+    this.#pods?.close();
     const proxies = [...this.#own, ...(this.#pods?.list() ?? []).map(({ proxy }) => proxy)];
-    const deadline = Promise.withResolvers<"deadline">();
-    const timer = setTimeout(() => deadline.resolve("deadline"), this.#config.terminationDeadline);
-    const drained = Promise.all(proxies.map((proxy) => proxy.drain())).then(() => "drained" as const);
-    if (await Promise.race([drained, deadline.promise]) === "deadline") {
-      const held = proxies.map(({ context }) =>
-        `${context.info.namespace}/${context.info.name}: ${context.tracker.size}`
-      );
-      scope.warn("drain duration expired with pending connections, forcefully shutting down", [
-        ["connections", held.join(", ")],
-      ]);
-      for (const proxy of proxies) proxy.stop(CONNECTION_DRAIN);
-    }
-    clearTimeout(timer);
-    await zdsClosed;
+    await drainAll(proxies, {
+      deadlineMs: this.#config.terminationDeadline,
+      log: scope,
+      nameOf: (ip) => {
+        const workload = this.#mesh.current.workloadByAddress(this.#plane.routing.network, ip);
+        return workload && `${workload.namespace}/${workload.name}`;
+      },
+    });
+    this.#source?.close();
     this.#ads?.close();
     this.#certificates.close();
     this.#authority.close();
