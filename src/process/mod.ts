@@ -10,3 +10,4 @@ export { observeCertificates } from "./certificate_observer.ts";
 export { dumpCertificates } from "./certificate_dump.ts";
 export { dumpMesh, type Json } from "./mesh_dump.ts";
 export { startLog } from "./start_log.ts";
+export { watchFile } from "./watched_file.ts";

@@ -52,13 +52,7 @@
  */
 export { clientContext, serverContext, type TlsContext } from "./context.ts";
 export { type ChainSocket } from "./peer_chain.ts";
-export {
-  type CutReason,
-  PeerTrust,
-  type PeerTrustOptions,
-  type RevocationStatus,
-  type TrackedPeer,
-  type TrustedTunnel,
-} from "./peer_trust.ts";
+export { PeerTrust, type PeerTrustOptions, type RevocationStatus } from "./peer_trust.ts";
+export type { CutReason, TrackedPeer, TrustedTunnel } from "./tracked_peer.ts";
 export { DEFAULT_TLS_POLICY, type TlsPolicy } from "./policy.ts";
 export { type PeerSocket, type PeerVerdict, verifyClient, verifyServer } from "./verification.ts";

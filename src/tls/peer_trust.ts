@@ -1,31 +1,11 @@
 import { pemBlocks, type WorkloadCertificate } from "../identity/mod.ts";
-import { watchFile } from "../process/watched_file.ts";
 import type { CrlMetrics, LogScope, Reporter } from "../telemetry/mod.ts";
 import { type ChainLink, type Crypto, type Issuer, IssuerStore } from "./issuer.ts";
-import { type ChainOutcome, type ChainSocket, followChain, type PeerChain } from "./peer_chain.ts";
-import { MAX_REVOCATION_FILE, readRevocationFile } from "./revocation_file.ts";
-import { RevocationListError } from "./revocation_list.ts";
+import { type ChainOutcome, type ChainSocket, followChain } from "./peer_chain.ts";
+import { RevocationSource } from "./revocation_source.ts";
 import { Revocations } from "./revocations.ts";
 import { inSlices } from "./slices.ts";
-
-/** Why a tunnel that was trusted is cut, as the access log and the metrics say it. */
-export interface CutReason {
-  readonly text: string;
-  readonly flag: "CERT_REVOKED";
-}
-
-/** What can be cut. Called at most once, and not after the peer was released. */
-export interface TrustedTunnel {
-  revoke(reason: CutReason): void;
-}
-
-/** A peer whose handshake was good. Its tunnel tells it when it begins and when it ends. */
-export interface TrackedPeer {
-  /** From here on the tunnel may be cut. */
-  track(tunnel: TrustedTunnel): void;
-  /** The connection is closed. */
-  release(): void;
-}
+import { type CutReason, Peer, type TrackedPeer } from "./tracked_peer.ts";
 
 export type PeerStanding = { readonly ok: true; readonly peer: TrackedPeer } | {
   readonly ok: false;
@@ -37,8 +17,8 @@ export interface PeerTrustOptions {
   readonly crlPath?: string | undefined;
   readonly metrics: CrlMetrics;
   readonly log: LogScope;
-  /** How the file is watched. */
-  readonly watch?: typeof watchFile;
+  /** Calls back after the file changed, or is there at last. */
+  readonly watch: (path: string, onChange: () => void) => { close(): void };
   /** ms after which handshakes that began with the roots of before are over */
   readonly handshakeMs?: number;
 }
@@ -76,43 +56,6 @@ interface Tools {
   readonly roots: Map<string, readonly Issuer[]>;
 }
 
-class Peer implements TrackedPeer {
-  readonly own: string;
-  readonly reporter: Reporter;
-  readonly socket: ChainSocket;
-  /** Roots that it was last judged by. */
-  rootsPem: string;
-  /** Read when it is first needed: without lists, and while roots stay, never. */
-  chain: PeerChain | undefined = undefined;
-  untracked = false;
-  tunnel: TrustedTunnel | undefined = undefined;
-  readonly #peers: Set<Peer>;
-
-  constructor(peers: Set<Peer>, { identity, rootsPem }: WorkloadCertificate, socket: ChainSocket, reporter: Reporter) {
-    this.#peers = peers;
-    this.own = identity;
-    this.rootsPem = rootsPem;
-    this.socket = socket;
-    this.reporter = reporter;
-  }
-
-  track(tunnel: TrustedTunnel): void {
-    this.tunnel = tunnel;
-    this.#peers.add(this);
-  }
-
-  release(): void {
-    this.tunnel = undefined;
-    this.#peers.delete(this);
-  }
-
-  cut(reason: CutReason): void {
-    const { tunnel } = this;
-    this.release();
-    tunnel?.revoke(reason);
-  }
-}
-
 /**
  * Who may stay, after the handshake said who may come: peers' certificates against revocation lists, at the handshake
  * and whenever the lists change; and against the roots, whenever those change (spec/ztunnel.md §3.6). One a process.
@@ -126,14 +69,11 @@ class Peer implements TrackedPeer {
  */
 export class PeerTrust {
   readonly #options: PeerTrustOptions;
+  readonly #source: RevocationSource | undefined;
   readonly #peers = new Set<Peer>();
   #tools: Promise<Tools> | undefined = undefined;
   #ready: Tools | undefined = undefined;
   #lists: Revocations | undefined = undefined;
-  #loaded: number | undefined = undefined;
-  #error: string | undefined = undefined;
-  /** Of the file that was read last. */
-  #digest: number | bigint | undefined = undefined;
   #watch: { close(): void } | undefined = undefined;
   /** Loads and checks of all peers, one after the other. */
   #work: Promise<void> = Promise.resolve();
@@ -142,6 +82,8 @@ export class PeerTrust {
 
   constructor(options: PeerTrustOptions) {
     this.#options = options;
+    const { crlPath, log } = options;
+    this.#source = crlPath === undefined ? undefined : new RevocationSource(crlPath, log);
   }
 
   /** Tunnels that may be cut. */
@@ -151,18 +93,19 @@ export class PeerTrust {
 
   /** undefined without a path. */
   status(): RevocationStatus | undefined {
-    const path = this.#options.crlPath;
-    if (path === undefined) return undefined;
+    if (this.#source === undefined) return undefined;
+    const { path, loaded, error } = this.#source;
     const { lists = 0, entries = 0 } = this.#lists ?? {};
-    return { path, lists, entries, loaded: this.#loaded, error: this.#error };
+    return { path, lists, entries, loaded, error };
   }
 
   /** Reads the lists and watches their directory. Never rejects: what is wrong with the file is logged. */
   start(): Promise<void> {
-    const path = this.#options.crlPath;
-    if (path === undefined || this.#watch !== undefined) return Promise.resolve();
-    this.#watch = (this.#options.watch ?? watchFile)(path, () => void this.#do(() => this.#load(path)));
-    return this.#do(() => this.#load(path));
+    const source = this.#source;
+    if (source === undefined || this.#watch !== undefined) return Promise.resolve();
+    const load = () => this.#do(() => this.#load(source));
+    this.#watch = this.#options.watch(source.path, () => void load());
+    return load();
   }
 
   close(): void {
@@ -227,41 +170,12 @@ export class PeerTrust {
 
   // --- lists ---
 
-  async #load(path: string): Promise<void> {
-    const { log } = this.#options;
-    try {
-      const bytes = await readFile(path);
-      const digest = Bun.hash(bytes);
-      if (digest === this.#digest) return;
-      this.#digest = undefined;
-      const lists = await inSlices(readRevocationFile(bytes));
-      const { crypto } = await this.#open();
-      this.#lists = new Revocations(crypto, lists, (issuer) => this.#unsigned(path, issuer));
-      this.#digest = digest;
-    } catch (error) {
-      if (!(error instanceof RevocationListError) && !isSystemError(error)) throw error;
-      this.#failed(path, error);
-      return;
-    }
-    this.#error = undefined;
-    this.#loaded = Date.now();
-    const { lists, entries } = this.#lists;
-    log.info("certificate revocation lists in force", [["path", path], ["lists", lists], ["entries", entries]]);
-    await inSlices(this.#recheckLists(this.#lists));
-  }
-
-  #failed(path: string, error: Error): void {
-    const { log } = this.#options;
-    const missing = isSystemError(error) && error.code === "ENOENT";
-    this.#error = missing ? "the file is not there" : error.message;
-    const fields = [["path", path], ["error", this.#error]] as const;
-    if (this.#lists !== undefined) {
-      log.warn("certificate revocation lists cannot be read, those in force stay", fields);
-    } else if (missing) {
-      log.info("certificate revocation lists are not there yet, nothing is revoked until then", fields);
-    } else {
-      log.warn("certificate revocation lists cannot be read, nothing is revoked until they can", fields);
-    }
+  async #load(source: RevocationSource): Promise<void> {
+    const read = await source.read();
+    if (read === undefined) return;
+    const { crypto } = await this.#open();
+    const lists = this.#lists = new Revocations(crypto, read, (issuer) => this.#unsigned(source.path, issuer));
+    await inSlices(this.#recheckLists(lists));
   }
 
   #unsigned(path: string, { certificate }: Issuer): void {
@@ -277,7 +191,7 @@ export class PeerTrust {
     let cut = 0;
     for (const peer of [...this.#peers]) {
       yield;
-      if (peer.tunnel === undefined || !this.#isRevoked(peer, lists)) continue;
+      if (!peer.open || !this.#isRevoked(peer, lists)) continue;
       this.#options.metrics.rejections(peer.reporter).value++;
       peer.cut(REVOKED);
       cut++;
@@ -319,7 +233,7 @@ export class PeerTrust {
     let cut = 0;
     for (const peer of peers) {
       yield;
-      if (peer.tunnel === undefined) continue;
+      if (!peer.open) continue;
       peer.rootsPem = rootsPem;
       if (peer.chain !== undefined && leadsTo(peer.chain.link, roots, verdicts)) continue;
       const outcome = this.#follow(peer, rootsPem, undefined, undefined);
@@ -375,18 +289,6 @@ function leadsTo(link: ChainLink, roots: readonly Issuer[], verdicts: Map<ChainL
   return verdict;
 }
 
-/** Rejects with a system's error or a RevocationListError. */
-async function readFile(path: string): Promise<Uint8Array> {
-  const file = Bun.file(path);
-  const status = await file.stat();
-  // A pipe would be waited for.
-  if (!status.isFile()) throw new RevocationListError("it is not a file");
-  if (status.size > MAX_REVOCATION_FILE) {
-    throw new RevocationListError(`the file has ${status.size} octets; at most ${MAX_REVOCATION_FILE} are read`);
-  }
-  return await file.bytes();
-}
-
 function describe({ serial, issuer }: { readonly serial: string; readonly issuer: Issuer }): string {
   const hex = Array.from(serial, (octet) => octet.charCodeAt(0).toString(16).padStart(2, "0")).join("");
   return `serial 0x${hex} of issuer ${oneLine(issuer.certificate.subject)}`;
@@ -395,8 +297,4 @@ function describe({ serial, issuer }: { readonly serial: string; readonly issuer
 /** A subject as node:crypto has it, one attribute a line. */
 function oneLine(subject: string): string {
   return subject.trim().split("\n").join(", ");
-}
-
-function isSystemError(error: unknown): error is Error & { code: string } {
-  return error instanceof Error && "code" in error && typeof error.code === "string";
 }

@@ -20,6 +20,7 @@ import {
   socketAddresses,
   startLog,
   surviveBugs,
+  watchFile,
 } from "../process/mod.ts";
 import {
   log,
@@ -99,6 +100,7 @@ class Waypoint {
       crlPath: config.crlPath,
       metrics: registerCrlMetrics(this.#registry),
       log: log.scope("waypoint::tls"),
+      watch: watchFile,
     });
     registerProcessMetrics(this.#registry);
     registerBuildMetric(this.#registry, "proxy", config.istioVersion);

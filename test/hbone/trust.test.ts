@@ -363,7 +363,7 @@ describe("the file", () => {
     const status = async (crlPath: string) => {
       const registry = new MetricRegistry();
       const log = new Logger({ write() {}, flush() {} }).scope("tls");
-      const trust = new PeerTrust({ crlPath, metrics: registerCrlMetrics(registry), log });
+      const trust = new PeerTrust({ crlPath, metrics: registerCrlMetrics(registry), log, watch: watchFile });
       cleanups.push(() => trust.close());
       await trust.start();
       return trust.status()?.error;
