@@ -49,6 +49,9 @@
  *   },
  * });
  * ```
+ *
+ * Whether a peer may stay when revocation lists or roots change, and may come while lists are in force, is PeerTrust's
+ * word; what the runtime tells of a peer's chain stands at ChainSocket.
  */
 export { clientContext, serverContext, type TlsContext } from "./context.ts";
 export { type ChainSocket } from "./peer_chain.ts";
