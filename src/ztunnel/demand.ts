@@ -1,43 +1,31 @@
 import type { MeshState } from "../mesh/mod.ts";
 import type { MeshSource } from "./mesh_source.ts";
 
-/** Names that are kept asked for: about 16 MB here, and as much again at the control plane. */
-const MAX_NAMES = 65_536;
+/** Asks the stream of Addresses for one name; settles when the answer is in force, be it that there is none. */
+export type Ask = (name: string) => Promise<void>;
 
-/** Where records come from: the stream of Addresses. */
-export interface DemandSource {
-  /** Settles when the answer is in force, be it that there is none. */
-  ask(name: string): Promise<void>;
-  /** The name is of no interest any more. */
-  drop(name: string): void;
-}
+/** Names that one decision has asked for and got answered: it does not wait for them again. */
+export type Asked = Set<string>;
 
 /**
- * Records that come when somebody asks for them (XDS_ON_DEMAND, spec/ztunnel.md §3.2). A name that was asked for stays
- * subscribed, so that what becomes of it is told; beyond MAX_NAMES the one asked for first is let go.
+ * Records that come when somebody asks for them (XDS_ON_DEMAND, spec/ztunnel.md §3.2). What is there is kept up to date by
+ * the control plane; of what is not it tells nothing, so each decision that misses a name asks anew.
  */
 export class Demand {
   readonly #mesh: MeshSource;
-  readonly #source: DemandSource;
-  /** Names that have been answered, in the order of asking. */
-  readonly #answered = new Set<string>();
+  readonly #request: Ask;
   /** Who waits for a name that was asked for. */
   readonly #waiting = new Map<string, (() => void)[]>();
 
-  constructor(mesh: MeshSource, source: DemandSource) {
+  constructor(mesh: MeshSource, request: Ask) {
     this.#mesh = mesh;
-    this.#source = source;
+    this.#request = request;
   }
 
-  /** Names that are asked for now. */
-  get size(): number {
-    return this.#answered.size + this.#waiting.size;
-  }
-
-  /** What a read of the mesh gives, and which of the names it looked up nobody has asked for yet. */
-  read<T>(read: (mesh: MeshState) => T): { readonly value: T; readonly missing: readonly string[] } {
+  /** What a read of the mesh gives, and which names it looked up that are not there and not among `asked`. */
+  read<T>(read: (mesh: MeshState) => T, asked: Asked): { readonly value: T; readonly missing: readonly string[] } {
     const { value, missing } = this.#mesh.current.reading(() => read(this.#mesh.current));
-    return { value, missing: missing.filter((name) => !this.#answered.has(name)) };
+    return { value, missing: missing.filter((name) => !asked.has(name)) };
   }
 
   /** Calls back when all of the names have been answered; at least one is given. */
@@ -56,20 +44,9 @@ export class Demand {
   #ask(name: string, answered: () => void): void {
     const waiting = [answered];
     this.#waiting.set(name, waiting);
-    this.#source.ask(name).then(() => {
+    this.#request(name).then(() => {
       this.#waiting.delete(name);
-      this.#answered.add(name);
-      this.#trim();
       for (const callback of waiting) callback();
     });
-  }
-
-  #trim(): void {
-    if (this.#answered.size <= MAX_NAMES) return;
-    for (const name of this.#answered) {
-      this.#answered.delete(name);
-      this.#source.drop(name);
-      return;
-    }
   }
 }

@@ -5,6 +5,7 @@ import type { MeshState, Workload, WorkloadInfo } from "../mesh/mod.ts";
 import { CONNECT_TIMEOUT_MS, type DialOptions } from "../net/tcp.ts";
 import type { Span } from "../telemetry/mod.ts";
 import type { DataPlane } from "./data_plane.ts";
+import type { Asked } from "./demand.ts";
 import { Hold, type Holdable, holdFull } from "./hold.ts";
 import { ConnectionTracker } from "./tracker.ts";
 
@@ -133,20 +134,22 @@ export class WorkloadContext {
 
   /**
    * A decision about one of the pod's connections: at once, or where records are fetched on demand, when all are there
-   * that it asks for. `refused` says that too many wait.
+   * that it asks for. `refused` says that too many wait. `asked` is of no concern to callers.
    */
   decide<T>(
     connection: Holdable,
     decide: (mesh: MeshState) => T,
     done: (decision: T) => void,
     refused: (error: string) => void,
+    asked?: Asked,
   ): void {
     const { mesh, demand } = this.plane;
     if (demand === undefined) {
       done(decide(mesh.current));
       return;
     }
-    const { value, missing } = demand.read(decide);
+    const known = asked ?? new Set();
+    const { value, missing } = demand.read(decide, known);
     if (missing.length === 0) {
       done(value);
       return;
@@ -154,8 +157,9 @@ export class WorkloadContext {
     const taken = this.#hold.take(connection, "resource");
     if (taken === "full") refused(holdFull("resource"));
     if (taken !== "held") return;
+    for (const name of missing) known.add(name);
     demand.fetch(missing, () => {
-      if (this.#hold.release(connection)) this.decide(connection, decide, done, refused);
+      if (this.#hold.release(connection)) this.decide(connection, decide, done, refused, known);
     });
   }
 

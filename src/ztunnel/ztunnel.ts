@@ -131,10 +131,7 @@ class Ztunnel {
       },
       mesh: this.#mesh,
       demand: config.xdsOnDemand && config.xdsAddress !== undefined
-        ? new Demand(this.#mesh, {
-          ask: (name) => this.#ads?.demand(ADDRESS_TYPE, name) ?? Promise.resolve(),
-          drop: (name) => this.#ads?.unsubscribe(ADDRESS_TYPE, [name]),
-        })
+        ? new Demand(this.#mesh, (name) => this.#ads?.demand(ADDRESS_TYPE, name) ?? Promise.resolve())
         : undefined,
       certificates: this.#certificates,
       tlsPolicy,
