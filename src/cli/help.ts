@@ -34,7 +34,7 @@ The ones wanted most often:
   PROXY_WORKLOAD_INFO    namespace/name/service-account, for dedicated
   INPOD_UDS              socket of the CNI agent (default /var/run/ztunnel/ztunnel.sock)
   CA_ADDRESS=embedded    certificates from the embedded CA of this machine (also FAKE_CA=true)
-  XDS_ADDRESS            address of istiod; empty: none
+  XDS_ADDRESS            address of istiod; empty: none (CA_ADDRESS: of the CA)
   LOCAL_XDS_PATH         as --config
   NETWORK, NODE_NAME, CLUSTER_ID, CLUSTER_DOMAIN
   AMBIENT_ENDPOINT_EJECTION
