@@ -6,9 +6,10 @@ import { Proxy } from "./proxy.ts";
 export interface ZtunnelOptions {
   readonly binary: string;
   readonly node: LabNode;
-  /** Path of the local file or folder. */
-  readonly configuration: string;
-  readonly caDirectory: string;
+  /** Path of the local file or folder; undefined: what it knows and who it is comes from a control plane. */
+  readonly configuration: string | undefined;
+  /** Of the embedded CA; undefined with a control plane. */
+  readonly caDirectory: string | undefined;
   /** Path of the CNI's socket; undefined for dedicated mode. */
   readonly socket: string | undefined;
   /** Where it runs: the node's namespace, or the pod's for dedicated mode. */
@@ -29,7 +30,12 @@ export class Ztunnel extends Proxy {
   readonly node: LabNode;
 
   constructor(options: ZtunnelOptions) {
-    const command = ["--mode=ztunnel", "--config", options.configuration, "--ca-dir", options.caDirectory];
+    const { configuration, caDirectory } = options;
+    const command = [
+      "--mode=ztunnel",
+      ...(configuration === undefined ? [] : ["--config", configuration]),
+      ...(caDirectory === undefined ? [] : ["--ca-dir", caDirectory]),
+    ];
     super({
       label: `ztunnel on node ${options.node.name}`,
       namespace: options.namespace ?? options.node.namespace,

@@ -55,6 +55,8 @@ export interface LabPod {
 }
 
 const NODE_BASE = 1;
+/** Last byte of the addresses of machines beside the nodes. */
+const OUTSIDE_BASE = 200;
 const POD_BASE = 10;
 const BRIDGE = "br0";
 
@@ -67,6 +69,7 @@ export class Lab {
   readonly #ipv6 = hasIpv6();
   readonly #hub: NetworkNamespace;
   readonly #podsOnNode: number[];
+  readonly #outside: NetworkNamespace[] = [];
 
   /** @throws CommandError; what was made until then is removed */
   constructor(plan: LabPlan) {
@@ -156,11 +159,27 @@ export class Lab {
     this.#pods.delete(name);
   }
 
+  /** A machine on the link between nodes, which knows no way to pods: nodes reach it, pods do not. */
+  addOutside(label: string): { readonly namespace: NetworkNamespace; readonly ip: string } {
+    const place = OUTSIDE_BASE + this.#outside.length;
+    const namespace = new NetworkNamespace(label);
+    this.#outside.push(namespace);
+    namespace.configure();
+    const port = `out${place}`;
+    const pair = ["type", "veth", "peer", "name", port, "netns", this.#hub.name];
+    must(["ip", "-n", namespace.name, "link", "add", "eth0", ...pair]);
+    must(["ip", "-n", this.#hub.name, "-batch", "-"], `link set ${port} master ${BRIDGE}\nlink set ${port} up\n`);
+    const ip = `10.77.0.${place}`;
+    must(["ip", "-n", namespace.name, "-batch", "-"], `addr add ${ip}/24 dev eth0\nlink set eth0 up\n`);
+    return { namespace, ip };
+  }
+
   /** Removes every namespace and the scratch directory. Processes are the business of those who started them. */
   close(): void {
     for (const pod of this.#pods.values()) pod.namespace.remove();
     this.#pods.clear();
     for (const node of this.nodes ?? []) node.namespace.remove();
+    for (const namespace of this.#outside) namespace.remove();
     this.#hub.remove();
     removePath(this.directory);
   }

@@ -1,0 +1,152 @@
+/** What istiod changes takes effect at once, and nobody else notices (spec/ztunnel.md §3.2, §3.3, §8.4). */
+import { expect, test } from "bun:test";
+import { type MeshChange, policyText, serviceText } from "../../istiod/mod.ts";
+import { Action, Scope } from "../../../proto/gen/authorization_pb.ts";
+import { labSuite } from "../fixture.ts";
+import { LAB_NAMESPACE } from "../mesh/mod.ts";
+import { Bystanders, figures } from "./bystanders.ts";
+import { type ControlledMesh, controlledMesh, PORT } from "./fixture.ts";
+
+const VIP = "10.96.0.10";
+const OTHER_VIP = "10.96.0.11";
+const SERVICE_PORT = 80;
+const KEY = `${LAB_NAMESPACE}/web.${LAB_NAMESPACE}.svc.cluster.local`;
+/** Rounds of each change: on a busy machine the fastest shows what the proxy needs. */
+const ROUNDS = 5;
+/** From the push being written to the end of the first connection that sees it. */
+const IN_FORCE_MS = 100;
+
+interface Change {
+  readonly label: string;
+  readonly change: (mesh: ControlledMesh) => MeshChange;
+  /** Whether the probe's connections get through when the change is in force. */
+  readonly open: boolean;
+}
+
+/**
+ * Makes a change while connections are tried one after the other, and says how long it took from the push being written
+ * to the end of the first connection that the change decided about; ms. One that began before may end after.
+ */
+async function inForce(mesh: ControlledMesh, { change, open }: Change, to: string, port: number): Promise<number> {
+  let written: number | undefined;
+  const push = mesh.istiod.put(change(mesh)).then(({ sent }) => {
+    const nonces = new Set(sent.map(({ nonce }) => nonce));
+    const times = mesh.istiod.seen.all("response").filter(({ nonce }) => nonces.has(nonce)).map(({ at }) => at);
+    written = Math.max(...times);
+  });
+  while (await mesh.reaches("prober", to, port) !== open);
+  const seen = Date.now();
+  await push;
+  return seen - (written ?? NaN);
+}
+
+labSuite("changes under traffic", () => {
+  const shared = controlledMesh({
+    pods: [
+      { name: "client", node: 0, captured: true },
+      { name: "prober", node: 0, captured: true },
+      { name: "server", node: 1, captured: true },
+      { name: "backend", node: 1, captured: true },
+    ],
+    content: () => [
+      serviceText({ name: "web", namespace: LAB_NAMESPACE, addresses: [VIP], ports: { [SERVICE_PORT]: PORT } }),
+    ],
+  }, (mesh) => {
+    for (const pod of ["server", "backend"]) mesh.serve(pod);
+  });
+
+  const deny = (name: string) =>
+    policyText({
+      name,
+      namespace: LAB_NAMESPACE,
+      scope: Scope.WORKLOAD_SELECTOR,
+      action: Action.DENY,
+      rules: [{ clauses: [{ matches: [{ destinationPorts: [PORT] }] }] }],
+    });
+
+  /** Goes through pairs of changes, several times, with bystanders all along. */
+  async function rounds(to: string, port: number, changes: readonly Change[]): Promise<void> {
+    const mesh = shared();
+    const bystanders = await Bystanders.start(mesh, { from: "client", to: "server" });
+    const times = new Map<string, number[]>();
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const change of changes) {
+        const took = await inForce(mesh, change, to, port);
+        times.set(change.label, [...times.get(change.label) ?? [], took]);
+      }
+    }
+    await bystanders.more(5);
+    const witness = await bystanders.stop();
+    for (const [label, list] of times) {
+      const sorted = [...list].sort((left, right) => left - right);
+      const ms = (value: number | undefined) => (value ?? NaN).toFixed(0);
+      console.log(`${label}: fastest ${ms(sorted[0])}, median ${ms(sorted[ROUNDS >> 1])}, slowest ${ms(sorted.at(-1))} ms`);
+      expect(sorted[0]).toBeLessThan(IN_FORCE_MS);
+    }
+    console.log(`meanwhile elsewhere: ${figures(witness)}`);
+    expect(witness.failures).toEqual([]);
+    expect(witness.tunnelsLost).toEqual([]);
+  }
+
+  test("a pod that is added, or removed, is an endpoint, or none, within 100 ms of the push, and nothing else is disturbed", async () => {
+    const backend = (mesh: ControlledMesh) =>
+      mesh.workload("backend", { services: { [KEY]: { [SERVICE_PORT]: PORT } } });
+    await rounds(VIP, SERVICE_PORT, [
+      { label: "pod added", open: true, change: (mesh) => ({ put: [backend(mesh)] }) },
+      { label: "pod removed", open: false, change: (mesh) => ({ removedAddresses: [backend(mesh).name] }) },
+    ]);
+    const mesh = shared();
+    await mesh.istiod.answers(await mesh.istiod.put({ put: [backend(mesh)] }));
+  }, 60_000);
+
+  test("a service that is added, changed or removed is so within 100 ms of the push, and nothing else is disturbed", async () => {
+    const mesh = shared();
+    const service = (addresses: readonly string[]) =>
+      serviceText({ name: "web", namespace: LAB_NAMESPACE, addresses, ports: { [SERVICE_PORT]: PORT } });
+    await mesh.istiod.answers(await mesh.istiod.put({ removedAddresses: [service([]).name] }));
+    await rounds(VIP, SERVICE_PORT, [
+      { label: "service added", open: true, change: () => ({ put: [service([VIP])] }) },
+      { label: "service moved to another address", open: false, change: () => ({ put: [service([OTHER_VIP])] }) },
+      { label: "service moved back", open: true, change: () => ({ put: [service([VIP])] }) },
+      { label: "service removed", open: false, change: () => ({ removedAddresses: [service([]).name] }) },
+    ]);
+  }, 60_000);
+
+  test("a policy that is added, changed or removed is so within 100 ms of the push, and nothing else is disturbed", async () => {
+    const mesh = shared();
+    const name = `${LAB_NAMESPACE}/closed`;
+    await mesh.istiod.answers(await mesh.istiod.put({ put: [mesh.workload("backend", { policies: [name] })] }));
+    const elsewhere = policyText({
+      name: "closed",
+      namespace: LAB_NAMESPACE,
+      scope: Scope.WORKLOAD_SELECTOR,
+      action: Action.DENY,
+      rules: [{ clauses: [{ matches: [{ destinationPorts: [PORT + 1] }] }] }],
+    });
+    await rounds("backend", PORT, [
+      { label: "policy added", open: false, change: () => ({ put: [deny("closed")] }) },
+      { label: "policy changed", open: true, change: () => ({ put: [elsewhere] }) },
+      { label: "policy changed back", open: false, change: () => ({ put: [deny("closed")] }) },
+      { label: "policy removed", open: true, change: () => ({ removedPolicies: [name] }) },
+    ]);
+  }, 60_000);
+
+  test("a policy that comes cuts the connections it denies, and no other", async () => {
+    const mesh = shared();
+    await mesh.istiod.answers(
+      await mesh.istiod.put({ put: [mesh.workload("backend", { policies: [`${LAB_NAMESPACE}/cut`] })] }),
+    );
+    const bystanders = await Bystanders.start(mesh, { from: "client", to: "server" });
+    const denied = await mesh.talk("prober", "backend");
+    await mesh.istiod.put({ put: [deny("cut")] });
+    await denied.readToEnd();
+    denied.close();
+    const line = await mesh.ztunnel(1).accessLine(({ fields }) => fields["error"]?.includes("policy") ?? false);
+    expect(line.fields["error"]).toBe("connection closed due to policy change");
+    await bystanders.more(3);
+    const witness = await bystanders.stop();
+    expect(witness.failures).toEqual([]);
+    expect(witness.tunnelsLost).toEqual([]);
+    await mesh.istiod.answers(await mesh.istiod.put({ removedPolicies: [`${LAB_NAMESPACE}/cut`] }));
+  }, 60_000);
+});
