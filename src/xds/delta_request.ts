@@ -55,8 +55,10 @@ export function encodeDeltaRequest(request: DeltaRequest): Uint8Array {
   return writer.finish().bytes;
 }
 
-/** What is around a name and its version, bytes at most: three tags, and lengths of up to five bytes. */
-const VERSION_FRAME = 18;
+/** What is around a name and its version, bytes at most: three tags with a length each. */
+function frameSize(texts: number): number {
+  return texts < 1 << 13 ? 9 : 18;
+}
 
 /** A written request. */
 export interface WrittenRequest {
@@ -94,7 +96,8 @@ export class DeltaRequestWriter {
       done = next.done === true;
       if (next.done === true) break;
       const [name, version] = next.value;
-      const size = Buffer.byteLength(name) + Buffer.byteLength(version) + VERSION_FRAME;
+      const texts = Buffer.byteLength(name) + Buffer.byteLength(version);
+      const size = texts + frameSize(texts);
       if (size > this.#room) {
         this.#unlisted.add(name);
         continue;

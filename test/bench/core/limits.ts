@@ -4,6 +4,8 @@
 export const MESH_SIZE = { workloads: 100_000, services: 10_000 } as const;
 export const POLICIES = 10_000;
 export const SERIES = 50_000;
+/** What a control plane tells of, over a stream. */
+export const XDS_SIZE = { workloads: 70_000, services: 7_000 } as const;
 
 export const MESH_MEMORY_MB = 350;
 export const LOOKUP_NS = 1_000;

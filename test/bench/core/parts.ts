@@ -7,9 +7,10 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { measureExposition } from "./exposition.ts";
 import { HELD_MS, LOOKUP_NS, MESH_MEMORY_MB, MESH_SIZE, POLICIES, SCRAPE_MS, SERIES } from "./limits.ts";
-import { UNSELECTED_US, UPDATE_GROWTH } from "./limits.ts";
+import { UNSELECTED_US, UPDATE_GROWTH, XDS_SIZE } from "./limits.ts";
 import { meshFigures } from "./mesh.ts";
 import { measurePolicies } from "./policy.ts";
+import { measureXds, type XdsPhase } from "./xds.ts";
 
 /** One measured figure, with its limit where it has one. */
 export interface CoreFigure {
@@ -115,7 +116,31 @@ async function exposition(): Promise<CoreFigure[]> {
   ]);
 }
 
-const MEASURES = { mesh, policy, exposition } as const;
+const XDS_LABELS: Readonly<Record<XdsPhase, string>> = {
+  first: `${thousands(XDS_SIZE.workloads)} workloads come over the stream`,
+  reconnect: "a new stream is told which versions are there",
+  again: "all of them come once more, with changes",
+};
+
+async function xds(): Promise<CoreFigure[]> {
+  const all = await measureXds(XDS_SIZE.workloads, XDS_SIZE.services);
+  return all.flatMap(({ phase, wall, held, heldCpu, echoBefore, echoMeanwhile, bytes }) => [
+    { figure: `xds.${phase}.wall`, label: XDS_LABELS[phase], value: wall, unit: "ms" },
+    {
+      figure: `xds.${phase}.computing`,
+      label: "– most in one turn of the loop",
+      value: heldCpu,
+      unit: "ms",
+      most: HELD_MS,
+    },
+    { figure: `xds.${phase}.held`, label: "– the loop held, others' time included", value: held, unit: "ms" },
+    { figure: `xds.${phase}.echo.before`, label: "– p99 of an echo before", value: echoBefore, unit: "ms" },
+    { figure: `xds.${phase}.echo.meanwhile`, label: "– meanwhile", value: echoMeanwhile, unit: "ms" },
+    { figure: `xds.${phase}.size`, label: "– size of the message", value: bytes / 1e6, unit: "MB" },
+  ]);
+}
+
+const MEASURES = { mesh, policy, exposition, xds } as const;
 export type PartName = keyof typeof MEASURES;
 export const PARTS = Object.keys(MEASURES) as readonly PartName[];
 
