@@ -1,6 +1,6 @@
 import { Hono } from "hono/tiny";
 import { dashboardPage, endpointsOf } from "./dashboard.ts";
-import { explainAnswer, heapAnswer, profileAnswer } from "./debug_pages.ts";
+import { eventLoopAnswer, explainAnswer, heapAnswer, profileAnswer } from "./debug_pages.ts";
 import { answerLogging } from "./logging.ts";
 import type { AdminOptions } from "./options.ts";
 import { sortedJson } from "./sorted_json.ts";
@@ -27,6 +27,7 @@ export function adminApp(options: AdminOptions): (request: Request, wait: () => 
   });
   app.all("/version", (context) => context.body(streamed(sortedJson(options.build)), 200, JSON_HEADERS));
   app.all("/debug/pprof/profile", (context) => profileAnswer(queryOf(context.req.url), context.env.wait));
+  app.all("/debug/eventloop", (context) => eventLoopAnswer(queryOf(context.req.url), context.env.wait));
   app.all("/debug/pprof/heap", heapAnswer);
   app.all("/debug/pprof/heap/profiling", heapAnswer);
   const { dryRun, explain } = options;

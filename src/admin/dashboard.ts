@@ -21,6 +21,11 @@ const ENDPOINTS: readonly Endpoint[] = [
     method: "GET",
     does: "CPU profile for pprof; ?seconds=10&amp;frequency=100",
   },
+  {
+    path: "/debug/eventloop",
+    method: "GET",
+    does: "how long connections had to wait for the event loop; ?seconds=10",
+  },
   { path: "/quitquitquit", method: "POST", does: "shut down gracefully" },
 ];
 

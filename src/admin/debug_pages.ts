@@ -26,6 +26,23 @@ export async function profileAnswer(query: URLSearchParams, wait: () => void): P
   });
 }
 
+/** Longest that the event loop is watched for one question, and how long unless told, s. */
+const MOST_SECONDS = 300;
+const SECONDS = "10";
+
+/** `/debug/eventloop?seconds=10` */
+export async function eventLoopAnswer(query: URLSearchParams, wait: () => void): Promise<Response> {
+  const text = query.get("seconds") ?? SECONDS;
+  const seconds = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (seconds < 1 || seconds > MOST_SECONDS) {
+    return textResponse(400, `seconds must be a whole number from 1 to ${MOST_SECONDS}, not '${text}'\n`);
+  }
+  const { watchEventLoop } = await import("./event_loop.ts");
+  wait();
+  const report = await watchEventLoop(seconds);
+  return new Response(`${JSON.stringify(report, undefined, 2)}\n`, { headers: { "content-type": "application/json" } });
+}
+
 /** `/debug/pprof/heap` and what switches it on: a 500 that says why there is none. */
 export function heapAnswer(): Response {
   return textResponse(500, NO_HEAP_PROFILES);

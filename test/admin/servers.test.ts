@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { brotliDecompressSync, gunzipSync, inflateSync, zstdDecompressSync } from "node:zlib";
+import type { EventLoopReport } from "../../src/admin/event_loop.ts";
 import { type AdminOptions, type AdminServers, startAdmin } from "../../src/admin/mod.ts";
 import { buildInfo } from "../../src/cli/mod.ts";
 import { formatAddress, type SocketAddress } from "../../src/net/address.ts";
@@ -209,7 +210,14 @@ describe("admin", () => {
     const answer = await admin("/");
     expect(answer.headers.get("content-type")).toStartWith("text/html");
     const page = await answer.text();
-    const always = ["/config_dump", "/logging", "/version", "/quitquitquit", "/debug/pprof/profile"];
+    const always = [
+      "/config_dump",
+      "/logging",
+      "/version",
+      "/quitquitquit",
+      "/debug/pprof/profile",
+      "/debug/eventloop",
+    ];
     for (const path of always) expect(page).toContain(path);
     expect((await admin("/", POST)).status).toBe(200);
     for (const path of ["/debug/dryrun", "/debug/explain"]) {
@@ -284,6 +292,26 @@ describe("admin", () => {
       const answer = await admin(`/debug/pprof/profile${query}`);
       expect([query, answer.status]).toEqual([query, 400]);
       expect(await answer.text()).toStartWith(`${name} must be a whole number from 1 to ${most}, not '`);
+    }
+  });
+
+  test("the event loop is watched while somebody asks", async () => {
+    const { admin } = start();
+    const asked = admin("/debug/eventloop?seconds=1");
+    const hold = setInterval(() => {
+      const end = performance.now() + 30;
+      while (performance.now() < end);
+    }, 100);
+    const report = await (await asked).json() as EventLoopReport;
+    clearInterval(hold);
+    expect(report.seconds).toBeGreaterThanOrEqual(1);
+    expect(report.looks).toBeGreaterThan(1);
+    expect(report.longestMs).toBeGreaterThan(25);
+    expect(report.longestMs).toBeGreaterThanOrEqual(report.longestOwnMs);
+    expect(report.longestComputedMs).toBeGreaterThan(1);
+    expect(Object.values(report.histogram).reduce((sum, count) => sum + count, 0)).toBe(report.looks);
+    for (const seconds of ["0", "301", "1.5", ""]) {
+      expect((await admin(`/debug/eventloop?seconds=${seconds}`)).status).toBe(400);
     }
   });
 
