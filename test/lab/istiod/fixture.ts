@@ -217,7 +217,12 @@ export function controlledMesh(
 }
 
 /** Waits for a line of a proxy's own log (not the access log) from index `since` of all its lines on, and reads it. */
-export async function logLine(ztunnel: Ztunnel, part: string | RegExp, since = 0, deadlineMs = 20_000): Promise<string> {
+export async function logLine(
+  ztunnel: Ztunnel,
+  part: string | RegExp,
+  since = 0,
+  deadlineMs = 20_000,
+): Promise<string> {
   const fits = (line: string) => typeof part === "string" ? line.includes(part) : part.test(line);
   try {
     return await ztunnel.process.line(fits, deadlineMs, since);
