@@ -1,0 +1,45 @@
+/**
+ * Rolling updates for long: `npm run test:upgrade`, or `… -- RESTARTS RATE` (200 restarts, 1000 new connections a second).
+ * Exit status 1 when one new connection failed or one question stayed without an answer.
+ */
+import process from "node:process";
+import { inspectHost, removeAbandoned, rerunIn } from "./topology/mod.ts";
+import { formatReport, rollingUpgrades, upgradeMesh } from "./upgrade_run.ts";
+
+const RESTARTS = 200;
+const RATE = 1000;
+const QUESTIONS = 50;
+const HELD = 40;
+/** Restarts between two lines. */
+const PROGRESS = 10;
+
+const host = inspectHost();
+if (host.kind === "wants user namespace") await rerunIn(host.command);
+if (host.kind !== "available") {
+  console.error("no network namespaces here");
+  process.exit(1);
+}
+removeAbandoned();
+const [restarts = RESTARTS, rate = RATE] = process.argv.slice(2).map(Number);
+const mesh = upgradeMesh();
+try {
+  await mesh.start();
+  const report = await rollingUpgrades(mesh, {
+    restarts,
+    rate,
+    questions: QUESTIONS,
+    held: HELD,
+    onRestart: (restart, { begun, failed, broken, unanswered }) => {
+      if (restart % PROGRESS !== 0) return;
+      console.log(
+        `${restart} restarts: ${begun} new connections, ${failed.length} failed, ${unanswered.length} questions ` +
+          `unanswered, ${broken.length} long-lived broken`,
+      );
+    },
+  });
+  console.log(formatReport(report));
+  process.exitCode = report.failed.length + report.unanswered.length > 0 ? 1 : 0;
+} finally {
+  await mesh.close();
+}
+process.exit();
