@@ -58,6 +58,8 @@ const NODE_BASE = 1;
 /** Last byte of the addresses of machines beside the nodes. */
 const OUTSIDE_BASE = 200;
 const POD_BASE = 10;
+/** Pods of a node that were there, one after the other, before the addresses of removed ones come again. */
+const FRESH_PLACES = 180;
 const BRIDGE = "br0";
 
 export class Lab {
@@ -69,6 +71,9 @@ export class Lab {
   readonly #ipv6 = hasIpv6();
   readonly #hub: NetworkNamespace;
   readonly #podsOnNode: number[];
+  /** By node: places of removed pods, the first one free first. */
+  readonly #freePlaces: number[][];
+  readonly #places = new Map<LabPod, { readonly node: number; readonly place: number }>();
   readonly #outside: NetworkNamespace[] = [];
 
   /** @throws CommandError; what was made until then is removed */
@@ -76,6 +81,7 @@ export class Lab {
     this.#plan = plan;
     this.directory = makeScratchDirectory();
     this.#podsOnNode = plan.nodes.map(() => 0);
+    this.#freePlaces = plan.nodes.map(() => []);
     // The link between nodes is a bridge in a namespace of its own: any number of nodes, none of them special.
     this.#hub = new NetworkNamespace("wire");
     try {
@@ -107,8 +113,7 @@ export class Lab {
 
   addPod(plan: PodPlan): LabPod {
     const node = this.node(plan.node);
-    const place = (this.#podsOnNode[plan.node] ?? 0) + 1;
-    this.#podsOnNode[plan.node] = place;
+    const place = this.#takePlace(plan.node);
     const host = POD_BASE + place - 1;
     const subnet = NODE_BASE + plan.node;
     const addresses = plan.addresses ?? (this.#ipv6 ? "dual" : "ipv4");
@@ -151,12 +156,26 @@ export class Lab {
       captured: plan.captured,
     };
     this.#pods.set(plan.name, pod);
+    this.#places.set(pod, { node: plan.node, place });
     return pod;
   }
 
   removePod(name: string): void {
-    this.pod(name).namespace.remove();
+    const pod = this.pod(name);
+    pod.namespace.remove();
     this.#pods.delete(name);
+    const taken = this.#places.get(pod);
+    this.#places.delete(pod);
+    if (taken !== undefined) this.#freePlaces[taken.node]?.push(taken.place);
+  }
+
+  /** Which pod of its node a new one is: its address and its port follow from it. */
+  #takePlace(node: number): number {
+    const made = this.#podsOnNode[node] ?? 0;
+    const free = made < FRESH_PLACES ? undefined : this.#freePlaces[node]?.shift();
+    if (free !== undefined) return free;
+    this.#podsOnNode[node] = made + 1;
+    return made + 1;
   }
 
   /** A machine on the link between nodes, which knows no way to pods: nodes reach it, pods do not. */
