@@ -4,6 +4,7 @@ import { type Endpoint, type Service, serviceKey } from "./service.ts";
 import type { LiveService, ServiceIndex } from "./service_index.ts";
 import type { ServiceMembership } from "./update.ts";
 import type { VipRange } from "./vip_ranges.ts";
+import { TextMap } from "./text_map.ts";
 import type { Workload } from "./workload.ts";
 import type { WorkloadIndex } from "./workload_index.ts";
 
@@ -28,7 +29,7 @@ export class EndpointStore {
    * Uid → keys of the services that the workload was made an endpoint of, wanted there or not; absent where they are
    * those of its record, as they are for all that come from a control plane.
    */
-  readonly #memberships = new Map<string, readonly string[]>();
+  readonly #memberships = new TextMap<readonly string[]>();
   /** Endpoints whose service is not known: `namespace/hostname` → uid → endpoint. */
   readonly #staged = new Map<string, Map<string, Endpoint>>();
   /** Made when first asked for, then kept up to date; a record that takes the place of another has a new one. */

@@ -172,7 +172,8 @@ export class MeshState {
   #knows(resource: string): boolean {
     const slash = resource.indexOf("/");
     const [scope, name] = [resource.slice(0, slash), resource.slice(slash + 1)];
-    return this.#workloads.byAddress(scope, name) !== undefined || this.#services.byVip(scope, name, undefined) !== undefined ||
+    return this.#workloads.byAddress(scope, name) !== undefined ||
+      this.#services.byVip(scope, name, undefined) !== undefined ||
       this.#services.byKey(resource) !== undefined || this.#workloads.byHostname(scope, name) !== undefined;
   }
 

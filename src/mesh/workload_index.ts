@@ -1,5 +1,6 @@
 /** Workloads by uid, by address, by hostname, and those of our own node by name. Changed in place, record by record. */
 import { AddressIndex } from "./addresses.ts";
+import { TextMap } from "./text_map.ts";
 import type { Workload, WorkloadInfo } from "./workload.ts";
 
 /** Precedence among workloads that share an address: a pod before anything else, then one that speaks HBONE. */
@@ -46,7 +47,7 @@ class Sharers {
 }
 
 export class WorkloadIndex {
-  readonly #byUid = new Map<string, Workload>();
+  readonly #byUid = new TextMap<Workload>();
   readonly #byAddress = new AddressIndex<Workload | Sharers>();
   /** `namespace/hostname` → workloads that have a hostname. */
   readonly #byHostname = new Map<string, Set<Workload>>();
