@@ -59,7 +59,7 @@ function workloadsNamed({ mesh }: QuestionContext, text: string): Workload[] {
 
 function uids(workloads: readonly Workload[]): string {
   const rest = workloads.length - FEW;
-  return `${workloads.slice(0, FEW).map(({ uid }) => uid).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
+  return `${workloads.map(({ uid }) => uid).sort().slice(0, FEW).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
 }
 
 function oneOf(text: string, named: readonly Workload[]): Found<Workload> {

@@ -51,7 +51,7 @@ test.each([
 
 test.each([
   ["nobody", "no workload nobody: give a uid, namespace/name or an IP"],
-  ["cart", "cart is ambiguous: Kubernetes//Pod/shop/cart, Kubernetes//Pod/bank/cart"],
+  ["cart", "cart is ambiguous: Kubernetes//Pod/bank/cart, Kubernetes//Pod/shop/cart"],
   ["nowhere", "workload nowhere has no address"],
 ])("the source %s cannot be read", (text, error) => {
   expect(readSource(context, text)).toEqual({ ok: false, error });
@@ -173,7 +173,7 @@ test("a name of a service and of pods is the service's, and the answer says so",
   };
   const read =
     "is read as service shop/cart.shop.svc.cluster.local, and not as the pod of that name: ask for that by uid";
-  expect(notes("cart")).toEqual([`cart ${read} (Kubernetes//Pod/shop/cart, Kubernetes//Pod/bank/cart)`]);
+  expect(notes("cart")).toEqual([`cart ${read} (Kubernetes//Pod/bank/cart, Kubernetes//Pod/shop/cart)`]);
   expect(notes("shop/cart")).toEqual([`shop/cart ${read} (Kubernetes//Pod/shop/cart)`]);
   expect(notes("two:80")).toEqual([]);
   expect(notes("cart.shop")).toEqual([]);
