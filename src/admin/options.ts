@@ -28,8 +28,12 @@ export interface AdminOptions {
    * Gets the two parameters as they came, not empty; an error is answered with 400.
    */
   readonly explain?: (source: string, destination: string) => ExplainAnswer | Promise<ExplainAnswer>;
-  /** Called after /quitquitquit has been answered. */
+  /** Called after /quitquitquit of the admin port has been answered. */
   readonly shutdown: () => void;
+  /** `POST /drain` of the stats port, from loopback only: drains and goes on; undefined: the page is not there. */
+  readonly drain?: () => void;
+  /** `POST /quitquitquit` of the stats port, from loopback only: ends without a drain, when that has been answered. */
+  readonly quit?: () => void;
 }
 
 /** An explanation as plain data, or what is wrong with the question. */

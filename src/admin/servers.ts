@@ -1,11 +1,18 @@
-import { formatAddress, type SocketAddress } from "../net/address.ts";
+import { canonicalIp, formatAddress, isLoopback, type SocketAddress } from "../net/address.ts";
 import { portTaken } from "../net/os_error.ts";
 import type { AdminOptions, AdminServers } from "./options.ts";
 import { readinessPage } from "./readiness_page.ts";
 import { textResponse } from "./text_response.ts";
 
-/** `wait` takes the limit of silence off a request whose answer is long in coming. */
-type Handler = (request: Request, wait: () => void) => Response | Promise<Response>;
+/** Who asks. */
+interface Asker {
+  /** Takes the limit of silence off a request whose answer is long in coming. */
+  wait(): void;
+  /** Whether the request comes from this machine or pod. */
+  readonly local: boolean;
+}
+
+type Handler = (request: Request, asker: Asker) => Response | Promise<Response>;
 type Component = "readiness" | "admin" | "stats";
 
 /**
@@ -32,7 +39,14 @@ function listen(component: Component, wanted: readonly SocketAddress[], handler:
         idleTimeout: IDLE_SECONDS,
         // A listener of another process on the same port is an error, not company.
         reusePort: false,
-        fetch: (request, server) => handler(request, () => server.timeout(request, 0)),
+        fetch: (request, server) =>
+          handler(request, {
+            wait: () => server.timeout(request, 0),
+            get local() {
+              const ip = canonicalIp(server.requestIP(request)?.address ?? "");
+              return ip !== undefined && isLoopback(ip);
+            },
+          }),
         error: (error) => textResponse(500, `${error.message}\n`),
       });
       servers.push(server);
@@ -52,7 +66,7 @@ function listen(component: Component, wanted: readonly SocketAddress[], handler:
 /** Makes a handler on its first request, so that a process nobody asks does not load what answers. */
 function lazily(make: () => Promise<Handler>): Handler {
   let handler: Promise<Handler> | undefined;
-  return async (request, wait) => await (await (handler ??= make()))(request, wait);
+  return async (request, asker) => await (await (handler ??= make()))(request, asker);
 }
 
 /**
@@ -91,12 +105,18 @@ export function startAdmin(options: AdminOptions): AdminServers {
     adminAddresses: start(
       "admin",
       options.adminAddresses,
-      lazily(async () => (await import("./admin_app.ts")).adminApp(options)),
+      lazily(async () => {
+        const answer = (await import("./admin_app.ts")).adminApp(options);
+        return (request, { wait }) => answer(request, wait);
+      }),
     ),
     statsAddresses: start(
       "stats",
       options.statsAddresses,
-      lazily(async () => (await import("./stats_app.ts")).statsApp(options.registry)),
+      lazily(async () => {
+        const answer = (await import("./stats_app.ts")).statsApp(options);
+        return (request, { local }) => answer(request, local);
+      }),
     ),
     close,
   };

@@ -1,7 +1,9 @@
 import { Hono } from "hono/tiny";
-import { exposition, type MetricRegistry } from "../telemetry/mod.ts";
+import { exposition } from "../telemetry/mod.ts";
 import { compress, preferredEncoding } from "./compression.ts";
+import type { AdminOptions } from "./options.ts";
 import { streamed } from "./streamed.ts";
+import { textResponse } from "./text_response.ts";
 
 const OPEN_METRICS = "application/openmetrics-text";
 
@@ -10,9 +12,13 @@ function contentType(accept: string): string {
   return wanted ? `${OPEN_METRICS};charset=utf-8;version=1.0.0` : "text/plain; charset=utf-8";
 }
 
-/** What the stats port answers: metrics, to any method. */
-export function statsApp(registry: MetricRegistry): (request: Request) => Response | Promise<Response> {
-  const app = new Hono();
+type Local = { Bindings: { local: boolean } };
+
+/** What the stats port answers: metrics, to any method; in waypoint mode what pilot-agent's port does too. */
+export function statsApp(
+  { registry, drain, quit }: Pick<AdminOptions, "registry" | "drain" | "quit">,
+): (request: Request, local: boolean) => Response | Promise<Response> {
+  const app = new Hono<Local>();
   const answer = (request: Request) => {
     const headers = new Headers({
       "content-type": contentType(request.headers.get("accept") ?? ""),
@@ -24,6 +30,18 @@ export function statsApp(registry: MetricRegistry): (request: Request) => Respon
   };
   app.all("/metrics", (context) => answer(context.req.raw));
   app.all("/stats/prometheus", (context) => answer(context.req.raw));
+  /** Orders, which only the pod itself may give: the port is open to the cluster. */
+  const order = (path: string, act: () => void) => {
+    app.all(path, ({ req: { method }, env: { local } }) => {
+      if (!local) return textResponse(403, "only from localhost\n");
+      if (method !== "POST") return textResponse(405, "Invalid HTTP method\n");
+      // The answer must be on its way before anything ends.
+      setTimeout(act, 0);
+      return textResponse(200, "OK\n");
+    });
+  };
+  if (drain !== undefined) order("/drain", drain);
+  if (quit !== undefined) order("/quitquitquit", quit);
   app.notFound(() => new Response(null, { status: 404 }));
-  return (request) => app.fetch(request);
+  return (request, local) => app.fetch(request, { local });
 }

@@ -17,6 +17,8 @@ import { TcpConnection } from "./tcp_connection.ts";
 
 /** How long the first line of a client may take on a port declared HTTP; then HTTP/1, with its own limits, has it. */
 const FIRST_LINE_TIMEOUT_MS = 60_000;
+/** Connections that a line of the log names. */
+const MOST_TOLD = 3;
 /** Bytes in tunnels are counted by each connection itself. */
 const UNCOUNTED: ByteCounter = { value: 0 };
 
@@ -105,6 +107,16 @@ export class Listener {
     for (const connection of this.#connections) connection.drain();
   }
 
+  /** The connections that are there for longest, for the log: `10.0.0.1:4000 (spiffe://…) -> 10.0.0.2:80 since …`. */
+  oldest(most = MOST_TOLD): string {
+    const told: string[] = [];
+    for (const connection of this.#connections) {
+      if (told.length >= most) break;
+      told.push(connection.describe());
+    }
+    return told.join("; ");
+  }
+
   whenEmpty(): Promise<void> {
     if (this.#connections.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
@@ -180,6 +192,7 @@ class TunnelledConnection implements RelayOwner {
   readonly #closed: (connection: TunnelledConnection) => void;
   #http: HttpConnection | undefined = undefined;
   #tcp: TcpConnection | undefined = undefined;
+  readonly #since = Date.now();
   #relay: Relay | undefined = undefined;
   #draining = false;
 
@@ -223,6 +236,11 @@ class TunnelledConnection implements RelayOwner {
   drain(): void {
     this.#draining = true;
     this.#http?.drain();
+  }
+
+  describe(): string {
+    const { remote, peerPrincipal = "", authority } = this.#info;
+    return `${formatAddress(remote)} (${peerPrincipal}) -> ${authority} since ${new Date(this.#since).toISOString()}`;
   }
 
   reconfigured(configuration: Configuration): void {

@@ -1,5 +1,6 @@
 /** The process in waypoint mode: everything that lives as long as it does. */
 import { networkInterfaces } from "node:os";
+import process from "node:process";
 import { type AdminServers, startAdmin } from "../admin/mod.ts";
 import { buildInfo } from "../cli/mod.ts";
 import { dumpWaypointConfig, type LocalDocument, type LocalSource, type WaypointConfig } from "../config/mod.ts";
@@ -44,6 +45,11 @@ import { Connector, UpstreamPools } from "./upstream/mod.ts";
 const scope = log.scope("waypoint::app");
 /** By now what ran only for the start need not stay in memory, ms. */
 const STARTUP_MS = 2_000;
+/**
+ * How long requests that had begun when the drain was over may take yet, ms; mostly it takes the second that peers get to
+ * hear of it.
+ */
+const LAST_REQUESTS_MS = 2_000;
 /** Accept queue of the HBONE listener. */
 const BACKLOG = 4096;
 /** Streams of one tunnel to an endpoint; the endpoint's own limit is mostly lower. */
@@ -84,6 +90,7 @@ class Waypoint {
   #admin: AdminServers | undefined = undefined;
   #source: LocalSource | undefined = undefined;
   #serving: Serving | undefined = undefined;
+  #draining = false;
 
   constructor(config: WaypointConfig) {
     this.#config = config;
@@ -123,8 +130,16 @@ class Waypoint {
       build: buildInfo(),
       configDump: () => dumpWaypoint(config, this.#mesh, this.#certificates, this.#serving?.plane),
       shutdown: () => this.#stopping.resolve(),
+      drain: () => {
+        if (this.#serving !== undefined) this.#drain(this.#serving);
+      },
+      quit: () => {
+        scope.info("shutdown without a drain: asked by /quitquitquit");
+        log.flush();
+        process.exit(0);
+      },
     });
-    onStopSignal(() => this.#stopping.resolve());
+    onStopSignal(() => this.#stopping.resolve(), true);
     await this.#authority.check();
     this.#authority.follow(this.#certificates);
     followRoots(this.#certificates, this.#trust);
@@ -258,24 +273,36 @@ class Waypoint {
     return { plane, listener, server, tunnels, pools };
   }
 
-  /**
-   * Not ready any more, peers are asked to go elsewhere, and yet everything that still comes is served: until the drain
-   * duration is over, or with EXIT_ON_ZERO_ACTIVE_CONNECTIONS until nothing runs (spec/waypoint.md §5.2).
-   */
-  async #shutDown({ listener, server, tunnels, pools }: Serving): Promise<number> {
-    const { drainDuration, exitWhenIdle, grace } = this.#config;
-    scope.info("shutdown: draining", [["connections", listener.size]]);
+  /** POST /drain: not ready any more, and peers are asked to go elsewhere; everything that still comes is served. */
+  #drain({ listener, server }: Serving): void {
+    if (this.#draining) return;
+    this.#draining = true;
     this.#readiness.task("draining");
-    this.#source?.close();
     server.retire();
     listener.drain();
+  }
+
+  /**
+   * Drains until the drain duration is over, or with EXIT_ON_ZERO_ACTIVE_CONNECTIONS until nothing runs (spec/waypoint.md
+   * §5.2). Then the listener closes, which sends new connections elsewhere, and what has just begun is still answered.
+   */
+  async #shutDown(serving: Serving): Promise<number> {
+    const { listener, server, tunnels, pools } = serving;
+    const { drainDuration, exitWhenIdle, grace } = this.#config;
+    scope.info("shutdown: draining", [["connections", listener.size]]);
+    this.#drain(serving);
     await elapsed(drainDuration);
-    if (exitWhenIdle) await Promise.race([listener.whenEmpty(), elapsed(grace - drainDuration)]);
+    const patience = Math.max(0, grace - drainDuration - LAST_REQUESTS_MS);
+    if (exitWhenIdle) await Promise.race([listener.whenEmpty(), elapsed(patience)]);
+    server.drain();
+    await Promise.race([server.whenEmpty(), elapsed(LAST_REQUESTS_MS)]);
     if (listener.size > 0) {
       scope.warn("drain duration expired with pending connections, forcefully shutting down", [
         ["connections", listener.size],
+        ["oldest", listener.oldest()],
       ]);
     }
+    this.#source?.close();
     this.#admin?.close();
     server.close();
     pools.close();

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { Buffer } from "node:buffer";
+import { networkInterfaces } from "node:os";
 import { brotliDecompressSync, gunzipSync, inflateSync, zstdDecompressSync } from "node:zlib";
 import type { EventLoopReport } from "../../src/admin/event_loop.ts";
 import { type AdminOptions, type AdminServers, startAdmin } from "../../src/admin/mod.ts";
@@ -49,6 +50,28 @@ function start(overrides: Partial<AdminOptions> = {}) {
 }
 
 const POST = { method: "POST" };
+
+test("what ends or drains a waypoint is asked for by POST, and from the pod itself only", async () => {
+  const done: string[] = [];
+  const orders = { drain: () => void done.push("drain"), quit: () => void done.push("quit") };
+  const { stats } = start(orders);
+  for (const path of ["/drain", "/quitquitquit"]) {
+    expect((await stats(path)).status).toBe(405);
+    const answer = await stats(path, POST);
+    expect([answer.status, await answer.text()]).toEqual([200, "OK\n"]);
+  }
+  await Bun.sleep(1);
+  expect(done).toEqual(["drain", "quit"]);
+  const ztunnel = start();
+  expect((await ztunnel.stats("/drain", POST)).status).toBe(404);
+
+  const outside = Object.values(networkInterfaces()).flat().find((found) => found?.internal === false);
+  if (outside === undefined) return; // a machine with nothing but loopback
+  const open = start({ ...orders, statsAddresses: [{ ip: outside.address, port: 0 }] });
+  expect((await open.stats("/drain", POST)).status).toBe(403);
+  expect((await open.stats("/metrics")).status).toBe(200);
+  expect(done).toHaveLength(2);
+});
 
 describe("readiness", () => {
   test("tells what is pending, sorted, then ready", async () => {
