@@ -15,7 +15,15 @@ import {
 import { CniStandIn } from "../cni/mod.ts";
 import { PREPARATION_MS } from "../fixture.ts";
 import { ambientBinary, LAB_NAMESPACE, type LogLine, Ztunnel } from "../mesh/mod.ts";
-import { inspectHost, Lab, type LabNode, type LabPod, type PodPlan, removeAbandoned } from "../topology/mod.ts";
+import {
+  DeadlineError,
+  inspectHost,
+  Lab,
+  type LabNode,
+  type LabPod,
+  type PodPlan,
+  removeAbandoned,
+} from "../topology/mod.ts";
 import { type Behaviour, Conversation, doubling, PodServer } from "../traffic/mod.ts";
 
 export const PORT = 8080;
@@ -226,7 +234,10 @@ export async function logLine(
   const fits = (line: string) => typeof part === "string" ? line.includes(part) : part.test(line);
   try {
     return await ztunnel.process.line(fits, deadlineMs, since);
-  } catch (error) {
-    throw new Error(`${ztunnel.node.name} did not say ${part}: ${(error as Error).message}`);
+  } catch {
+    const said = ztunnel.process.lines.slice(since).filter((line) => !line.includes("\taccess\t")).slice(-8);
+    throw new DeadlineError(
+      `node ${ztunnel.node.name} did not say ${part} within ${deadlineMs} ms; it said:\n${said.join("\n")}`,
+    );
   }
 }

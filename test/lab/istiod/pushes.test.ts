@@ -1,0 +1,189 @@
+/**
+ * Pushes that come late, in pieces or with something wrong in them, and a stream on which nothing comes any more
+ * (spec/ztunnel.md §3.1, §3.2).
+ */
+import { expect, test } from "bun:test";
+import { AUTHORIZATION_TYPE, badResources, badService, type PolicyPlan, policyText } from "../../istiod/mod.ts";
+import { Action, Scope } from "../../../proto/gen/authorization_pb.ts";
+import { labSuite } from "../fixture.ts";
+import { LAB_NAMESPACE, total } from "../mesh/mod.ts";
+import { eventually } from "../topology/mod.ts";
+import { Bystanders, figures } from "./bystanders.ts";
+import { controlledMesh, logLine, PORT } from "./fixture.ts";
+
+const SUITE_MS = 120_000;
+/** Pings go out every 30 s and are waited for 10 s. */
+const STALL_MS = 90_000;
+
+const PODS = [
+  { name: "client", node: 0, captured: true },
+  { name: "server", node: 1, captured: true },
+  { name: "guarded", node: 1, captured: true },
+  { name: "selected", node: 1, captured: true },
+];
+
+const policy = (name: string, port: number, more: Partial<PolicyPlan> = {}) =>
+  policyText({
+    name,
+    namespace: LAB_NAMESPACE,
+    scope: Scope.WORKLOAD_SELECTOR,
+    action: Action.DENY,
+    rules: [{ clauses: [{ matches: [{ destinationPorts: [port] }] }] }],
+    ...more,
+  });
+
+labSuite("pushes", () => {
+  // This one has nothing to do but to wait for its pings, while the other is at work.
+  const stalled = controlledMesh({ pods: PODS.slice(0, 2) }, async (mesh) => {
+    mesh.serve("server");
+    await mesh.istiod.synced();
+    await mesh.istiod.setPort({ connections: "stall" });
+  });
+  const shared = controlledMesh({
+    pods: PODS,
+    workloads: {
+      guarded: { policies: [`${LAB_NAMESPACE}/guard`] },
+      selected: { policies: [`${LAB_NAMESPACE}/unread`] },
+    },
+  }, (mesh) => {
+    for (const pod of ["server", "guarded", "selected"]) mesh.serve(pod);
+  });
+
+  test("answers that come late and in small pieces are taken when they are there", async () => {
+    const mesh = shared();
+    const bystanders = await Bystanders.start(mesh, { from: "client", to: "server" });
+    await mesh.istiod.setDiscovery({ delayMs: 500, pieceBytes: 7 });
+    const push = await mesh.istiod.put({ put: [policy("guard", PORT)] });
+    const answers = await mesh.istiod.answers(push);
+    expect(answers.map(({ meaning }) => meaning)).toEqual(["ack", "ack"]);
+    expect(await mesh.reaches("client", "guarded")).toBe(false);
+    await mesh.istiod.setDiscovery({ delayMs: 0, pieceBytes: undefined });
+    await mesh.istiod.answers(await mesh.istiod.put({ removedPolicies: [`${LAB_NAMESPACE}/guard`] }));
+    expect(await mesh.reaches("client", "guarded")).toBe(true);
+    const witness = await bystanders.stop();
+    expect(witness.failures).toEqual([]);
+    expect(witness.tunnelsLost).toEqual([]);
+  }, SUITE_MS);
+
+  test(
+    "of a push with bad resources the good ones are in force, and istiod and the user are told what is wrong with each",
+    async () => {
+      const mesh = shared();
+      const bystanders = await Bystanders.start(mesh, { from: "client", to: "server" });
+      const since = mesh.ztunnel(1).process.lines.length;
+      const bad = Object.values(badResources());
+      // The good one is known by what it does: it takes the policy away from its pod.
+      await mesh.istiod.answers(await mesh.istiod.put({ put: [policy("guard", PORT)] }));
+      expect(await mesh.reaches("client", "guarded")).toBe(false);
+      const push = await mesh.istiod.put({ put: [...bad, badService(), mesh.workload("guarded")] });
+      const answers = await mesh.istiod.answers(push);
+      expect(answers).toHaveLength(mesh.ztunnels.length);
+      for (const { meaning, error } of answers) {
+        expect(meaning).toBe("nack");
+        for (const { name } of [...bad, badService()]) expect(error?.message).toContain(name);
+        expect(error?.message).not.toContain("guarded");
+      }
+      console.log(`NACK: ${answers[0]?.error?.message}`);
+      expect(await mesh.reaches("client", "guarded")).toBe(true);
+      const line = await logLine(mesh.ztunnel(1), "refused a part of a push, all else of it is in force", since);
+      expect(line).toContain(`refused=${bad.length + 1}`);
+      expect(line).toContain(bad[0]?.name);
+      expect(total(await mesh.ztunnel(1).metrics(), "ambient_xds_resources_refused_total")).toBe(bad.length + 1);
+      // The next good push of that type is accepted as if nothing had been.
+      const again = await mesh.istiod.answers(
+        await mesh.istiod.put({
+          put: [mesh.workload("guarded", { policies: [`${LAB_NAMESPACE}/guard`] })],
+          removedAddresses: [...bad, badService()].map(({ name }) => name),
+        }),
+      );
+      expect(again.map(({ meaning }) => meaning)).toEqual(["ack", "ack"]);
+      expect(await mesh.reaches("client", "guarded")).toBe(false);
+      const witness = await bystanders.stop();
+      expect(witness.failures).toEqual([]);
+      expect(witness.tunnelsLost).toEqual([]);
+    },
+    SUITE_MS,
+  );
+
+  test(
+    "a policy that cannot be read: its last good version stays, and a new one denies until it can be read",
+    async () => {
+      const mesh = shared();
+      const bystanders = await Bystanders.start(mesh, { from: "client", to: "server" });
+      await mesh.istiod.answers(await mesh.istiod.put({ put: [policy("guard", PORT + 1)] }));
+      expect(await mesh.reaches("client", "guarded")).toBe(true);
+      expect(await mesh.reaches("client", "selected")).toBe(true);
+      const since = mesh.ztunnel(1).process.lines.length;
+      const garbage = (name: string) => ({
+        typeUrl: AUTHORIZATION_TYPE,
+        name: `${LAB_NAMESPACE}/${name}`,
+        value: Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).toString("base64"),
+      });
+      const push = await mesh.istiod.put({ put: [garbage("guard"), garbage("unread")] });
+      for (const { meaning, error } of await mesh.istiod.answers(push)) {
+        expect(meaning).toBe("nack");
+        expect(error?.message).toMatch(/demo\/guard: .+; demo\/unread: .+/);
+      }
+      const kept = await logLine(mesh.ztunnel(1), "policy refused, its last good version stays", since);
+      expect(kept).toContain('policy="demo/guard"');
+      const denied = await logLine(mesh.ztunnel(1), "policy refused, all that it selects is denied", since);
+      expect(denied).toContain('policy="demo/unread"');
+      expect(await mesh.reaches("client", "guarded")).toBe(true);
+      const asked = mesh.ztunnel(1).access.length;
+      expect(await mesh.reaches("client", "selected")).toBe(false);
+      const line = await mesh.ztunnel(1).accessLine(({ fields }) => fields["error"] !== undefined, asked);
+      expect(line.fields["error"]).toBe(
+        "connection closed due to policy rejection: explicitly denied by: demo/unread",
+      );
+      await mesh.istiod.answers(await mesh.istiod.put({ put: [policy("unread", PORT + 1), policy("guard", PORT)] }));
+      expect(await mesh.reaches("client", "selected")).toBe(true);
+      expect(await mesh.reaches("client", "guarded")).toBe(false);
+      const witness = await bystanders.stop();
+      expect(witness.failures).toEqual([]);
+      expect(witness.tunnelsLost).toEqual([]);
+    },
+    SUITE_MS,
+  );
+
+  test(
+    "a server that goes away in order (GOAWAY) ends no stream; certificates come over another connection",
+    async () => {
+      const mesh = shared();
+      const bystanders = await Bystanders.start(mesh, { from: "client", to: "server" });
+      const mark = mesh.istiod.seen.mark;
+      await mesh.istiod.breakStreams({ how: "goaway", code: 0, end: false });
+      const answers = await mesh.istiod.answers(await mesh.istiod.put({ put: [policy("guard", PORT + 2)] }));
+      expect(answers.map(({ meaning }) => meaning)).toEqual(["ack", "ack"]);
+      expect(await mesh.reaches("client", "guarded")).toBe(true);
+      expect(mesh.istiod.seen.events.slice(mark).filter(({ kind }) => kind === "ended")).toEqual([]);
+      const witness = await bystanders.stop();
+      expect(witness.failures).toEqual([]);
+      expect(witness.tunnelsLost).toEqual([]);
+    },
+    SUITE_MS,
+  );
+
+  test(
+    "a stream on which nothing comes any more is found out by its pings; traffic goes on, and another is made",
+    async () => {
+      const mesh = stalled();
+      const bystanders = await Bystanders.start(mesh, { from: "client", to: "server" });
+      const ztunnel = mesh.ztunnel(1);
+      const line = await logLine(ztunnel, "disconnected from the control plane", 0, STALL_MS);
+      console.log(line);
+      expect(line).toMatch(/error="lost the connection to [^"]*ping/i);
+      await logLine(ztunnel, "cannot connect to the control plane", 0, STALL_MS);
+      await mesh.istiod.setPort({ connections: "accept" });
+      await eventually(
+        "the stream to be back",
+        async () => total(await ztunnel.metrics(), "ambient_xds_connected") === 1,
+        STALL_MS,
+      );
+      const witness = await bystanders.stop();
+      console.log(`meanwhile: ${figures(witness)}`);
+      expect(witness.failures).toEqual([]);
+      expect(witness.tunnelsLost).toEqual([]);
+    },
+    SUITE_MS,
+  );
+});
