@@ -43,6 +43,7 @@ export class CniStandIn {
       const message = event.data;
       if (message.kind === "listening") resolve();
       else if (message.kind === "failed") reject(new ZdsError(message.message));
+      else if (Atomics.load(this.#stop, 0) === 1) closeFd(message.fd);
       else this.#serve(new ZdsSession(message.fd));
     };
     this.#acceptor.postMessage({ path, stop: this.#stop });
@@ -82,8 +83,8 @@ export class CniStandIn {
   }
 
   close(): void {
+    Atomics.store(this.#stop, 0, 1); // first: whoever is cut off comes back at once
     this.disconnect();
-    Atomics.store(this.#stop, 0, 1);
     try {
       // Wakes the acceptor from its wait.
       SeqpacketSocket.connect(this.path).close();
