@@ -33,8 +33,10 @@ export class TcpEndpoint extends Endpoint {
   #reading: "open" | "ended" = "open";
   /** open → finishing (half-close after the queue) or closing (full close after the queue) → finished → closed */
   #writing: "open" | "finishing" | "closing" | "finished" | "closed" = "open";
-  /** Unsent bytes after joining; bytes that arrived early before joining. */
+  /** Bytes for the network that the socket has not taken. */
   #queue: Uint8Array[] | undefined = undefined;
+  /** Bytes from the network that came before joining. */
+  #early: Uint8Array[] | undefined = undefined;
 
   constructor(socket: TcpSocket) {
     super();
@@ -54,7 +56,7 @@ export class TcpEndpoint extends Endpoint {
   /** Takes the socket away from an endpoint that was not joined and has read nothing: TLS is to begin on it. */
   detach(): TcpSocket | undefined {
     const socket = this.#socket;
-    if (this.peer !== undefined || this.#queue !== undefined) throw new Error("tcp: detach() of an endpoint in use");
+    if (this.peer !== undefined || this.#early !== undefined) throw new Error("tcp: detach() of an endpoint in use");
     this.#socket = undefined;
     this.#writing = "closed";
     if (socket !== undefined) (socket as unknown as { data: undefined }).data = undefined;
@@ -62,8 +64,8 @@ export class TcpEndpoint extends Endpoint {
   }
 
   override joined(): void {
-    const early = this.#queue;
-    this.#queue = undefined;
+    const early = this.#early;
+    this.#early = undefined;
     this.#inFlight = 0;
     if (early !== undefined) {
       for (const chunk of early) this.#forward(chunk);
@@ -113,7 +115,7 @@ export class TcpEndpoint extends Endpoint {
   override abort(): void {
     if (this.#writing === "closed") return;
     const socket = this.#socket;
-    const unread = this.peer === undefined && this.#queue !== undefined;
+    const unread = this.peer === undefined && this.#early !== undefined;
     this.#closed(undefined);
     // As the kernel closes a socket: with a FIN, or with a RST if the peer sent bytes that nobody will read.
     if (unread) socket?.terminate();
@@ -129,7 +131,7 @@ export class TcpEndpoint extends Endpoint {
       if (this.#inFlight > 0) this.#pause();
       return;
     }
-    (this.#queue ??= []).push(chunk);
+    (this.#early ??= []).push(chunk);
     this.#inFlight += chunk.length;
     if (this.#inFlight >= EARLY_BYTES_LIMIT) this.#pause();
   }

@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { Buffer } from "node:buffer";
+import { SOL_SOCKET } from "../../src/linux/constants.ts";
 import { listenTcp } from "../../src/linux/mod.ts";
+import { requireOption } from "../../src/linux/socket.ts";
 import type { SocketAddress } from "../../src/net/address.ts";
 import { Relay, type RelayOwner } from "../../src/net/relay.ts";
 import { acceptHandlers, adoptListener, dialTcp } from "../../src/net/tcp.ts";
@@ -79,13 +81,20 @@ interface Rig {
   readonly finished: Promise<Relay>;
 }
 
+const SO_SNDBUF = 7;
+
 const cleanups: (() => void)[] = [];
 afterEach(() => {
   for (const cleanup of cleanups.splice(0)) cleanup();
 });
 
-/** client → relay → server, all on loopback. */
-async function rig(): Promise<Rig> {
+/**
+ * client → relay → server, all on loopback.
+ *
+ * @param early what the client sends at once; the relay is made when some of it was read, and its socket towards the server
+ * takes little at a time
+ */
+async function rig(early?: Uint8Array): Promise<Rig> {
   const server = new Application();
   const target = Bun.listen<Application>({
     hostname: "127.0.0.1",
@@ -110,16 +119,26 @@ async function rig(): Promise<Rig> {
     noDelay: true,
   });
   const destination: SocketAddress = { ip: "127.0.0.1", port: target.port };
-  const proxy = adoptListener(
-    listening.fd,
-    acceptHandlers((downstream) =>
-      dialTcp(destination, undefined, {}, {
-        dialed: (upstream) => void new Relay(downstream, upstream, owner, { value: 0 }, { value: 0 }),
-        dialFailed: (error) => {
-          throw new Error(error.text);
-        },
-      }), () => {}),
-  );
+  const begun = Promise.withResolvers<void>();
+  const handlers = acceptHandlers(async (downstream) => {
+    if (early !== undefined) await begun.promise;
+    dialTcp(destination, undefined, {}, {
+      dialed(upstream) {
+        if (early !== undefined) requireOption(upstream.fd, SOL_SOCKET, SO_SNDBUF, 1, "SO_SNDBUF");
+        new Relay(downstream, upstream, owner, { value: 0 }, { value: 0 });
+      },
+      dialFailed: (error) => {
+        throw new Error(error.text);
+      },
+    });
+  }, () => {});
+  const proxy = adoptListener(listening.fd, {
+    ...handlers,
+    data(socket, chunk) {
+      handlers.data?.(socket, chunk);
+      begun.resolve();
+    },
+  });
   const client = new Application();
   await Bun.connect<Application>({
     hostname: "127.0.0.1",
@@ -129,6 +148,7 @@ async function rig(): Promise<Rig> {
     socket: Application.handlers,
   } as Bun.TCPSocketConnectOptions<Application>);
   cleanups.push(() => target.stop(true), () => proxy.stop(true), () => client.socket?.end());
+  if (early !== undefined) void client.send(early);
   await server.until(() => server.socket !== undefined);
   return { client, server, finished };
 }
@@ -174,6 +194,18 @@ describe("relay of two TCP sockets", () => {
     ]);
     expect(Buffer.concat(server.received).equals(MEGABYTES_8)).toBe(true);
     expect(Buffer.concat(client.received).equals(MEGABYTES_8)).toBe(true);
+  });
+
+  test("what came before there was a relay goes one way only, also where the way on is narrow", async () => {
+    const early = MEGABYTES_8.subarray(0, 512 << 10);
+    const { client, server, finished } = await rig(early);
+    await server.until(() => server.bytes >= early.length);
+    expect(Buffer.concat(server.received).equals(early)).toBe(true);
+    expect(client.bytes).toBe(0);
+    client.socket!.shutdown();
+    server.socket!.shutdown();
+    const relay = await finished;
+    expect([relay.received, relay.sent]).toEqual([early.length, 0]);
   });
 
   test("a reader that stops makes the sender stop", async () => {
