@@ -44,7 +44,8 @@ export function refuseServer(
   }
   if (certificate === undefined) return "the server presented no certificate";
   if (names.some((name) => hasName(certificate, name))) return undefined;
-  return `the server's certificate is not for ${names.join(" or ")}, but for ${namesOf(certificate)}`;
+  const wanted = names.filter((name) => name !== "").join(" or ");
+  return `the server's certificate is not for ${wanted}, but for ${namesOf(certificate)}`;
 }
 
 /** A name without the dot that only says that it is whole. */
@@ -52,7 +53,9 @@ export function plainName(name: string): string {
   return name.endsWith(".") ? name.slice(0, -1) : name;
 }
 
+/** An alternative that was left empty is nobody's name; the runtime would throw at it. */
 function hasName(certificate: X509Certificate, name: string): boolean {
+  if (name === "") return false;
   const ip = canonicalIp(name);
   if (ip !== undefined) return certificate.checkIP(ip) !== undefined;
   return certificate.checkHost(plainName(name), { subject: "never", partialWildcards: false }) !== undefined;

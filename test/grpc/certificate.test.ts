@@ -96,6 +96,7 @@ describe("the server's certificate", () => {
       "istiod.test, but for URI:spiffe://cluster.local/ns/istio-system/sa/istiod",
     ],
     [["DNS:istiod.test.evil"], ["istiod.test"], "istiod.test, but for DNS:istiod.test.evil"],
+    [["DNS:other.test"], ["istiod.test", ""], "istiod.test, but for DNS:other.test"],
   ])("for %p is not for %p", async (names, serverNames, text) => {
     const server = serverOf(await forge(...names));
     expect(await meet(server, { serverNames })).toMatch(tls);
