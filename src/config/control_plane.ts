@@ -80,20 +80,33 @@ function defaultDirectory(variables: Variables, surroundings: Surroundings): str
   return `${base}/ambient/ca`;
 }
 
-/** A file if it exists, the system's store for `SYSTEM`, else PEM text itself. */
+/** What names a file whether or not it is there yet: no PEM text and no token begins so. */
+const PATH = /^\.{0,2}\//;
+
+/** A file if it exists or is written as a path, the system's store for `SYSTEM`, else PEM text itself. */
 export function rootCertificate(variables: Variables, name: string, surroundings: Surroundings): RootCertificate {
   const text = variables.text(name) ?? ROOT_CERTIFICATE;
-  if (text === ROOT_CERTIFICATE || surroundings.exists(text)) return { kind: "file", path: text };
+  if (PATH.test(text) || surroundings.exists(text)) return { kind: "file", path: text };
   return text === "SYSTEM" ? { kind: "system" } : { kind: "pem", pem: text };
 }
 
-/** AUTH_TOKEN is a file or the token itself; without it the projected token, if there is one. */
+/**
+ * AUTH_TOKEN is a file, if it exists or is written as a path, or the token itself; without it the projected token, if
+ * there is one. The token is secret: errors do not show it.
+ */
 export function authToken(variables: Variables, surroundings: Surroundings): AuthToken {
   const text = variables.text("AUTH_TOKEN");
   if (text === undefined) {
     return surroundings.exists(TOKEN_FILE) ? { kind: "file", path: TOKEN_FILE } : { kind: "none" };
   }
-  return surroundings.exists(text) ? { kind: "file", path: text } : { kind: "static", token: text };
+  if (PATH.test(text) || surroundings.exists(text)) return { kind: "file", path: text };
+  const token = text.trim();
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    variables.errors.push(
+      "invalid env var AUTH_TOKEN (neither a file nor a token: it is empty or has characters no header may have)",
+    );
+  }
+  return { kind: "static", token };
 }
 
 /** `XDS_HEADER_<name>` and `CA_HEADER_<name>`: extra gRPC metadata. Values may be secret: errors do not show them. */

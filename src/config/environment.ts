@@ -119,7 +119,7 @@ function readSettings(
       flags.config !== undefined ? "alone" : localState !== undefined ? "beside" : "none",
     ),
     xdsRootCertificate: rootCertificate(variables, "XDS_ROOT_CA", surroundings),
-    altXdsHostname: variables.text("ALT_XDS_HOSTNAME"),
+    altXdsHostname: variables.text("ALT_XDS_HOSTNAME") || undefined,
     xdsHeaders: extraHeaders(variables, "XDS_HEADER_"),
     xdsOnDemand: variables.boolean("XDS_ON_DEMAND") ?? false,
     localState,
@@ -165,7 +165,7 @@ export function certificateSettings(
   return {
     authority: authoritySource(variables, flags, surroundings, warnings),
     caRootCertificate: rootCertificate(variables, "CA_ROOT_CA", surroundings),
-    altCaHostname: variables.text("ALT_CA_HOSTNAME"),
+    altCaHostname: variables.text("ALT_CA_HOSTNAME") || undefined,
     caHeaders: extraHeaders(variables, "CA_HEADER_"),
     authToken: authToken(variables, surroundings),
     clusterId: metadata["CLUSTER_ID"] ?? variables.text("CLUSTER_ID") ?? "Kubernetes",

@@ -113,6 +113,9 @@ const variables: [env: Record<string, string>, expected: Partial<ZtunnelConfig>,
   [{ PREFERED_SERVICE_NAMESPACE: "p" }, { preferredServiceNamespace: "p" }],
   [{ SECRET_TTL: "1h" }, { secretTtl: 3_600_000 }],
   [{ AUTH_TOKEN: "/token" }, { authToken: { kind: "file", path: "/token" } }, { machine: { exists: () => true } }],
+  [{ AUTH_TOKEN: "./var/token-to-come" }, { authToken: { kind: "file", path: "./var/token-to-come" } }],
+  [{ XDS_ROOT_CA: "/roots-to-come" }, { xdsRootCertificate: { kind: "file", path: "/roots-to-come" } }],
+  [{ ALT_XDS_HOSTNAME: "", ALT_CA_HOSTNAME: "" }, { altXdsHostname: undefined, altCaHostname: undefined }],
   [{ AUTH_TOKEN: "abc" }, { authToken: { kind: "static", token: "abc" } }],
   [{}, { authToken: { kind: "file", path: "./var/run/secrets/tokens/istio-token" } }, {
     machine: { exists: (path) => path.endsWith("istio-token") },
@@ -276,6 +279,13 @@ const bad: [env: Record<string, string>, error: string, given?: Given][] = [
 ];
 test.each(bad)("refused: %j", (...[env, error, given]) => {
   expect(errors(env, given)).toEqual([error]);
+});
+
+test.each(["", " ", "a b", "päss"])("the token %j is refused, and not shown", (token) => {
+  const [error] = errors({ AUTH_TOKEN: token });
+  expect(error).toBe(
+    "invalid env var AUTH_TOKEN (neither a file nor a token: it is empty or has characters no header may have)",
+  );
 });
 
 test("a bad ISTIO_METAJSON value is refused by name", () => {
