@@ -9,11 +9,13 @@ import { Action, Scope } from "../../../proto/gen/authorization_pb.ts";
 import { labSuite } from "../fixture.ts";
 import { LAB_NAMESPACE, total } from "../mesh/mod.ts";
 import { eventually } from "../topology/mod.ts";
-import { Bystanders } from "./bystanders.ts";
-import { ControlledMesh, logLine, PORT } from "./fixture.ts";
+import { Bystanders, figures } from "./bystanders.ts";
+import { ControlledMesh, controlledMesh, logLine, PORT } from "./fixture.ts";
 
 /** Of a fault and its end; ms. The back-off may have grown to some seconds. */
 const FAULT_MS = 60_000;
+/** Pings go out every 30 s and are waited for 10 s. */
+const STALL_MS = 90_000;
 
 interface Fault {
   readonly name: string;
@@ -195,6 +197,17 @@ const FAULTS: readonly Fault[] = [
 ];
 
 labSuite("a stream", () => {
+  // It has nothing to do but to wait for its pings, while the tests before its own run.
+  const stalled = controlledMesh({
+    pods: [
+      { name: "client", node: 0, captured: true },
+      { name: "server", node: 1, captured: true },
+    ],
+  }, async (quiet) => {
+    quiet.serve("server");
+    await quiet.istiod.synced();
+    await quiet.istiod.setPort({ connections: "stall" });
+  });
   let mesh: ControlledMesh | undefined;
   afterEach(async () => {
     await mesh?.close();
@@ -243,5 +256,28 @@ labSuite("a stream", () => {
       expect(witness.tunnelsLost).toEqual([]);
     },
     FAULT_MS,
+  );
+
+  test(
+    "a stream on which nothing comes any more is found out by its pings; traffic goes on, and another is made",
+    async () => {
+      const quiet = stalled();
+      const bystanders = await Bystanders.start(quiet, { from: "client", to: "server" });
+      const ztunnel = quiet.ztunnel(1);
+      const line = await logLine(ztunnel, "disconnected from the control plane", 0, STALL_MS);
+      expect(line).toMatch(/error="lost the connection to [^"]*: keepalive timed out"/);
+      await logLine(ztunnel, "cannot connect to the control plane", 0, STALL_MS);
+      await quiet.istiod.setPort({ connections: "accept" });
+      await eventually(
+        "the stream to be back",
+        async () => total(await ztunnel.metrics(), "ambient_xds_connected") === 1,
+        STALL_MS,
+      );
+      const witness = await bystanders.stop();
+      console.log(`meanwhile: ${figures(witness)}`);
+      expect(witness.failures).toEqual([]);
+      expect(witness.tunnelsLost).toEqual([]);
+    },
+    STALL_MS * 2,
   );
 });
