@@ -1,5 +1,6 @@
 /**
- * Rolling updates for long: `npm run test:upgrade`, or `… -- RESTARTS RATE` (200 restarts, 1000 new connections a second).
+ * Rolling updates for long: `npm run test:upgrade`, or `… -- RESTARTS RATE DEADLINE` (200 restarts, 1000 new
+ * connections a second, 3000 ms for a process that goes).
  * Exit status 1 when one new connection failed or one question stayed without an answer.
  */
 import process from "node:process";
@@ -10,6 +11,7 @@ const RESTARTS = 200;
 const RATE = 1000;
 const QUESTIONS = 50;
 const HELD = 40;
+const DEADLINE_MS = 3_000;
 /** Restarts between two lines. */
 const PROGRESS = 10;
 
@@ -20,7 +22,7 @@ if (host.kind !== "available") {
   process.exit(1);
 }
 removeAbandoned();
-const [restarts = RESTARTS, rate = RATE] = process.argv.slice(2).map(Number);
+const [restarts = RESTARTS, rate = RATE, deadlineMs = DEADLINE_MS] = process.argv.slice(2).map(Number);
 const mesh = upgradeMesh();
 try {
   await mesh.start();
@@ -29,6 +31,7 @@ try {
     rate,
     questions: QUESTIONS,
     held: HELD,
+    deadlineMs,
     onRestart: (restart, { begun, failed, broken, unanswered }) => {
       if (restart % PROGRESS !== 0) return;
       console.log(

@@ -7,7 +7,7 @@ export const PORT = 8080;
 export const VIP = "10.96.0.10";
 /** Where pods send their questions; nobody has it, so that only the proxy can answer. */
 const NAMESERVER = "10.96.0.53";
-/** How long a process that goes may wait for its connections, ms. */
+/** How long a process that goes may wait for its connections unless a plan says otherwise, ms. */
 export const DEADLINE_MS = 1_500;
 /** A long-lived connection may break so far from a process's end, ms: how late a busy test hears of either. */
 const SLACK_MS = 2_000;
@@ -18,6 +18,8 @@ export interface UpgradePlan {
   readonly rate: number;
   readonly questions: number;
   readonly held: number;
+  /** How long a process that goes may wait for its connections, ms. */
+  readonly deadlineMs?: number;
   readonly onRestart?: (restart: number, load: UpgradeLoad) => void;
 }
 
@@ -27,6 +29,11 @@ export interface UpgradeReport {
   readonly begun: number;
   readonly served: number;
   readonly failed: readonly Mishap[];
+  /**
+   * Those of `failed` that had lived for longer than a process that goes waits, and broke when one went: the machine was
+   * that slow, and they were not new any more.
+   */
+  readonly slow: readonly Mishap[];
   readonly asked: number;
   readonly unanswered: readonly Mishap[];
   /** Long-lived connections that broke, and those of them that broke when no process ended. */
@@ -63,12 +70,12 @@ export function upgradeMesh(): Mesh {
 }
 
 /** The node's ztunnels, none started yet. The mesh's own are not used: they are stopped. */
-export async function upgradedNodes(mesh: Mesh): Promise<[UpgradedNode, UpgradedNode]> {
+export async function upgradedNodes(mesh: Mesh, deadlineMs = DEADLINE_MS): Promise<[UpgradedNode, UpgradedNode]> {
   for (const ztunnel of mesh.ztunnels) await ztunnel.process.stop("SIGKILL");
   const seat = (node: number, index: number) => mesh.lab.pod(`seat-${node}-${index}`).namespace;
   const nodes = [0, 1].map((node) =>
     new UpgradedNode(mesh, node, [seat(node, 0), seat(node, 1)], {
-      CONNECTION_TERMINATION_DEADLINE: `${DEADLINE_MS}ms`,
+      CONNECTION_TERMINATION_DEADLINE: `${deadlineMs}ms`,
     })
   );
   await Promise.all(nodes.map((node) => node.begin()));
@@ -92,7 +99,8 @@ export function startLoad(mesh: Mesh, { rate, questions, held }: Omit<UpgradePla
 
 /** Replaces the ztunnels of both nodes in turn under load. */
 export async function rollingUpgrades(mesh: Mesh, plan: UpgradePlan): Promise<UpgradeReport> {
-  const nodes = await upgradedNodes(mesh);
+  const { deadlineMs = DEADLINE_MS } = plan;
+  const nodes = await upgradedNodes(mesh, deadlineMs);
   const start = performance.now();
   const load = startLoad(mesh, plan);
   for (let restart = 0; restart < plan.restarts; restart++) {
@@ -103,6 +111,8 @@ export async function rollingUpgrades(mesh: Mesh, plan: UpgradePlan): Promise<Up
   const seconds = (performance.now() - start) / 1000;
   await load.stop();
   const endings = nodes.flatMap((node) => node.endings);
+  const atAnEnd = ({ at }: Mishap) => endings.some((ending) => Math.abs(at - ending.at) < SLACK_MS);
+  const slow = load.failed.filter((mishap) => mishap.age >= deadlineMs && atAnEnd(mishap));
   const ends: Record<string, number> = {};
   for (const ending of endings) {
     for (const [error, count] of Object.entries(ending.ends)) ends[error] = (ends[error] ?? 0) + count;
@@ -112,11 +122,12 @@ export async function rollingUpgrades(mesh: Mesh, plan: UpgradePlan): Promise<Up
     seconds,
     begun: load.begun,
     served: load.served,
-    failed: load.failed,
+    failed: load.failed.filter((mishap) => !slow.includes(mishap)),
+    slow,
     asked: load.asked,
     unanswered: load.unanswered,
     broken: load.broken,
-    unexplained: load.broken.filter(({ at }) => !endings.some((ending) => Math.abs(at - ending.at) < SLACK_MS)),
+    unexplained: load.broken.filter((mishap) => !atAnEnd(mishap)),
     ends,
     statuses: endings.map(({ status }) => status),
     readyAfter: middleAndLongest(nodes.flatMap(({ readyAfter }) => readyAfter)),
@@ -129,9 +140,15 @@ function middleAndLongest(times: readonly number[]): [number, number] {
   return [sorted[sorted.length >> 1] ?? 0, sorted.at(-1) ?? 0];
 }
 
+function ages(mishaps: readonly Mishap[]): string {
+  const sorted = mishaps.map(({ age }) => age).sort((a, b) => a - b);
+  if (sorted.length === 0) return "none";
+  return [0, sorted.length >> 1, sorted.length - 1].map((index) => (sorted[index] ?? 0).toFixed(0)).join(" – ");
+}
+
 /** As text, for whoever looks at a run. */
 export function formatReport(report: UpgradeReport): string {
-  const { restarts, seconds, begun, served, failed, asked, unanswered, broken, unexplained, ends } = report;
+  const { restarts, seconds, begun, served, failed, slow, asked, unanswered, broken, unexplained, ends } = report;
   const ms = ([middle, longest]: readonly [number, number]) =>
     `${middle.toFixed(0)} ms, longest ${longest.toFixed(0)} ms`;
   return [
@@ -139,6 +156,7 @@ export function formatReport(report: UpgradeReport): string {
       ms(report.leftAfter)
     }`,
     `new connections: ${begun}, served ${served}, failed ${failed.length} ${JSON.stringify(tally(failed))}`,
+    `  their ages in ms: ${ages(failed)}; too slow for the deadline and cut by it: ${slow.length} (${ages(slow)})`,
     `questions: ${asked}, unanswered ${unanswered.length} ${JSON.stringify(tally(unanswered))}`,
     `long-lived connections broken: ${broken.length} ${
       JSON.stringify(tally(broken))
