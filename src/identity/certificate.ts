@@ -30,6 +30,12 @@ export interface WorkloadCertificate {
   readonly roots: readonly CertificateSummary[];
 }
 
+/** Whether two certificates of one workload come from one authority: their intermediates and the trusted roots. */
+export function sameAuthority(one: WorkloadCertificate, other: WorkloadCertificate): boolean {
+  const above = ({ certificates }: WorkloadCertificate) => certificates.slice(1).map(({ pem }) => pem).join("");
+  return one.rootsPem === other.rootsPem && above(one) === above(other);
+}
+
 /** Where certificates come from. Rejects with CertificateError. */
 export interface CertificateAuthority {
   fetch(identity: string): Promise<WorkloadCertificate>;

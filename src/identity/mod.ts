@@ -13,6 +13,7 @@ export {
   CertificateError,
   type CertificateSummary,
   readCertificate,
+  sameAuthority,
   usableUntil,
   type WorkloadCertificate,
 } from "./certificate.ts";

@@ -6,6 +6,7 @@ import {
   CREATE_CERTIFICATE,
   EmbeddedCa,
   RemoteCa,
+  sameAuthority,
 } from "../identity/mod.ts";
 import type { LogScope } from "../telemetry/mod.ts";
 import type { PeerTrust } from "../tls/mod.ts";
@@ -33,12 +34,16 @@ export interface AuthorityOptions {
   readonly log: LogScope;
 }
 
-/** Tells of roots that a new certificate of ours brings: who was trusted by the ones before is asked about again. */
-export function followRoots(cache: CertificateCache, trust: PeerTrust): void {
+/**
+ * Tells of another authority or other roots that a new certificate of ours brings. Who was trusted by the roots before is
+ * asked about again; and `renew` makes the identity's next connections go over tunnels with the new certificate, so that
+ * few are left on those with the old one when its root is trusted no more.
+ */
+export function followRoots(cache: CertificateCache, trust: PeerTrust, renew: (identity: string) => void): void {
   cache.onChange((identity, certificate, before) => {
-    if (before !== undefined && before.rootsPem !== certificate.rootsPem) {
-      trust.rootsChanged(identity, certificate.rootsPem);
-    }
+    if (before === undefined || sameAuthority(before, certificate)) return;
+    renew(identity);
+    if (before.rootsPem !== certificate.rootsPem) trust.rootsChanged(identity, certificate.rootsPem);
   });
 }
 

@@ -142,7 +142,10 @@ class Waypoint {
     onStopSignal(() => this.#stopping.resolve(), true);
     await this.#authority.check();
     this.#authority.follow(this.#certificates);
-    followRoots(this.#certificates, this.#trust);
+    followRoots(this.#certificates, this.#trust, () => {
+      this.#serving?.server.retire();
+      this.#serving?.tunnels.closeDestinations(() => true);
+    });
     await this.#trust.start();
     const { clusterDomain, network, gateway, localState } = config;
     const { acceptHttp10, preserveHeaderCase, accessLog, accessLogFormat } = config;

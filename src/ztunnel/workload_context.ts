@@ -181,6 +181,12 @@ export class WorkloadContext {
     }
   }
 
+  /** Whether connections are made or taken under this SPIFFE id. */
+  speaksAs(identity: string): boolean {
+    for (const own of this.#identities.values()) if (own === identity) return true;
+    return false;
+  }
+
   /** SPIFFE id of the pod: trust domain of its record, the rest as the CNI agent told it (spec/ztunnel.md §3.5). */
   identityOf(record: Workload): string {
     let identity = this.#identities.get(record.trustDomain);

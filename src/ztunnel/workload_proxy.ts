@@ -137,6 +137,12 @@ export class WorkloadProxy {
     };
   }
 
+  /** From now on connections go over new tunnels, made with the certificate of now. What runs, runs on. */
+  renewTunnels(): void {
+    this.#inbound?.retire();
+    this.#pool.closeDestinations(() => true);
+  }
+
   /** Cuts every connection now, for the reason given. */
   stop(reason: string): void {
     this.#stopListening();

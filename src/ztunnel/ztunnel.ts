@@ -203,7 +203,7 @@ class Ztunnel {
 
     await this.#authority.check();
     this.#authority.follow(this.#certificates);
-    followRoots(this.#certificates, this.#trust);
+    followRoots(this.#certificates, this.#trust, (identity) => this.#renewTunnels(identity));
     await this.#trust.start();
     await this.#loadLocalState();
     if (!await this.#loadRemoteState()) return await this.#shutDown();
@@ -295,6 +295,12 @@ class Ztunnel {
   #prefetch(workload: Workload): void {
     if (this.#pods === undefined || this.#config.nodeName === undefined) return;
     if (workload.nativeTunnel || workload.protocol === "HBONE") this.#certificates.prefetch(workloadIdentity(workload));
+  }
+
+  #renewTunnels(identity: string): void {
+    for (const proxy of [...this.#own, ...(this.#pods?.list() ?? []).map(({ proxy }) => proxy)]) {
+      if (proxy.context.speaksAs(identity)) proxy.renewTunnels();
+    }
   }
 
   /** Lets go of certificates that no workload of our node needs any more (spec/ztunnel.md §3.5). */

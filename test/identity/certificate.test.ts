@@ -1,6 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { afterAll, describe, expect, test } from "bun:test";
-import { parseCertificate } from "../../src/identity/mod.ts";
+import { parseCertificate, sameAuthority, type WorkloadCertificate } from "../../src/identity/mod.ts";
 import { ForgingCa } from "./forging_ca.ts";
 
 const ID = "spiffe://cluster.local/ns/default/sa/web";
@@ -34,5 +34,20 @@ describe("URI names", () => {
   test("does not take a SPIFFE id in a DNS or e-mail name for one", async () => {
     expect(await urisOf(`subjectAltName = DNS:${ID}`)).toEqual([]);
     expect(await urisOf(`subjectAltName = email:${ID}`)).toEqual([]);
+  });
+});
+
+describe("the authority of a certificate", () => {
+  const of = (leaf: string, above: readonly string[], rootsPem: string) => {
+    const certificates = [leaf, ...above].map((pem) => ({ pem, serialNumber: "1", notBefore: 0, notAfter: 1 }));
+    return { certificates, rootsPem } as unknown as WorkloadCertificate;
+  };
+
+  test("is the same for a renewal, another with other roots or another intermediate", () => {
+    const certificate = of("leaf", ["intermediate"], "root");
+    expect(sameAuthority(certificate, of("renewed", ["intermediate"], "root"))).toBe(true);
+    expect(sameAuthority(certificate, of("renewed", ["intermediate"], "rootnew root"))).toBe(false);
+    expect(sameAuthority(certificate, of("renewed", ["other"], "root"))).toBe(false);
+    expect(sameAuthority(certificate, of("renewed", [], "root"))).toBe(false);
   });
 });
