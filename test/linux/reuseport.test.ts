@@ -1,6 +1,15 @@
 /** Two processes on one port, as far as one process can be both: whom the kernel gives what comes. */
 import { afterEach, expect, test } from "bun:test";
-import { acceptQueue, bindUdp, closeFd, connectTcp, connectUdp, listenTcp, SystemError } from "../../src/linux/mod.ts";
+import {
+  acceptQueue,
+  bindUdp,
+  closeFd,
+  connectTcp,
+  connectUdp,
+  listenTcp,
+  portIsListenedOn,
+  SystemError,
+} from "../../src/linux/mod.ts";
 import { adoptListener, finishListening } from "../../src/net/tcp.ts";
 
 const SOME = 40;
@@ -92,6 +101,17 @@ test("a listener that is finished accepts what waits in its queue before it clos
   expect(accepted).toBe(SOME);
   expect(acceptQueue(fd)).toBeUndefined();
   await finishListening(listener); // once more does no harm
+});
+
+test("who listens on a port is found, and nobody else", () => {
+  const { fd, address: { port } } = listen(0);
+  const old = listenTcp({ address: { ip: "127.0.0.1", port: 0 }, backlog: 1, reusePort: false, reuseAddress: false });
+  expect([port, old.address.port].map((some) => portIsListenedOn(some))).toEqual([true, true]);
+  connectSome(port);
+  closeFd(fd);
+  closeFd(old.fd);
+  // What is left are the ends of connections.
+  expect([port, old.address.port].map((some) => portIsListenedOn(some))).toEqual([false, false]);
 });
 
 test("what is no TCP socket has no queue", () => {
