@@ -34,7 +34,7 @@ export interface ControlledPlan {
   readonly workloads?: Readonly<Record<string, PodWorkload>>;
   /** More that istiod knows at first. */
   readonly content?: (mesh: ControlledMesh) => readonly ResourceText[];
-  readonly environment?: Record<string, string> | ((node: number) => Record<string, string>);
+  readonly environment?: Record<string, string> | ((node: number, lab: Lab) => Record<string, string>);
   readonly istiod?: Partial<IstiodOptions>;
   /** Runs before the ztunnels start. */
   readonly prepare?: (mesh: ControlledMesh) => Promise<unknown>;
@@ -117,7 +117,7 @@ export class ControlledMesh {
         POD_NAMESPACE: "istio-system",
         SERVICE_ACCOUNT: "ztunnel",
         INSTANCE_IP: node.ip,
-        ...(typeof planned === "function" ? planned(this.lab.nodes.indexOf(node)) : planned),
+        ...(typeof planned === "function" ? planned(this.lab.nodes.indexOf(node), this.lab) : planned),
         ...environment,
       },
     });
