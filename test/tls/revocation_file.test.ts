@@ -94,6 +94,22 @@ describe("what OpenSSL writes is read", () => {
   }
 });
 
+/** By a library in JavaScript, which gives each entry an empty list of extensions; OpenSSL takes it too. */
+const LENIENT = `-----BEGIN X509 CRL-----
+MIHtMIGUAgEBMAoGCCqGSM49BAMCMBkxFzAVBgNVBAoTDmludGVybWVkaWF0ZSAw
+Fw0yNjExMjEyMDMwMjdaFw0yNjExMjgyMDMxMjdaMCUwIwIQR8WECkGJUgQcfy1L
+Ah27yBcNMjYxMTIxMjAzMDI3WjAAoCMwITAfBgNVHSMEGDAWgBTl30l8IdZacYnT
+JqyDnMOcxba9UjAKBggqhkjOPQQDAgNIADBFAiEAm0xfpvhzu0fVYKW/Yf0UXdwW
+x40c+A/GfG5Do/946iICIDK1yUzeZ29/ocS0ymuTRwN9Us0m4J0bK7cN9Sg2lO6l
+-----END X509 CRL-----
+`;
+
+test("an entry with an empty list of extensions is an entry", () => {
+  const [list] = read(LENIENT);
+  expect(list?.serials.size).toBe(1);
+  expect(list?.serials.has(serialKey("47C5840A418952041C7F2D4B021DBBC8"))).toBe(true);
+});
+
 test("an issuer's name is the same in whatever kind of string and case it is written", () => {
   const issuer = "55040a=root;"; // UTF8String
   const bytes = der(plain);
