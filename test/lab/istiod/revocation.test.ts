@@ -108,8 +108,10 @@ labSuite("a revoked certificate", () => {
   test("of the authority between root and workloads ends all that it signed", async () => {
     const mesh = shared();
     const open = await pingPong(await mesh.talk("client", "server"));
+    const since = mesh.ztunnel(0).access.length;
     writeFile(pathOf(mesh.lab, 0), await mesh.istiod.revoke({ intermediates: [0] }));
     await isOver(open);
+    await mesh.ztunnel(0).accessLine(cut("outbound"), since);
     const refused = await mesh.refusal("client", "server");
     expect(refused.fields["error"]).toStartWith("io error: CERT_REVOKED: certificate revoked (serial 0x");
   }, SUITE_MS);
