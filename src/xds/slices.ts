@@ -1,4 +1,5 @@
 import type { AdsClock } from "./clock.ts";
+import { Rests } from "./rests.ts";
 
 /** Work that is done bit by bit. */
 export interface SlicedTask {
@@ -12,18 +13,21 @@ export interface SlicedTask {
 const BEGIN_WITHIN = 0.5;
 
 /**
- * Does tasks one after the other in slices of some ms, between which the event loop serves what else there is. Work that
- * fits into a slice is done at once, within `run`.
+ * Does tasks one after the other in slices of some ms, between which the event loop serves what else there is, for the
+ * longer the more there is of that (rests.ts). Work that fits into a slice is done at once, within `run`.
  */
 export class Slices {
   readonly #clock: AdsClock;
   readonly #sliceMs: number;
   readonly #tasks: SlicedTask[] = [];
+  readonly #rests = new Rests();
   #running = false;
   /** The next turn is asked for. */
   #scheduled = false;
   /** Time that work has taken in this turn, ms. */
   #spent = 0;
+  /** When it last ended in this turn, ms. */
+  #ended = 0;
 
   constructor(clock: AdsClock, sliceMs: number) {
     this.#clock = clock;
@@ -51,6 +55,7 @@ export class Slices {
       if (done && this.#tasks[0] === task) this.#tasks.shift();
     }
     this.#running = false;
+    this.#ended = this.#clock.elapsed();
     this.#schedule();
   }
 
@@ -66,10 +71,32 @@ export class Slices {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    this.#clock.nextTurn(() => {
-      this.#scheduled = false;
-      this.#spent = 0;
-      if (this.#tasks.length > 0) this.#work();
+    this.#clock.nextTurn(() => this.#rest(this.#clock.elapsed() - this.#ended));
+  }
+
+  /** @param others what the turn took after our slice, ms */
+  #rest(others: number): void {
+    if (this.#tasks.length === 0) {
+      this.#rests.forget();
+      this.#goOn();
+      return;
+    }
+    this.#rests.after(this.#spent, others);
+    const { due } = this.#rests;
+    if (due === 0) {
+      this.#goOn();
+      return;
+    }
+    const began = this.#clock.elapsed();
+    this.#clock.setTimer(due, () => {
+      this.#rests.had(this.#clock.elapsed() - began);
+      this.#goOn();
     });
+  }
+
+  #goOn(): void {
+    this.#scheduled = false;
+    this.#spent = 0;
+    if (this.#tasks.length > 0) this.#work();
   }
 }

@@ -76,6 +76,61 @@ describe("slices", () => {
   });
 });
 
+describe("rests", () => {
+  /** Runs 1 000 steps of 0.1 ms; others take so long in each turn, ms. @returns how much of the time was ours */
+  function share(others: number): number {
+    const clock = new ManualClock();
+    const slices = new Slices(clock, 0.3);
+    const done: string[] = [];
+    const began = clock.elapsed();
+    slices.run(task(clock, done, "", 1_000, 0.1));
+    while (done.length < 1_000) {
+      clock.work(others);
+      if (clock.turn()) continue;
+      const [wait = 0] = clock.waits;
+      clock.work(wait);
+      clock.pass(wait);
+    }
+    return 100 / (clock.elapsed() - began);
+  }
+
+  test("where nobody else has anything to do, there are none", () => {
+    expect(share(0)).toBeCloseTo(1);
+    expect(share(0.02)).toBeGreaterThan(0.85);
+  });
+
+  test("the more others have to do, the longer; but the work goes on", () => {
+    const shares = [0.04, 0.05, 0.06, 0.1, 1, 10].map(share);
+    for (let i = 1; i < shares.length; i++) expect(shares[i]).toBeLessThanOrEqual(shares[i - 1] as number);
+    expect(shares[1]).toBeGreaterThan(0.3);
+    // A rest takes the whole turn of the others besides.
+    expect(shares[3]).toBeGreaterThan(0.12);
+    expect(shares[5]).toBeGreaterThan(0.01);
+  });
+
+  test("what comes when the work is done does not wait", () => {
+    const clock = new ManualClock();
+    const slices = new Slices(clock, 0.3);
+    const done: string[] = [];
+    slices.run(task(clock, done, "large", 100, 0.1));
+    while (clock.waits.length === 0) {
+      clock.work(5);
+      clock.turn();
+    }
+    expect(clock.waits).toEqual([1]);
+    slices.run(task(clock, done, "behind it", 1, 0.1));
+    expect(done).not.toContain("behind it");
+    for (let i = 0; done.length < 101 && i < 1_000; i++) {
+      clock.pass(1);
+      clock.settle();
+    }
+    clock.settle();
+    expect(done.at(-1)).toBe("behind it");
+    slices.run(task(clock, done, "later", 1, 0.1));
+    expect(done.at(-1)).toBe("later");
+  });
+});
+
 describe("pace", () => {
   /** Weights of parts of an endless push on a machine that does so much in 1 ms. */
   function weights(pace: Pace, perMs: number, count: number): number[] {
