@@ -10,6 +10,8 @@ export interface ProxyConfig {
   readonly proxyAdminPort?: number;
   readonly statsPort?: number;
   readonly concurrency?: number;
+  /** ms; waypoint mode only. */
+  readonly terminationDrainDuration?: number;
   /** proxyHeaders.preserveHttp1HeaderCase: waypoint mode only. */
   readonly preserveHttp1HeaderCase?: boolean;
   readonly proxyMetadata: Readonly<Record<string, string>>;

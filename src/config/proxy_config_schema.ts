@@ -1,6 +1,7 @@
 /** Shapes of Istio's MeshConfig and ProxyConfig as far as they concern us. Loaded only where there is such a document. */
 import * as v from "valibot";
 import type { MeshAccessLog } from "./access_log.ts";
+import { parseDuration } from "./duration.ts";
 import type { ProxyConfig } from "./proxy_config.ts";
 import { U16 } from "./variables.ts";
 
@@ -11,12 +12,20 @@ const number = v.nullish(
 /** YAML reads `false` and `1` where a text is meant. */
 const text = v.pipe(v.union([v.string(), v.number(), v.boolean()], "expected a text"), v.transform(String));
 
+/** Text such as `5s`, as milliseconds. */
+const duration = v.nullish(v.pipe(
+  v.string("expected a duration such as 5s"),
+  v.transform(parseDuration),
+  v.number("expected a duration such as 5s"),
+));
+
 const schema = v.nullish(v.object({
   proxyMetadata: v.nullish(v.record(v.string(), text, "expected a mapping")),
   discoveryAddress: v.nullish(v.string("expected a text")),
   proxyAdminPort: number,
   statsPort: number,
   concurrency: number,
+  terminationDrainDuration: duration,
   proxyHeaders: v.nullish(
     v.object({ preserveHttp1HeaderCase: v.nullish(v.boolean("expected true or false")) }, "expected a mapping"),
   ),

@@ -103,6 +103,7 @@ export async function loadWaypointConfig(
   const ipv6 = variables.boolean("IPV6_ENABLED") ?? surroundings.ipv6Loopback;
   const exitWhenIdle = variables.boolean("EXIT_ON_ZERO_ACTIVE_CONNECTIONS") ?? false;
   const minimumDrain = variables.duration("MINIMUM_DRAIN_DURATION") ?? 5 * SECOND;
+  const drainDuration = exitWhenIdle ? minimumDrain : proxyConfig.terminationDrainDuration ?? minimumDrain;
   const grace = (variables.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0, U32) ?? 30) * SECOND;
   const gateway = gatewayName(variables, flags.gateway);
   const accessLog = await readAccessLog(variables, read.accessLog ?? {}, meshFile);
@@ -155,9 +156,9 @@ export async function loadWaypointConfig(
     ...accessLog,
     unsupportedFilter: variables.oneOf("AMBIENT_UNSUPPORTED_FILTER", ["fail", "ignore"]) ?? "fail",
 
-    drainDuration: minimumDrain,
+    drainDuration,
     exitWhenIdle,
-    grace: Math.max(minimumDrain, grace - 2 * SECOND),
+    grace: Math.max(drainDuration, grace - 2 * SECOND),
 
     logFormat: variables.oneOf("LOG_FORMAT", ["plain", "json"]) ?? flags.logFormat ?? "plain",
     logFilter: variables.text("RUST_LOG") ?? flags.logFilter ?? "info",

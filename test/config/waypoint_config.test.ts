@@ -116,3 +116,22 @@ test("what is shown of the settings has no token, no header's value and no PEM t
   expect(shown).not.toContain("secret-");
   expect(shown).toContain('"authToken":{"kind":"static"}');
 });
+
+describe("how long it serves on", () => {
+  const proxyConfig = JSON.stringify({ terminationDrainDuration: "20s" });
+  test.each<[env: Record<string, string>, ms: number]>([
+    [{}, 5_000],
+    [{ MINIMUM_DRAIN_DURATION: "2s" }, 2_000],
+    [{ PROXY_CONFIG: proxyConfig }, 20_000],
+    [{ PROXY_CONFIG: proxyConfig, MINIMUM_DRAIN_DURATION: "2s" }, 20_000],
+    [{ PROXY_CONFIG: proxyConfig, EXIT_ON_ZERO_ACTIVE_CONNECTIONS: "true" }, 5_000],
+  ])("%j: %d ms", async (env, ms) => {
+    expect((await load(env)).drainDuration).toBe(ms);
+  });
+
+  test("what is no duration is named", async () => {
+    expect(await errors({ PROXY_CONFIG: '{"terminationDrainDuration": "soon"}' })).toEqual([
+      "PROXY_CONFIG.terminationDrainDuration: expected a duration such as 5s",
+    ]);
+  });
+});
