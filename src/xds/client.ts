@@ -138,8 +138,8 @@ export class AdsClient {
   demand(typeUrl: string, name: string): Promise<void> {
     const subscription = this.#named(typeUrl, ["on-demand"]);
     if (this.#state === "closed") return Promise.resolve();
-    const { request, answered } = subscription.demand(name);
-    this.#say(request);
+    const { requests, answered } = subscription.demand(name);
+    for (const request of requests) this.#say(request);
     return answered;
   }
 
@@ -299,6 +299,7 @@ export class AdsClient {
     this.#taken(outcome, ms);
     const { subscription, nonce, error } = outcome;
     this.#answer(stream, { typeUrl: subscription.type.typeUrl, nonce, error });
+    if (stream === this.#stream) this.#say(subscription.takeBack());
     this.#checkSynced();
   }
 

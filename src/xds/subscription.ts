@@ -27,6 +27,10 @@ export class Subscription {
   /** On demand: names that have no answer yet. By names: those that are asked for. */
   readonly #names = new Set<string>();
   readonly #waiters = new Map<string, () => void>();
+  /** On demand: names that the control plane was asked for on this stream, and may take for subscribed. */
+  #asked = new Set<string>();
+  /** Those of them that nobody has, to be taken back. */
+  #vain = new Set<string>();
   /** Names in force that the first request of this stream had no room for. */
   #unlisted = new Set<string>();
   #accepted = false;
@@ -62,6 +66,8 @@ export class Subscription {
       return undefined;
     }
     this.#phase = "asked";
+    this.#asked = new Set(this.#names);
+    this.#vain = new Set();
     const request = { node: this.#node, typeUrl, initialVersions };
     if (subscription === "wildcard") return request;
     // To subscribe to nothing would be to subscribe to everything.
@@ -86,12 +92,29 @@ export class Subscription {
     this.#phase = "closed";
   }
 
-  /** Asks for one name; the request is undefined while there is no stream: its first request will have the name. */
-  demand(name: string): { readonly request: DeltaRequest | undefined; readonly answered: Promise<void> } {
+  /**
+   * Asks for one name; without a stream there is no request, its first one will have the name. istiod answers only what
+   * changes its idea of our names: one that was asked for before, whose owner has gone since, is taken back first.
+   */
+  demand(name: string): { readonly requests: readonly DeltaRequest[]; readonly answered: Promise<void> } {
+    const underWay = this.#phase === "asked" && this.#names.has(name);
     this.#waiters.get(name)?.();
     const answered = new Promise<void>((resolve) => this.#waiters.set(name, resolve));
     this.#names.add(name);
-    return { request: this.#change({ subscribe: [name] }), answered };
+    if (this.#phase !== "asked" || underWay) return { requests: [], answered };
+    const { typeUrl } = this.type;
+    const known = this.#vain.delete(name) || this.#asked.has(name);
+    const again = known ? [{ typeUrl, unsubscribe: [name] }] : [];
+    this.#asked.add(name);
+    return { requests: [...again, { typeUrl, subscribe: [name] }], answered };
+  }
+
+  /** After an answer: takes back the names that it said nobody has; istiod would not answer for them again. */
+  takeBack(): DeltaRequest | undefined {
+    if (this.#vain.size === 0) return undefined;
+    const unsubscribe = [...this.#vain];
+    this.#vain = new Set();
+    return this.#change({ unsubscribe });
   }
 
   /** Asks for names from now on. Those asked for already are left out. */
@@ -110,6 +133,7 @@ export class Subscription {
     for (const name of dropped) {
       this.#names.delete(name);
       this.#versions.delete(name);
+      this.#asked.delete(name);
       this.#wake(name);
     }
     return this.#change({ unsubscribe: dropped });
@@ -148,6 +172,7 @@ export class Subscription {
   /** A name is gone, or never was. */
   removed(name: string): void {
     this.#versions.delete(name);
+    if (this.#asked.delete(name)) this.#vain.add(name);
     this.#answered(name);
   }
 

@@ -388,9 +388,37 @@ describe("on demand", () => {
     const { channel, client } = on();
     const [first, second] = [client.demand(FIRST, "a"), client.demand(FIRST, "a")];
     expect([await settled(first), await settled(second)]).toEqual([true, false]);
-    expect(channel.last.sent().length).toBe(2);
+    expect(channel.last.sent()).toEqual([{ typeUrl: FIRST, resourceNamesSubscribe: ["a"] }]);
     channel.last.push(responseBytes(FIRST, "n1", named("a")));
     expect(await settled(second)).toBe(true);
+  });
+
+  test("a name that nobody has is taken back after the answer, so that it can be asked for again", async () => {
+    const { channel, client } = on();
+    void client.demand(FIRST, "none");
+    channel.last.sent();
+    channel.last.push(responseBytes(FIRST, "n1", [], ["none"]));
+    expect(channel.last.sent()).toEqual([
+      { typeUrl: FIRST, responseNonce: "n1" },
+      { typeUrl: FIRST, resourceNamesUnsubscribe: ["none"] },
+    ]);
+    const again = client.demand(FIRST, "none");
+    expect(channel.last.sent()).toEqual([{ typeUrl: FIRST, resourceNamesSubscribe: ["none"] }]);
+    channel.last.push(responseBytes(FIRST, "n2", named("none")));
+    expect(await settled(again)).toBe(true);
+  });
+
+  test("a name whose owner has gone under another name is taken back before it is asked for again", () => {
+    const { channel, client } = on();
+    void client.demand(FIRST, "/10.0.0.2");
+    channel.last.push(responseBytes(FIRST, "n1", [{ name: "uid", aliases: ["/10.0.0.2"] }]));
+    channel.last.push(responseBytes(FIRST, "n2", [], ["uid"]));
+    channel.last.sent();
+    void client.demand(FIRST, "/10.0.0.2");
+    expect(channel.last.sent()).toEqual([
+      { typeUrl: FIRST, resourceNamesUnsubscribe: ["/10.0.0.2"] },
+      { typeUrl: FIRST, resourceNamesSubscribe: ["/10.0.0.2"] },
+    ]);
   });
 
   test("after a reconnect names without an answer are asked for again, those that do not exist are not", async () => {
