@@ -32,6 +32,8 @@ export interface ControlledPlan {
   readonly pods: readonly PodPlan[];
   /** What istiod knows of them at first besides a workload for each, by name. */
   readonly workloads?: Readonly<Record<string, PodWorkload>>;
+  /** Pods that istiod is not told of. */
+  readonly strangers?: readonly string[];
   /** More that istiod knows at first. */
   readonly content?: (mesh: ControlledMesh) => readonly ResourceText[];
   readonly environment?: Record<string, string> | ((node: number, lab: Lab) => Record<string, string>);
@@ -73,7 +75,7 @@ export class ControlledMesh {
 
   async #start(): Promise<void> {
     const { namespace, ip } = this.lab.addOutside("istiod");
-    const { istiod, content, prepare, pods, workloads = {} } = this.#plan;
+    const { istiod, content, prepare, pods, workloads = {}, strangers = [] } = this.#plan;
     this.#istiod = await startIstiod({
       command: (command) => namespace.command(command),
       address: ip,
@@ -81,7 +83,9 @@ export class ControlledMesh {
       port: 15012,
       ...istiod,
     });
-    const known = pods.map(({ name }) => this.workload(name, workloads[name]));
+    const known = pods.filter(({ name }) => !strangers.includes(name)).map(({ name }) =>
+      this.workload(name, workloads[name])
+    );
     await this.istiod.put({ put: [...known, ...content?.(this) ?? []] });
     await prepare?.(this);
     for (const node of this.lab.nodes) {
