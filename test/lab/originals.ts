@@ -24,8 +24,7 @@ const SANDWICH = "sandwich.test.ts";
 const SECURITY = "security.test.ts";
 const WAYPOINT = "through_waypoint.test.ts";
 const NAMES = "names.test.ts";
-/** Of xDS, of a CA and of revocation lists: the lab's proxies read a local file and issue their own certificates. */
-const CONTROL_PLANE = "clients of a control plane";
+const REVOCATION = "istiod/revocation.test.ts";
 
 /** A test that has the original's own name. */
 function same(original: string, covers: string, file: string): Recreation {
@@ -60,10 +59,10 @@ export const NAMESPACED: readonly Recreation[] = [
   same("trust_domain_mismatch_rejected", "§6.1", SECURITY),
   same("test_prefetch_forget_certs", "§3.5", OWN),
   same("test_hbone_metrics_access", "§2.7", OWN),
-  { original: "crl_inbound_rejects_revoked_cert", covers: "§3.6", needs: CONTROL_PLANE },
-  { original: "crl_outbound_rejects_revoked_cert", covers: "§3.6", needs: CONTROL_PLANE },
-  { original: "crl_inbound_terminates_existing_connection_on_revocation", covers: "§3.6", needs: CONTROL_PLANE },
-  { original: "crl_outbound_terminates_existing_connection_on_revocation", covers: "§3.6", needs: CONTROL_PLANE },
+  same("crl_inbound_rejects_revoked_cert", "§3.6", REVOCATION),
+  same("crl_outbound_rejects_revoked_cert", "§3.6", REVOCATION),
+  same("crl_inbound_terminates_existing_connection_on_revocation", "§3.6", REVOCATION),
+  same("crl_outbound_terminates_existing_connection_on_revocation", "§3.6", REVOCATION),
   {
     original: "all: gzip, zstd and br metrics decode to the same length",
     covers: "§10.1",
@@ -147,7 +146,12 @@ export const UNITS: readonly UnitTable[] = [
       "lab/own_workload.test.ts",
     ],
   },
-  { module: "identity/caclient", what: "empty chain, wrong identity", covers: "§3.4", files: [], needs: CONTROL_PLANE },
+  {
+    module: "identity/caclient",
+    what: "empty chain, wrong identity",
+    covers: "§3.4",
+    files: ["identity/remote_ca.test.ts", "identity/istiod.test.ts", "lab/istiod/certificates.test.ts"],
+  },
   {
     module: "inpod",
     what: "messages and descriptors, states of pods, refusals and retries, admin JSON, socket options",
@@ -238,8 +242,12 @@ export const UNITS: readonly UnitTable[] = [
     module: "tls/crl",
     what: "revoked leaf and intermediate, files, index",
     covers: "§3.6",
-    files: [],
-    needs: CONTROL_PLANE,
+    files: [
+      "tls/revocation_file.test.ts",
+      "tls/peer_chain.test.ts",
+      "lab/crl.test.ts",
+      "lab/istiod/revocation.test.ts",
+    ],
   },
   {
     module: "xds",
@@ -251,8 +259,13 @@ export const UNITS: readonly UnitTable[] = [
     module: "xds/client",
     what: "streams, on demand, reconnects, warm caches",
     covers: "§3.2",
-    files: [],
-    needs: CONTROL_PLANE,
+    files: [
+      "xds/client/client.test.ts",
+      "lab/istiod/streams.test.ts",
+      "lab/istiod/pushes.test.ts",
+      "lab/istiod/on_demand.test.ts",
+      "lab/istiod/outage.test.ts",
+    ],
   },
   {
     module: "fuzz",
