@@ -38,12 +38,12 @@ export type DeltaResponseResult =
  * them the event loop turns. Keeps the bytes of the push as long as it lives itself.
  */
 export class DeltaResources {
-  readonly #bytes: Uint8Array;
+  readonly #reader: FieldReader;
   readonly #bounds: readonly number[];
 
-  /** @param bounds where each resource begins and ends in `bytes` */
-  constructor(bytes: Uint8Array, bounds: readonly number[]) {
-    this.#bytes = bytes;
+  /** @param bounds where each resource begins and ends, for the reader of the push */
+  constructor(reader: FieldReader, bounds: readonly number[]) {
+    this.#reader = reader;
     this.#bounds = bounds;
   }
 
@@ -55,10 +55,10 @@ export class DeltaResources {
   at(i: number): DeltaResourceResult {
     const [start, end] = [this.#bounds[2 * i], this.#bounds[2 * i + 1]];
     if (start === undefined || end === undefined) throw new RangeError(`no resource ${i} of ${this.length}`);
-    const view = this.#bytes.subarray(start, end);
     const draft: ResourceDraft = { name: "", version: "", any: { typeUrl: "", value: NO_BYTES } };
     try {
-      new FieldReader(view, texts).fields(readResource, draft);
+      this.#reader.begin(start, end);
+      this.#reader.fields(readResource, draft);
     } catch (error) {
       return { ok: false, error: `resource ${draft.name || i}: ${within("", error).text}` };
     }
@@ -123,12 +123,10 @@ function readResponse(reader: FieldReader, field: number, into: ResponseDraft): 
  * 70 000 resources takes milliseconds, in which connections would wait.
  */
 export class DeltaReader {
-  readonly #bytes: Uint8Array;
   readonly #fields: FieldReader;
   readonly #draft = new ResponseDraft();
 
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
     this.#fields = new FieldReader(bytes, texts);
   }
 
@@ -144,7 +142,7 @@ export class DeltaReader {
 
   #response(): DeltaResponse {
     const { systemVersion, typeUrl, nonce, bounds, removed } = this.#draft;
-    return { systemVersion, typeUrl, nonce, removed, resources: new DeltaResources(this.#bytes, bounds) };
+    return { systemVersion, typeUrl, nonce, removed, resources: new DeltaResources(this.#fields, bounds) };
   }
 }
 

@@ -45,11 +45,24 @@ export class FieldReader {
   #end: number;
   #type: WireType = WireType.Varint;
 
+  /** At the beginning of `bytes`. */
   constructor(bytes: Uint8Array, texts: TextCache) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#reader = new BinaryReader(bytes);
+    this.#bytes = Buffer.from(bytes.buffer);
+    this.#reader = new BinaryReader(this.#bytes);
     this.#texts = texts;
-    this.#end = bytes.length;
+    this.#end = 0;
+    this.begin(bytes.byteOffset, bytes.byteOffset + bytes.length);
+  }
+
+  /** Whether these bytes are of the same memory. */
+  covers(bytes: Uint8Array): boolean {
+    return bytes.buffer === this.#bytes.buffer;
+  }
+
+  /** Reads another message of the same memory; places count from its beginning. */
+  begin(start: number, end: number): void {
+    this.#reader.pos = start;
+    this.#end = end;
   }
 
   /** Walks over the rest of the message; the last one of a field that is there twice is the handler's business. */
@@ -126,7 +139,7 @@ export class FieldReader {
     }
   }
 
-  /** Passes over bytes and notes where they begin and end, for views to be made when they are wanted. */
+  /** Passes over bytes and notes where they begin and end, for `begin` when they are wanted. */
   bounds(name: string, into: number[]): void {
     try {
       const end = this.#length();
@@ -209,6 +222,31 @@ export class FieldReader {
     // Nearly all of it is ASCII, for which there is a cheaper way than a decoder.
     for (let i = start; i < end; i++) if (bytes[i]! >= 0x80) return decode(bytes.subarray(start, end));
     return bytes.toString("latin1", start, end);
+  }
+}
+
+/**
+ * Readers of messages of which many are in one memory, as the resources of a push are: one reader for all of them. It is
+ * remembered weakly, since it holds the push.
+ */
+export class Readers {
+  readonly #texts: TextCache;
+  #last: WeakRef<FieldReader> | undefined = undefined;
+
+  constructor(texts: TextCache) {
+    this.#texts = texts;
+  }
+
+  /** At the beginning of `bytes`; what the one before it read must be done with. */
+  over(bytes: Uint8Array): FieldReader {
+    const known = this.#last?.deref();
+    if (known?.covers(bytes) === true) {
+      known.begin(bytes.byteOffset, bytes.byteOffset + bytes.length);
+      return known;
+    }
+    const reader = new FieldReader(bytes, this.#texts);
+    this.#last = new WeakRef(reader);
+    return reader;
   }
 }
 

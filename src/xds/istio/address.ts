@@ -2,7 +2,7 @@
 import { type Service, serviceKey } from "../../mesh/service.ts";
 import type { WorkloadUpdate } from "../../mesh/update.ts";
 import { TextCache } from "../text_cache.ts";
-import { BadField, FieldReader, within } from "../wire.ts";
+import { BadField, type FieldReader, Readers, within } from "../wire.ts";
 import { readService, ServiceDraft, toService } from "./service.ts";
 import { readWorkload, toWorkload, WorkloadDraft } from "./workload.ts";
 
@@ -37,7 +37,7 @@ function readAddress(reader: FieldReader, field: number, into: AddressDraft): bo
   return true;
 }
 
-const texts = new TextCache();
+const readers = new Readers(new TextCache());
 
 /**
  * Reads one Address and converts it (spec/ztunnel.md §3.3). The record keeps nothing of `bytes`. Bytes that are no
@@ -46,7 +46,7 @@ const texts = new TextCache();
 export function decodeAddress(bytes: Uint8Array): AddressResult {
   const draft = new AddressDraft();
   try {
-    new FieldReader(bytes, texts).fields(readAddress, draft);
+    readers.over(bytes).fields(readAddress, draft);
     const { workload, service } = draft;
     if (workload !== undefined) return { ok: true, address: { kind: "workload", update: toWorkload(workload) } };
     if (service !== undefined) return { ok: true, address: { kind: "service", service: toService(service) } };
