@@ -168,6 +168,14 @@ export class CertificateCache {
     this.#schedule();
   }
 
+  /** Tries at once whatever failed last, because the CA may be reached again. The back-off goes on as it was. */
+  retryFailed(): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.failures > 0 && !entry.fetching) entry.due = AT_ONCE;
+    }
+    this.#schedule();
+  }
+
   /** Calls `listener` whenever an identity gets another certificate, its first one included. Returns how to stop that. */
   onChange(listener: ChangeListener): () => void {
     this.#listeners.add(listener);

@@ -36,6 +36,8 @@ export interface AdsOptions {
   readonly types: readonly ResourceType[];
   readonly log: LogScope;
   readonly metrics: XdsMetrics;
+  /** A stream is there: the control plane can be reached, perhaps again. */
+  readonly onConnected?: () => void;
   readonly clock?: AdsClock;
   /** How long a push may hold the event loop at a time; ms, default 0.5. */
   readonly sliceMs?: number;
@@ -223,6 +225,7 @@ export class AdsClient {
     const known = [...this.#subscriptions.values()].reduce((sum, { size }) => sum + size, 0);
     this.#options.log.info("connected to the control plane", [["known_resources", known]]);
     this.#introduce(stream);
+    this.#options.onConnected?.();
   }
 
   /** The first requests, in the order of the types. What an earlier stream has brought is taken before they are written. */

@@ -51,6 +51,7 @@ import { addressType, authorizationType } from "./mesh_resources.ts";
 import { MeshSource } from "./mesh_source.ts";
 import { drainAll } from "./drain.ts";
 import { Pods } from "./pods.ts";
+import { Upgrade } from "./upgrade/mod.ts";
 import { WorkloadContext } from "./workload_context.ts";
 import { dumpWorkloadState } from "./workload_dump.ts";
 import { WorkloadProxy } from "./workload_proxy.ts";
@@ -89,6 +90,7 @@ class Ztunnel {
   #static: MeshState | undefined = undefined;
   #ads: AdsClient | undefined = undefined;
   #zds: ZdsClient | undefined = undefined;
+  #upgrade: Upgrade | undefined = undefined;
   /** The workload of dedicated mode, and the listener of ztunnel itself. */
   readonly #own: WorkloadProxy[] = [];
 
@@ -267,6 +269,8 @@ class Ztunnel {
       types: [addressType(owner, xdsLog, config.xdsOnDemand), authorizationType(owner, xdsLog)],
       log: xdsLog,
       metrics: new XdsMetrics(this.#registry),
+      // The CA is where istiod is: its back-off, minutes long by then, need not be waited for.
+      onConnected: () => this.#certificates.retryFailed(),
     });
     this.#ads.start();
     return await Promise.race([
@@ -311,6 +315,19 @@ class Ztunnel {
     for (const identity of unused) this.#certificates.forget(identity);
   }
 
+  /** When our pods are served for the first time, another process's may be ours (AMBIENT_UPGRADE_SOCKET). */
+  #takePlace(pods: Pods): void {
+    const { upgradeSocket: path } = this.#config;
+    if (path === undefined || this.#upgrade !== undefined) return;
+    this.#upgrade = new Upgrade({
+      path,
+      log: log.scope("ztunnel::upgrade"),
+      sockets: this.#plane.traffic.sockets,
+      continueRelay: (uid, namespace, relay) => pods.continueRelay(uid, namespace, relay),
+    });
+    this.#upgrade.start();
+  }
+
   #followCni(pods: Pods, ready: { ready(): void; pending(): void }): void {
     const zdsLog = log.scope("ztunnel::inpod::workloadmanager");
     this.#zds = new ZdsClient({
@@ -318,7 +335,14 @@ class Ztunnel {
       handler: {
         startWorkload: (uid, info, namespace) => pods.start(uid, info, namespace),
         stopWorkload: (uid) => pods.stop(uid),
-        readiness: (pending) => pending ? ready.pending() : ready.ready(),
+        readiness: (pending) => {
+          if (pending) {
+            ready.pending();
+            return;
+          }
+          this.#takePlace(pods);
+          ready.ready();
+        },
         fatal: (message) => {
           zdsLog.error(message);
           log.flush();
@@ -337,7 +361,11 @@ class Ztunnel {
     this.#admin?.close();
     this.#zds?.close();
     this.#pods?.close();
-    const proxies = [...this.#own, ...(this.#pods?.list() ?? []).map(({ proxy }) => proxy)];
+    const pods = this.#pods?.list() ?? [];
+    this.#upgrade?.handOver(
+      pods.map(({ uid, namespace, proxy }) => ({ uid, namespace, tracker: proxy.context.tracker })),
+    );
+    const proxies = [...this.#own, ...pods.map(({ proxy }) => proxy)];
     await drainAll(proxies, {
       deadlineMs: this.#config.terminationDeadline,
       log: scope,
@@ -346,6 +374,7 @@ class Ztunnel {
         return workload && `${workload.namespace}/${workload.name}`;
       },
     });
+    this.#upgrade?.close();
     this.#source?.close();
     this.#ads?.close();
     this.#certificates.close();

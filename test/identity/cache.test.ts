@@ -258,6 +258,30 @@ describe("the queue of prefetches", () => {
   });
 });
 
+describe("retryFailed", () => {
+  test("tries at once what failed, and nothing else; the back-off goes on as it was", async () => {
+    clock.chance = 0.5;
+    cache.prefetch("good");
+    await ca.answer(certificate("good"));
+    cache.get("a").catch(() => {});
+    for (let i = 0; i < 4; i++) {
+      await ca.answer(new CertificateError("down"));
+      if (i < 3) await clock.advance(150_000);
+    }
+    const calls = ca.calls.length;
+    cache.retryFailed();
+    cache.retryFailed();
+    expect(ca.calls.slice(calls).map(({ identity }) => identity)).toEqual(["a"]);
+    await ca.answer(new CertificateError("still down"));
+    expect(failures.at(-1)).toMatchObject({ failures: 5, retryMs: 16_000 });
+    cache.retryFailed();
+    await ca.answer(certificate("a"));
+    expect(stateOf("a")).toBe("available");
+    cache.retryFailed();
+    expect(ca.calls.length).toBe(calls + 2);
+  });
+});
+
 describe("refreshAll", () => {
   test("fetches every identity anew, eight at once, while the old ones serve", async () => {
     const first = new Map<string, WorkloadCertificate>();

@@ -155,6 +155,7 @@ labSuite("certificates end while istiod is gone", () => {
     const start = performance.now();
     await mesh.istiod.start();
     await eventually("new connections", () => mesh.reaches("client", "server"), BACK_MS);
+    // The stream is tried more often than certificates are, and brings them with it.
     console.log(`new connections ${Math.round(performance.now() - start)} ms after the return`);
     const witness = await bystanders.stop();
     console.log(`connections from before: ${figures(witness)}`);
