@@ -15,7 +15,9 @@ function allowsAll(service: Service): boolean {
 }
 
 function sameServices({ services }: Workload, memberships: readonly ServiceMembership[]): boolean {
-  return services.length === memberships.length && services.every((key, i) => key === memberships[i]!.service);
+  if (services.length !== memberships.length) return false;
+  for (let i = 0; i < services.length; i++) if (services[i] !== memberships[i]!.service) return false;
+  return true;
 }
 
 /**

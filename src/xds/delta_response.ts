@@ -53,7 +53,8 @@ export class DeltaResources {
 
   /** The resource at `i`; one that cannot be read does not keep the others from it. Throws RangeError past the end. */
   at(i: number): DeltaResourceResult {
-    const [start, end] = [this.#bounds[2 * i], this.#bounds[2 * i + 1]];
+    const start = this.#bounds[2 * i];
+    const end = this.#bounds[2 * i + 1];
     if (start === undefined || end === undefined) throw new RangeError(`no resource ${i} of ${this.length}`);
     const draft: ResourceDraft = { name: "", version: "", any: { typeUrl: "", value: NO_BYTES } };
     try {

@@ -77,11 +77,17 @@ export class FieldReader {
     while (reader.pos < end) {
       if (most-- <= 0) return false;
       const first = this.#bytes[reader.pos]!;
+      const second = this.#bytes[reader.pos + 1]!;
       let field: number;
       // One byte is the whole tag of the fields 1 to 15; 0 would be the field 0, and 6 and 7 are no wire types.
       if (first >= 8 && first < 0x80 && (first & 7) < 6) {
         reader.pos++;
         field = first >>> 3;
+        this.#type = first & 7;
+      } else if (first >= 0x80 && second > 0 && second < 0x80 && (first & 7) < 6) {
+        // Two bytes, up to the field 2047.
+        reader.pos += 2;
+        field = (first & 0x7f | second << 7) >>> 3;
         this.#type = first & 7;
       } else {
         [field, this.#type] = reader.tag();

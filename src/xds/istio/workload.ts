@@ -188,7 +188,7 @@ export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
     namespace: draft.namespace,
     trustDomain: draft.trustDomain || DEFAULT_TRUST_DOMAIN,
     serviceAccount: draft.serviceAccount || DEFAULT_SERVICE_ACCOUNT,
-    addresses: draft.addresses.map((bytes, i) => ipOf(bytes, `addresses[${i}]`)),
+    addresses: toAddresses(draft.addresses),
     hostname: draft.hostname,
     network: draft.network,
     protocol: wordOf(TUNNEL_PROTOCOLS, draft.tunnelProtocol, "tunnel_protocol"),
@@ -208,9 +208,21 @@ export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
     networkGateway: draft.networkGateway && toGateway(draft.networkGateway, "network_gateway"),
     applicationTunnel: draft.applicationTunnel && toApplicationTunnel(draft.applicationTunnel),
     authorizationPolicies: sharedList(draft.authorizationPolicies),
-    services: sharedList(members.map(({ service }) => service)),
+    services: sharedList(keysOf(members)),
   });
   return { workload, memberships: members };
+}
+
+function toAddresses(addresses: readonly Uint8Array[]): readonly string[] {
+  const ips: string[] = [];
+  for (let i = 0; i < addresses.length; i++) ips.push(ipOf(addresses[i], "addresses", i));
+  return ips;
+}
+
+function keysOf(members: readonly ServiceMembership[]): readonly string[] {
+  const keys: string[] = [];
+  for (let i = 0; i < members.length; i++) keys.push(members[i]!.service);
+  return keys;
 }
 
 /**
@@ -220,7 +232,8 @@ export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
 function toMemberships(drafts: MembershipDraft[]): readonly ServiceMembership[] {
   if (drafts.length > 1) drafts.sort((a, b) => a.service < b.service ? -1 : a.service > b.service ? 1 : 0);
   const members: ServiceMembership[] = [];
-  for (const [i, { service, ports }] of drafts.entries()) {
+  for (let i = 0; i < drafts.length; i++) {
+    const { service, ports } = drafts[i]!;
     if (drafts[i + 1]?.service === service) continue;
     if (!service.includes("/")) {
       throw new BadField(`services[${JSON.stringify(service)}]`, "the key is not namespace/hostname");
