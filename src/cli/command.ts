@@ -7,6 +7,8 @@ export interface RunFlags {
   readonly caDir: string | undefined;
   /** Waypoint: which Gateway of the local state we are, `namespace/name`. */
   readonly gateway: string | undefined;
+  /** ztunnel: the upgrade socket (as AMBIENT_UPGRADE_SOCKET). */
+  readonly upgradeFrom?: string | undefined;
 
   // What a container of Istio's waypoint template says by the flags of pilot-agent (spec/waypoint.md §5.1).
 

@@ -2,7 +2,7 @@ import type { Command, RunFlags } from "./command.ts";
 import { parseProxy } from "./proxy_flags.ts";
 import { parseExplain, parseRequest, parseWait } from "./question_flags.ts";
 
-const FLAGS: readonly string[] = ["--mode", "--config", "--ca-dir", "--gateway"];
+const FLAGS: readonly string[] = ["--mode", "--config", "--ca-dir", "--gateway", "--upgrade-from"];
 
 type Mutable<T> = { -readonly [Key in keyof T]: T[Key] };
 
@@ -27,10 +27,12 @@ function parseRun(args: readonly string[]): Command {
     if (name === "--config") flags.config = value;
     else if (name === "--ca-dir") flags.caDir = value;
     else if (name === "--gateway") flags.gateway = value;
+    else if (name === "--upgrade-from") flags.upgradeFrom = value;
     else if (value === "ztunnel" || value === "waypoint") flags.mode = value;
     else return error(`--mode=${value}: the mode must be ztunnel or waypoint`);
   }
   if (flags.gateway !== undefined && flags.mode !== "waypoint") return error("--gateway is for --mode=waypoint");
+  if (flags.upgradeFrom !== undefined && flags.mode !== "ztunnel") return error("--upgrade-from is for --mode=ztunnel");
   return { kind: "run", flags };
 }
 

@@ -2,7 +2,7 @@
 export const HELP = `ambient: the data plane of an Istio ambient mesh
 
 usage:
-  ambient [--mode=ztunnel] [--config PATH] [--ca-dir DIR]
+  ambient [--mode=ztunnel] [--config PATH] [--ca-dir DIR] [--upgrade-from SOCKET]
                                 run the per-node proxy
   ambient --mode=waypoint --config PATH [--gateway NAMESPACE/NAME] [--ca-dir DIR]
                                 run the L7 proxy of a Gateway
@@ -27,6 +27,9 @@ flags:
                    waypoint: which Gateway of the local state to be (default: the only one)
   --ca-dir DIR     where the embedded CA keeps its root, shared by all processes of a machine
                    (default: /var/lib/ambient/ca as root, otherwise the state directory of the user)
+  --upgrade-from SOCKET
+                   ztunnel: where the process whose place this one takes passes on its plain TCP connections when it ends,
+                   and where this one will (as AMBIENT_UPGRADE_SOCKET; default: nowhere, they are drained)
 
 Everything else is set by environment variables, those of Istio's ztunnel with the same names, defaults and meaning.
 The ones wanted most often:

@@ -7,6 +7,8 @@ export interface Flags {
   readonly config?: string | undefined;
   /** `--ca-dir DIR`: where the embedded CA keeps its key. */
   readonly caDir?: string | undefined;
+  /** `--upgrade-from SOCKET`: the same as AMBIENT_UPGRADE_SOCKET. */
+  readonly upgradeFrom?: string | undefined;
   /** `--domain`: DNS domain of the pod, `NAMESPACE.svc.CLUSTER_DOMAIN`. */
   readonly domain?: string | undefined;
   /** `--serviceCluster`: `SERVICE_ACCOUNT.NAMESPACE`, the cluster of the xDS node. */
@@ -145,6 +147,11 @@ export interface ZtunnelConfig extends CertificateSettings {
    * before any byte is tried once at another endpoint.
    */
   readonly endpointEjection: boolean;
+  /**
+   * AMBIENT_UPGRADE_SOCKET or `--upgrade-from`, ours: where the process before us gives us its plain relays when it ends, and
+   * where the next one gets ours; undefined: neither.
+   */
+  readonly upgradeSocket: string | undefined;
   readonly streamWindow: number;
   readonly connectionWindow: number;
   readonly frameSize: number;

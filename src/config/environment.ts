@@ -132,6 +132,7 @@ function readSettings(
     poolUnusedReleaseTimeout: variables.duration("POOL_UNUSED_RELEASE_TIMEOUT") ?? 5 * MINUTE,
     idleTimeout: variables.duration("AMBIENT_IDLE_TIMEOUT"),
     endpointEjection: variables.boolean("AMBIENT_ENDPOINT_EJECTION") ?? true,
+    upgradeSocket: flags.upgradeFrom ?? variables.text("AMBIENT_UPGRADE_SOCKET"),
     streamWindow: variables.integer("HTTP2_STREAM_WINDOW_SIZE", 1, MAX_WINDOW) ?? 4 << 20,
     connectionWindow: variables.integer("HTTP2_CONNECTION_WINDOW_SIZE", 1, MAX_WINDOW) ?? 16 << 20,
     frameSize: variables.integer("HTTP2_FRAME_SIZE", MIN_FRAME_SIZE, MAX_FRAME_SIZE) ?? 1 << 20,

@@ -21,6 +21,7 @@ export const SO_ERROR = 4;
 export const SO_KEEPALIVE = 9;
 export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
+export const SO_PEERCRED = 17;
 export const SO_RCVTIMEO = 20;
 export const SO_ATTACH_FILTER = 26;
 export const SO_DETACH_FILTER = 27;
@@ -62,6 +63,7 @@ export const O_NONBLOCK = 0x800;
 export const O_ASYNC = 0x2000;
 export const F_DUPFD_CLOEXEC = 1030;
 export const RLIMIT_NOFILE = 7;
+export const MFD_CLOEXEC = 1;
 export const NS_GET_NSTYPE = 0xb703; // _IO(0xb7, 3)
 
 export const EINTR = 4;

@@ -24,6 +24,7 @@ const OPEN = {
   getrlimit: { args: ["i32", "ptr"], returns: "i32" },
   setrlimit: { args: ["i32", "ptr"], returns: "i32" },
   madvise: { args: ["ptr", "u64", "i32"], returns: "i32" },
+  memfd_create: { args: ["ptr", "u32"], returns: "i32" },
 } as const;
 
 type Libc = ReturnType<typeof load>["symbols"];

@@ -3,6 +3,7 @@ export { errnoName, FatalNamespaceError, SystemError } from "./error.ts";
 export { socketPair } from "./socket_pair.ts";
 export { SocketStock } from "./socket_stock.ts";
 export { releaseStartupCode } from "./memory.ts";
+export { memoryFile, readMemoryFile } from "./memory_file.ts";
 export {
   inNamespace,
   isNetworkNamespace,

@@ -12,6 +12,7 @@ import {
   MSG_TRUNC,
   SCM_RIGHTS,
   SHUT_RDWR,
+  SO_PEERCRED,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_SEQPACKET,
@@ -36,6 +37,9 @@ const SUN_PATH = 108; // bytes
 const MSGHDR = 56; // bytes
 const CMSGHDR = 16; // bytes
 const IOVEC = 16; // bytes
+/** struct ucred: pid, uid, gid. */
+const credentials = new Int32Array(new ArrayBuffer(12));
+const credentialsLength = new Uint32Array(new ArrayBuffer(4));
 /** Room for descriptors in one packet. ZDS sends one; more must be seen so that they can be closed. */
 const MAX_FDS = 16;
 const CONTROL = CMSGHDR + 8 * Math.ceil((4 * MAX_FDS) / 8); // bytes
@@ -109,6 +113,14 @@ export class SeqpacketSocket {
     checked(sent, "sendmsg");
   }
 
+  /** User id of the process that connected, or made the listener, as the kernel knows it. Throws SystemError. */
+  get peerUser(): number {
+    credentialsLength[0] = credentials.byteLength;
+    const result = libc().getsockopt(this.fd, SOL_SOCKET, SO_PEERCRED, ptr(credentials), ptr(credentialsLength));
+    checked(result, "getsockopt(SO_PEERCRED)");
+    return credentials[1] ?? -1;
+  }
+
   /** Ends both directions: a receive() that waits in another thread comes back with the end of the connection. */
   shutdown(): void {
     libc().shutdown(this.fd, SHUT_RDWR);
@@ -122,6 +134,10 @@ export class SeqpacketSocket {
 /** The listening side: what a CNI node agent is. */
 export class SeqpacketListener {
   readonly #fd: number;
+
+  get fd(): number {
+    return this.#fd;
+  }
 
   /** Binds to a path that must not exist yet. Throws SystemError. */
   constructor(path: string, backlog = 16) {
@@ -143,6 +159,16 @@ export class SeqpacketListener {
       fd = libc().accept4(this.#fd, null, null, SOCK_CLOEXEC);
     } while (fd < 0 && errno() === EINTR);
     return new SeqpacketSocket(checked(fd, "accept4"));
+  }
+
+  /** The next client if there is one, of a listener that does not wait (watchReadable). Throws SystemError. */
+  poll(): SeqpacketSocket | undefined {
+    try {
+      return this.accept();
+    } catch (error) {
+      if (error instanceof SystemError && error.errno === EAGAIN) return undefined;
+      throw error;
+    }
   }
 
   /** Wakes an accept() that waits in another thread. */

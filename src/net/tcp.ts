@@ -197,6 +197,35 @@ export function acceptHandlers(
   };
 }
 
+/** Before its endpoint is there, `socket.data` is what was read of the socket elsewhere. */
+type AdoptedData = TcpEndpoint | Uint8Array;
+
+/** Handlers of connected sockets that come from another process; `closed` hears when one is gone. */
+export function adoptHandlers(closed: () => void): Bun.SocketHandler<AdoptedData> {
+  return {
+    ...(acceptHandlers(() => {}, closed) as Bun.SocketHandler<AdoptedData>),
+    open(socket) {
+      const read = socket.data as Uint8Array;
+      const endpoint = new TcpEndpoint(socket as TcpSocket);
+      if (read.length > 0) endpoint.received(read);
+    },
+  };
+}
+
+/**
+ * Adopts a connected fd, of which `read` was read by another process and not passed on. Rejects with the runtime's error; the
+ * fd stays the caller's then.
+ */
+export async function adoptTcp(
+  fd: number,
+  read: Uint8Array,
+  handlers: Bun.SocketHandler<AdoptedData>,
+): Promise<TcpEndpoint> {
+  const adopted = { fd, data: read, allowHalfOpen: true, socket: handlers };
+  const socket = await Bun.connect<AdoptedData>(adopted as unknown as Bun.TCPSocketConnectOptions<AdoptedData>);
+  return socket.data as TcpEndpoint;
+}
+
 /** Adopts a listening fd made by `listenTcp`. */
 export function adoptListener<T>(fd: number, socket: Bun.SocketHandler<T>): Bun.TCPSocketListener<T> {
   return Bun.listen<T>({ fd, allowHalfOpen: true, socket } as unknown as Bun.TCPSocketListenOptions<T>);

@@ -37,6 +37,8 @@ export class TcpEndpoint extends Endpoint {
   #queue: Uint8Array[] | undefined = undefined;
   /** Bytes from the network that came before joining. */
   #early: Uint8Array[] | undefined = undefined;
+  /** Another process may have the socket: it is neither read nor written, and its end is kept here. */
+  #suspended: { end: { readonly error: Error | undefined } | undefined } | undefined = undefined;
 
   constructor(socket: TcpSocket) {
     super();
@@ -73,6 +75,37 @@ export class TcpEndpoint extends Endpoint {
     if (this.#paused && this.#inFlight === 0) this.#resume();
     if (this.#reading === "ended") this.peer?.finish();
     if (this.#writing === "closed") this.relay?.endpointClosed(this, undefined, true);
+  }
+
+  /**
+   * Leaves the socket alone, so that another process can go on with it: what is still to be sent is returned. Then comes
+   * resume() or release(). undefined: it is closed, or about to be.
+   */
+  suspend(): readonly Uint8Array[] | undefined {
+    if (this.#socket === undefined || this.#writing === "closing") return undefined;
+    this.#suspended = { end: undefined };
+    this.#pause();
+    return this.#queue ?? [];
+  }
+
+  /** The other process does not want it. */
+  resume(): void {
+    const end = this.#suspended?.end;
+    this.#suspended = undefined;
+    if (end !== undefined) this.#closed(end.error);
+    if (this.#socket === undefined) return;
+    if (this.#inFlight === 0) this.#resume();
+    this.writable();
+  }
+
+  /** The other process has it: lets go of ours, of which the peer sees nothing. */
+  release(): void {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    this.#writing = "closed";
+    this.#queue = undefined;
+    // The runtime has nothing to send, so that it takes the descriptor out of its epoll set and closes it, no more.
+    socket?.end();
   }
 
   // --- towards the network ---
@@ -125,6 +158,7 @@ export class TcpEndpoint extends Endpoint {
   // --- from the network (called by the shared handlers) ---
 
   received(chunk: Uint8Array): void {
+    if (this.#suspended !== undefined) throw new Error("tcp: bytes of a socket that is not read");
     if (this.#writing === "closed" || this.#writing === "closing") return;
     if (this.peer !== undefined) {
       this.#forward(chunk);
@@ -138,7 +172,7 @@ export class TcpEndpoint extends Endpoint {
 
   writable(): void {
     const queue = this.#queue;
-    if (queue === undefined || this.peer === undefined) return;
+    if (queue === undefined || this.peer === undefined || this.#suspended !== undefined) return;
     let sent = 0;
     while (queue.length > 0) {
       const chunk = queue[0] as Uint8Array;
@@ -165,7 +199,8 @@ export class TcpEndpoint extends Endpoint {
 
   /** The runtime has closed the socket: its file descriptor is gone. */
   gone(error: Error | undefined): void {
-    this.#closed(error);
+    if (this.#suspended === undefined) this.#closed(error);
+    else this.#suspended.end = { error };
   }
 
   /** An error that is not the end of the socket, such as an exception in one of our own handlers. */

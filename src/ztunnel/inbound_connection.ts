@@ -15,6 +15,12 @@ import type { WorkloadContext } from "./workload_context.ts";
 
 const POLICY_CHANGE = "connection closed due to policy change";
 
+/** What policies are asked about. */
+export function policyFlow(route: InboundRoute, peer: SocketAddress, identity: Identity | undefined): PolicyFlow {
+  const { ip: destinationIp, port: destinationPort } = route.policyDestination;
+  return { sourceIp: peer.ip, destinationIp, destinationPort, identity };
+}
+
 /** A connection to the application in the pod, once it is resolved: authorize, connect, relay (spec/ztunnel.md §6). */
 export abstract class InboundConnection extends Connection implements DialOwner {
   readonly direction = "inbound" as const;
@@ -31,12 +37,7 @@ export abstract class InboundConnection extends Connection implements DialOwner 
     this.context = context;
     this.route = withoutReasons(route);
     this.#peer = peer;
-    this.#policyFlow = {
-      sourceIp: peer.ip,
-      destinationIp: route.policyDestination.ip,
-      destinationPort: route.policyDestination.port,
-      identity,
-    };
+    this.#policyFlow = policyFlow(route, peer, identity);
   }
 
   /** The application answered: tells the client, and relays. */

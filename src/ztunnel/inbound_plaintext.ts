@@ -2,9 +2,11 @@ import { localAddress, originalDestination, peerAddress } from "../linux/mod.ts"
 import { type InboundRoute, type MeshState, resolvePlaintext, type Workload } from "../mesh/mod.ts";
 import type { SocketAddress } from "../net/address.ts";
 import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
-import type { ConnectionSummary } from "./connection.ts";
+import { authorize, policyRejection } from "../policy/mod.ts";
+import type { ConnectionEnds, TrafficFlow } from "../telemetry/mod.ts";
+import type { ConnectionSummary, GoOn, PlainConnection, PlainRelay } from "./connection.ts";
 import { callerOf } from "./data_plane.ts";
-import { InboundConnection } from "./inbound_connection.ts";
+import { InboundConnection, policyFlow } from "./inbound_connection.ts";
 import type { WorkloadContext } from "./workload_context.ts";
 
 /** A captured incoming connection without HBONE: it has no identity (spec/ztunnel.md §6.8). */
@@ -28,14 +30,45 @@ class PlaintextConnection extends InboundConnection {
   }
 
   start(): void {
-    this.begin({
+    this.begin(this.#flow(), this.#ends());
+  }
+
+  /** Goes on with the relay of another process. */
+  goOn(upstream: TcpEndpoint, relay: PlainRelay): void {
+    const { plane, tracker } = this.context;
+    tracker.recordKnown(this.route.workload);
+    this.continued(plane.traffic.lookup(this.#flow()), this.#ends(), this.#downstream, upstream, relay);
+    // Policies may have changed since we were asked whether we want it.
+    const refusal = this.recheck(plane.mesh.current.policiesFor(this.route.workload));
+    if (refusal !== undefined) this.cut(refusal);
+  }
+
+  #flow(): TrafficFlow {
+    return {
       reporter: "destination",
       security: "unknown",
       source: this.route.source,
       sourceIdentity: undefined,
       destination: this.route.workload,
       service: this.route.service,
-    }, { source: this.#peer, destination: this.#destination });
+    };
+  }
+
+  #ends(): ConnectionEnds {
+    return { source: this.#peer, destination: this.#destination };
+  }
+
+  protected override plain(): PlainConnection {
+    const { direction } = this;
+    const destination = this.#destination;
+    return {
+      direction,
+      source: this.#peer,
+      destination,
+      dialled: destination,
+      workload: undefined,
+      service: undefined,
+    };
   }
 
   protected override accepted(upstream: TcpEndpoint): void {
@@ -80,4 +113,17 @@ export function acceptPlaintext(context: WorkloadContext, endpoint: TcpEndpoint)
       else refuse(decision.error, local);
     }, (error) => refuse(error, local));
   }, (error) => refuse(error, undefined));
+}
+
+/** How to go on with an incoming relay of another process; or why not. */
+export function continuePlaintext(context: WorkloadContext, relay: PlainRelay): GoOn | string {
+  const { plane, info } = context;
+  const { source: peer, destination } = relay;
+  const mesh = plane.mesh.current;
+  const decision = resolvePlaintext(mesh, { info, local: mesh.localWorkload(info), peer, destination }, plane.routing);
+  if (!decision.ok) return decision.error;
+  const verdict = authorize(mesh.policiesFor(decision.workload), policyFlow(decision, peer, undefined));
+  if (!verdict.allowed) return policyRejection(verdict.rejection);
+  return (downstream, upstream) =>
+    new PlaintextConnection(context, decision, downstream, peer, destination).goOn(upstream, relay);
 }

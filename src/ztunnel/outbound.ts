@@ -23,6 +23,7 @@ import {
   type PassthroughRoute,
   resolveOutbound,
   type TcpRoute,
+  unknownLocalWorkload,
   withoutReasons,
   type Workload,
 } from "../mesh/mod.ts";
@@ -32,7 +33,7 @@ import type { TcpEndpoint } from "../net/tcp_endpoint.ts";
 import type { FailedConnection, TrafficFlow } from "../telemetry/mod.ts";
 import { baggageOf } from "./baggage_cache.ts";
 import { baggageWorkload } from "./baggage_workload.ts";
-import { Connection, type ConnectionSummary } from "./connection.ts";
+import { Connection, type ConnectionSummary, type GoOn, type PlainConnection, type PlainRelay } from "./connection.ts";
 import type { WorkloadContext } from "./workload_context.ts";
 
 type Route = HboneRoute | TcpRoute | PassthroughRoute;
@@ -152,6 +153,25 @@ export class OutboundConnection extends Connection implements ConnectOwner, Inne
       destination: route.workload,
       service: route.service,
     };
+  }
+
+  protected override plain(): PlainConnection | undefined {
+    const route = this.#route;
+    if (route === undefined || route.action === "hbone") return undefined;
+    const { direction } = this;
+    const workload = route.workload?.uid;
+    return {
+      ...{ direction, source: this.#source, destination: this.#destination },
+      ...{ dialled: route.dial, workload, service: route.service },
+    };
+  }
+
+  /** Goes on with the relay of another process; our end is `downstream`. */
+  goOn(route: TcpRoute | PassthroughRoute, upstream: TcpEndpoint, relay: PlainRelay): void {
+    this.#route = route;
+    const traffic = this.#context.plane.traffic.lookup(this.#flow(route, undefined));
+    const ends = { source: this.#source, destination: route.dial };
+    this.continued(traffic, ends, this.#downstream, upstream, relay);
   }
 
   #open(route: Route, identity: string | undefined): void {
@@ -350,4 +370,18 @@ export function acceptOutbound(context: WorkloadContext, pool: Pool, endpoint: T
     return;
   }
   new OutboundConnection(context, pool, endpoint, source, destination).start();
+}
+
+/** How to go on with an outgoing relay of another process; or why not. */
+export function continueOutbound(context: WorkloadContext, pool: Pool, relay: PlainRelay): GoOn | string {
+  const { mesh } = context.plane;
+  const source = mesh.current.localWorkload(context.info);
+  if (source === undefined) return unknownLocalWorkload(context.info);
+  const workload = relay.workload === undefined ? undefined : mesh.current.workloadByUid(relay.workload);
+  const { dialled: dial, service } = relay;
+  const route: TcpRoute | PassthroughRoute = workload === undefined
+    ? { action: "passthrough", dial, source, workload, service: undefined, reasons: [] }
+    : { action: "tcp", dial, source, workload, service, reasons: [] };
+  return (downstream, upstream) =>
+    new OutboundConnection(context, pool, downstream, relay.source, relay.destination).goOn(route, upstream, relay);
 }

@@ -1,7 +1,7 @@
-import { closeFd, portIsListenedOn } from "../linux/mod.ts";
+import { closeFd, type NamespaceIdentity, namespaceIdentity, portIsListenedOn, sameNamespace } from "../linux/mod.ts";
 import { workloadIdentity, type WorkloadInfo } from "../mesh/mod.ts";
 import type { LogScope, WorkloadManagerMetrics } from "../telemetry/mod.ts";
-import { CONNECTION_DRAIN } from "./connection.ts";
+import { CONNECTION_DRAIN, type GoOn, type PlainRelay } from "./connection.ts";
 import type { DataPlane } from "./data_plane.ts";
 import { WorkloadContext } from "./workload_context.ts";
 import { WorkloadProxy } from "./workload_proxy.ts";
@@ -98,6 +98,25 @@ export class Pods {
     const refusal = await Promise.race([fetched, late.promise]);
     clearTimeout(timer);
     return refusal;
+  }
+
+  /** How to go on with a relay of this pod that another process was carrying; or why not. */
+  continueRelay(uid: string, namespace: NamespaceIdentity, relay: PlainRelay): GoOn | string {
+    const pod = this.#pods.get(uid);
+    if (pod === undefined || this.#closed) return "the pod is not served here";
+    if (!sameNamespace(namespaceIdentity(pod.namespace), namespace)) {
+      return "the pod has another network namespace here";
+    }
+    const goOn = pod.proxy.continueRelay(relay);
+    if (typeof goOn === "string") return goOn;
+    return (downstream, upstream) => {
+      if (this.#pods.get(uid) === pod) {
+        goOn(downstream, upstream);
+        return;
+      }
+      downstream.abort(); // the pod went meanwhile
+      upstream.abort();
+    };
   }
 
   /** Cuts the pod's connections and closes its listeners. Unknown pods are gone already. */

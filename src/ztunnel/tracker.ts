@@ -9,6 +9,8 @@ export class ConnectionTracker implements Ticking {
   readonly #connections = new Set<Connection>();
   readonly #idleTimeout: number | undefined;
   #emptied: (() => void) | undefined;
+  /** Hears of each connection that begins to relay. */
+  relayed: ((connection: Connection) => void) | undefined = undefined;
   /** The workload's record as it was last known. */
   #record: Workload | undefined = undefined;
   /** The policies that all connections were last asked about. */
@@ -44,6 +46,10 @@ export class ConnectionTracker implements Ticking {
 
   list(direction: "inbound" | "outbound"): Connection[] {
     return [...this.#connections].filter((connection) => connection.direction === direction);
+  }
+
+  all(): Connection[] {
+    return [...this.#connections];
   }
 
   /** Those that were let in first, at most `most`. */

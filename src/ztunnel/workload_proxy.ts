@@ -4,14 +4,14 @@ import { listenTcp, type TcpListener } from "../linux/mod.ts";
 import { type MeshState, unknownLocalWorkload } from "../mesh/mod.ts";
 import { formatAddress, type SocketAddress } from "../net/address.ts";
 import { acceptHandlers, adoptListener, CONNECT_TIMEOUT_MS, finishListening } from "../net/tcp.ts";
-import { CONNECTION_DRAIN } from "./connection.ts";
+import { CONNECTION_DRAIN, type GoOn, type PlainRelay } from "./connection.ts";
 import { callerOf } from "./data_plane.ts";
 import { type HoldingPod, MOST_CONNECTIONS } from "./drain_report.ts";
 import { DnsProxy } from "./dns/mod.ts";
 import { acceptRequest } from "./inbound_hbone.ts";
-import { acceptPlaintext } from "./inbound_plaintext.ts";
+import { acceptPlaintext, continuePlaintext } from "./inbound_plaintext.ts";
 import type { Moved } from "./mesh_source.ts";
-import { acceptOutbound } from "./outbound.ts";
+import { acceptOutbound, continueOutbound } from "./outbound.ts";
 import { serveSocks5 } from "./socks5.ts";
 import type { WorkloadContext } from "./workload_context.ts";
 
@@ -113,6 +113,12 @@ export class WorkloadProxy {
     this.#unsubscribe();
     this.#pool.close();
     this.context.close();
+  }
+
+  /** How to go on with a relay of the process before us; or why not. */
+  continueRelay(relay: PlainRelay): GoOn | string {
+    if (relay.direction === "inbound") return continuePlaintext(this.context, relay);
+    return continueOutbound(this.context, this.#pool, relay);
   }
 
   /** A tunnel may bring connections as long as it is there, and a connection may outlive its tunnel. */
