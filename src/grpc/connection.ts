@@ -1,4 +1,4 @@
-import { errorName, type HeaderList, Http2Connection, type Http2Handler } from "../http2/mod.ts";
+import { ErrorCode, errorName, type HeaderList, Http2Connection, type Http2Handler } from "../http2/mod.ts";
 import { errorCode, osErrorText } from "../net/os_error.ts";
 import type { Call, Carrier } from "./call.ts";
 import { printable } from "./response.ts";
@@ -189,7 +189,9 @@ export class GrpcConnection implements SocketUser, Carrier {
 
   goaway(code: number, debug: string): void {
     const words = debug === "" ? "" : `, ${JSON.stringify(printable(debug))}`;
-    this.#farewell = `the server is going away (GOAWAY ${errorName(code)}${words})`;
+    // One that says why may be followed by one that says no more than that this is the last word.
+    const informs = code !== ErrorCode.NO_ERROR || words !== "" || this.#farewell === "";
+    if (informs) this.#farewell = `the server is going away (GOAWAY ${errorName(code)}${words})`;
     if (this.state === "starting") this.#kill(this.#farewell);
     else this.retire();
   }

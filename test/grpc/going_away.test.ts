@@ -48,6 +48,20 @@ describe("a connection that goes away", () => {
     expect(textOf(await call(channel))).toBe("hello");
   });
 
+  test("with a reason and then without one ends its calls with the reason", async () => {
+    const [server, channel] = pair({});
+    const seen = new Recorder();
+    channel.stream("/t.S/Stream", seen);
+    await server.until(() => server.calls.length === 1);
+    const { socket } = server.connections[0]!;
+    const goaway = (code: number) => socket.write(Uint8Array.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, code));
+    goaway(ErrorCode.ENHANCE_YOUR_CALM);
+    goaway(ErrorCode.NO_ERROR);
+    socket.end();
+    await seen.ended();
+    expect(seen.events.at(-1)).toMatch(/the server is going away \(GOAWAY ENHANCE_YOUR_CALM\)$/);
+  });
+
   test("for breaking HTTP/2 says how", async () => {
     const [server, channel] = pair({});
     const seen = new Recorder();

@@ -60,7 +60,7 @@ const FAULTS: readonly Fault[] = [
   broken(
     "told to go away, and cut",
     { how: "goaway", code: 11, end: true },
-    /the server is going away \(GOAWAY /,
+    /the server is going away \(GOAWAY ENHANCE_YOUR_CALM\)"/,
     "Reconnect",
   ),
   broken("cut by a TCP reset", { how: "tcp reset" }, LOST, "Reconnect"),
