@@ -8,11 +8,14 @@ import { Figures, judge, noWorse } from "./figures.ts";
 import { cpuTime, settledMemory, SETTLING_MS } from "./gauge.ts";
 import { CONNECTIONS, DIRECTIONS, LIMITS, STREAMS } from "./limits.ts";
 import type { Outcome } from "./load.ts";
+import { machineLine } from "./machine.ts";
 import { Bench, environmentLine, type Path, type PathName, PATHS } from "./path.ts";
 import { chosen, type Plan, type Results, type Say } from "./plan.ts";
+import { keepPush, measurePush, PUSH_LIMITS, renderPush, WORKLOADS } from "./push/mod.ts";
 import { renderFigures } from "./report.ts";
 
-const PARTS = ["held", "requests", "bulk", "churn"] as const;
+/** The last one has a mesh of its own, with a control plane; only ours is measured in it, and once. */
+const PARTS = ["held", "requests", "bulk", "churn", "push"] as const;
 const GB = 1e9;
 /** Rounds' worth of new connections before the first one that counts. */
 const WARM_UP_ROUNDS = 4;
@@ -157,6 +160,13 @@ export async function benchZtunnels(plan: Plan, redirector: Redirector, say: Say
   );
   const parts = chosen("part", plan.parts, PARTS);
   const figures = new Figures<PathName>();
+  const pushed = parts.includes("push") && names.includes("ambient");
+  if (pushed) keepPush(figures, await measurePush(redirector, say));
+  const pushTable = pushed ? [renderPush(figures, WORKLOADS)] : [];
+  const pushJudged = judge(figures, PUSH_LIMITS, { own: "ambient", yardstick: "relay" });
+  if (parts.every((part) => part === "push")) {
+    return { environment: machineLine(), figures, table: pushTable.join(""), judgements: pushJudged };
+  }
   const bench = new Bench(redirector, names, before);
   try {
     const paths: Path[] = [];
@@ -192,10 +202,13 @@ export async function benchZtunnels(plan: Plan, redirector: Redirector, say: Say
     return {
       environment: environmentLine(paths[0]?.generator.requestProgram ?? ""),
       figures,
-      table: renderFigures(figures, names),
-      judgements: strangers
-        ? judge(figures, LIMITS, { own: "ambient", yardstick: "relay" })
-        : judge(figures, noWorse(LIMITS), { own: "ambient", yardstick: "before" }),
+      table: [renderFigures(figures, names), ...pushTable].join("\n\n"),
+      judgements: [
+        ...strangers
+          ? judge(figures, LIMITS, { own: "ambient", yardstick: "relay" })
+          : judge(figures, noWorse(LIMITS), { own: "ambient", yardstick: "before" }),
+        ...pushJudged,
+      ],
     };
   } finally {
     await bench.close();
