@@ -14,6 +14,7 @@
  * The program is bundled for Node and runs there: another HTTP/2 and another TLS than ours, and Bun's own HTTP/2 server
  * does not end refused streams as Node's does.
  */
+export { removeProgramBundle } from "./bundle.ts";
 export { type Istiod, type IstiodOptions, type MeshChange, startIstiod } from "./istiod.ts";
 export type { Seen } from "./seen.ts";
 export type * from "./protocol.ts";

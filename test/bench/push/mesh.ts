@@ -1,7 +1,7 @@
 /** Two nodes whose ztunnels have a control plane, a client and a server in captured pods, and the load between them. */
 import { join } from "node:path";
 import process from "node:process";
-import { type Istiod, podWorkload, startIstiod } from "../../istiod/mod.ts";
+import { type Istiod, podWorkload, removeProgramBundle, startIstiod } from "../../istiod/mod.ts";
 import { CniStandIn } from "../../lab/cni/mod.ts";
 import { ADMIN_PORT, ambientBinary, LAB_NAMESPACE, Ztunnel } from "../../lab/mesh/mod.ts";
 import { httpRequest } from "../../lab/traffic/mod.ts";
@@ -154,6 +154,7 @@ export class PushMesh {
     await Promise.all(this.ztunnels.map((ztunnel) => ztunnel.stop()));
     for (const agent of this.#agents) agent.close();
     await this.#istiod?.close();
+    await removeProgramBundle();
     this.#lab.close();
   }
 }
