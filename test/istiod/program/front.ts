@@ -10,6 +10,8 @@ interface Relay {
   readonly id: number;
   readonly client: Socket;
   inner: Socket | undefined;
+  /** The other end of `inner`, in the server's hands. */
+  served: Socket | undefined;
 }
 
 export interface FrontOptions {
@@ -40,6 +42,8 @@ export class Front {
     this.#inner = createServer({ allowHalfOpen: true }, (socket) => {
       const id = this.#coming.shift();
       if (id === undefined) throw new Error("a connection that nobody made");
+      const relay = this.#relays.get(id);
+      if (relay !== undefined) relay.served = socket;
       onConnection(id, socket);
     });
   }
@@ -89,13 +93,15 @@ export class Front {
 
   #accept(client: Socket): void {
     const id = ++this.#made;
-    const relay: Relay = { id, client, inner: undefined };
+    const relay: Relay = { id, client, inner: undefined, served: undefined };
     this.#relays.set(id, relay);
     saw({ kind: "connection", connection: id, remote: `${client.remoteAddress}:${client.remotePort}` });
     client.on("error", () => client.destroy());
     client.on("close", () => {
       this.#relays.delete(id);
       relay.inner?.destroy();
+      // An end alone leaves HTTP/2 streams open, and pushes would go to nobody.
+      setImmediate(() => relay.served?.destroy());
       saw({ kind: "closed", connection: id });
     });
     if (this.#mode === "reset") client.resetAndDestroy();

@@ -227,7 +227,8 @@ export class Lab {
     ]);
     must(["ip", "-n", this.#hub.name, "-batch", "-"], `link set ${port} master ${BRIDGE}\nlink set ${port} up\n`);
     const commands = [
-      `link add ${BRIDGE} type bridge`,
+      // An address of its own: else it is the least of its ports', changes with them, and neighbours lose their gateway.
+      `link add ${BRIDGE} address 02:77:00:00:00:0${subnet} type bridge`,
       `addr add ${gateway}/24 dev ${BRIDGE}`,
       `addr add ${ip}/24 dev uplink`,
       ...(this.#ipv6
