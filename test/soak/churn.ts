@@ -4,7 +4,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { Action, Scope } from "../../proto/gen/authorization_pb.ts";
-import { type Break, podWorkload, policyText, serviceText } from "../istiod/mod.ts";
+import { type Break, podWorkload, policyText, type ResourceText, serviceText } from "../istiod/mod.ts";
 import { LAB_NAMESPACE } from "../lab/mesh/mod.ts";
 import { eventually, type LabPod, must } from "../lab/topology/mod.ts";
 import { Conversation } from "../lab/traffic/mod.ts";
@@ -54,6 +54,7 @@ const BREAKS: readonly Break[] = [
   { how: "goaway", code: 0, end: true },
   { how: "tcp reset" },
   { how: "tcp end" },
+  { how: "half a message" },
 ];
 
 export class Churn {
@@ -197,15 +198,7 @@ export class Churn {
     this.#note(`${new Date().toISOString()} ${pod.name} ${pod.ip} ${pod.uid}`);
     this.#scene.serve(pod);
     // Kubelet starts a pod before or after istiod tells of it: both happen.
-    const tell = () =>
-      this.#pushed(istiod.put({
-        put: [podWorkload(pod, {
-          namespace: LAB_NAMESPACE,
-          serviceAccount: account,
-          services: endpoint ? { [serviceKey("flock")]: { [SERVICE_PORT]: PORT } } : {},
-          fields: { workloadName: "flock", canonicalName: "flock" },
-        })],
-      }));
+    const tell = () => this.#pushed(istiod.put({ put: [this.#workload(guest, endpoint)] }));
     const add = () => this.#scene.agent(pod.node).add(cniPod(pod, account));
     // As an endpoint it is ready only when its proxy is.
     if (endpoint || this.#random.next() < 0.5) {
@@ -246,17 +239,31 @@ export class Churn {
     if (this.#guests.length > 0) await this.#leave(this.#random.of(this.#guests));
   }
 
-  /** In order: nobody is led to it any more, what runs ends, then it goes. */
+  /** In order: no service leads to it any more, what runs ends, then it goes, from istiod's view before or after. */
   async #leave(guest: Guest): Promise<void> {
+    const { istiod, lab } = this.#scene;
     const { pod } = guest;
-    await this.#pushed(this.#scene.istiod.put({ removedAddresses: [this.#uid(pod)] }));
+    if (guest.endpoint) await this.#pushed(istiod.put({ put: [this.#workload(guest, false)] }));
     guest.leaving = true;
     await guest.talk;
     await Bun.sleep(GRACE_MS);
     this.#scene.unserve(pod);
     this.#guests.splice(this.#guests.indexOf(guest), 1);
+    const forget = () => this.#pushed(istiod.put({ removedAddresses: [this.#uid(pod)] }));
+    const first = this.#random.next() < 0.5;
+    if (first) await forget();
     await this.#scene.agent(pod.node).remove(pod.uid);
-    this.#scene.lab.removePod(pod.name);
+    if (!first) await forget();
+    lab.removePod(pod.name);
+  }
+
+  #workload({ pod, account }: Guest, endpoint: boolean): ResourceText {
+    return podWorkload(pod, {
+      namespace: LAB_NAMESPACE,
+      serviceAccount: account,
+      services: endpoint ? { [serviceKey("flock")]: { [SERVICE_PORT]: PORT } } : {},
+      fields: { workloadName: "flock", canonicalName: "flock" },
+    });
   }
 
   #uid(pod: LabPod): string {

@@ -16,17 +16,22 @@ export interface Plan {
 export interface Rounds {
   readonly count: number;
   readonly busyMs: number;
+  /** From the baseline to the reading of memory: garbage is collected when a process has been quiet for a while. */
+  readonly settlingMs: number;
   /** Rounds at the beginning that count for nothing: code is compiled, caches fill. */
   readonly warmUp: number;
 }
 
 const OPTIONS = ["--minutes", "--seed", "--pace", "--json", "--log"];
 /** Shortest and longest round, quiet time included. */
-const MIN_ROUND_MS = 25_000;
+const MIN_ROUND_MS = 15_000;
 const MAX_ROUND_MS = 150_000;
-const WANTED_ROUNDS = 24;
+const WANTED_ROUNDS = 10;
 /** About how long it takes from the end of the work to the end of a quiet point. */
 const QUIET_MS = 20_000;
+const LEAST_BUSY_MS = 6_000;
+/** Enough for memory to come to rest; a short run is not judged by it. */
+const SETTLING_MS = 6_000;
 /** Of the time, at the beginning. */
 const WARM_UP_PART = 0.15;
 
@@ -62,7 +67,9 @@ export function readPlan(args: readonly string[]): Plan {
 export function roundsOf({ minutes }: Pick<Plan, "minutes">): Rounds {
   const total = minutes * 60_000;
   const each = Math.min(MAX_ROUND_MS, Math.max(MIN_ROUND_MS, total / WANTED_ROUNDS));
-  // Two to compare with the baseline, whatever the time.
-  const count = Math.max(3, Math.round(total / each));
-  return { count, busyMs: each - QUIET_MS, warmUp: Math.max(1, Math.floor(count * WARM_UP_PART)) };
+  // One to compare with the baseline, whatever the time.
+  const count = Math.max(2, Math.round(total / each));
+  const busyMs = Math.max(LEAST_BUSY_MS, each - QUIET_MS);
+  const warmUp = Math.max(1, Math.floor(count * WARM_UP_PART));
+  return { count, busyMs, settlingMs: Math.min(SETTLING_MS, busyMs / 4), warmUp };
 }

@@ -19,8 +19,6 @@ const BASELINE_MS = 60_000;
 const LOOK_MS = 500;
 /** The first baseline is what stays the same for so long, ms: longer than unused tunnels are kept. */
 const STILL_MS = (UNUSED_SECONDS + 2) * 1000;
-/** From the baseline to the reading of memory, ms: garbage is collected when a process has been quiet for a while. */
-const SETTLING_MS = 6000;
 /** Readings of memory at a quiet point, of which the least counts, and the time between them, ms. */
 const MEMORY_LOOKS = 5;
 const MEMORY_LOOK_MS = 400;
@@ -93,13 +91,13 @@ class Soak {
   }
 
   async run(): Promise<Outcome> {
-    const { count, busyMs, warmUp } = roundsOf(this.#plan);
+    const { count, busyMs, settlingMs, warmUp } = roundsOf(this.#plan);
     this.#say(`${count} rounds of ${Math.round(busyMs / 1000)} s, a quiet point after each; ${warmUp} to warm up`);
     // Steps that leave no time for renewal would break connections by themselves.
     const rotates = busyMs > CERTIFICATE_SECONDS * 1000;
     for (let round = 1; round <= count && this.#alive(); round++) {
       await this.#work(busyMs);
-      await this.#quietPoint();
+      await this.#quietPoint(settlingMs);
       if (rotates) await this.#churn.rotate();
       this.#tell(round, count);
     }
@@ -149,10 +147,10 @@ class Soak {
     await this.#traffic.pause();
   }
 
-  async #quietPoint(): Promise<void> {
+  async #quietPoint(settlingMs: number): Promise<void> {
     const from = performance.now();
     const settledMs = await this.#settle(from);
-    await Bun.sleep(SETTLING_MS);
+    await Bun.sleep(settlingMs);
     const least = this.#scene.ztunnels.map(() => ({ rssKb: Infinity, anonymousKb: Infinity }));
     let censuses = this.#census();
     for (let look = 0; look < MEMORY_LOOKS; look++) {
