@@ -44,8 +44,18 @@ labSuite("records on demand", () => {
     const { workloads } = await mesh.ztunnel(node).configDump() as { workloads: { name: string }[] };
     return workloads.map(({ name }) => name);
   };
-  const opened = ({ message, fields }: LogLine) =>
-    message === "connection complete" && fields["direction"] === "outbound";
+  /** Makes a connection, and gives its line in the log of the client's node. */
+  async function lineOf(mesh: ControlledMesh, to: string, port = PORT): Promise<LogLine> {
+    const since = mesh.ztunnel(0).access.length;
+    const conversation = await mesh.talk("client", to, port);
+    const { address } = conversation;
+    conversation.close();
+    return await mesh.ztunnel(0).accessLine(
+      ({ message, fields }) =>
+        message === "connection complete" && fields["direction"] === "outbound" && fields["src.addr"] === address,
+      since,
+    );
+  }
 
   test("a node knows its own pods and nobody else", async () => {
     const mesh = shared();
@@ -62,10 +72,8 @@ labSuite("records on demand", () => {
     const mesh = shared();
     for (const [address, port] of [[mesh.lab.pod("backend").ip, PORT], [VIP, SERVICE_PORT]] as const) {
       const { mark } = mesh.istiod.seen;
-      const since = mesh.ztunnel(0).access.length;
-      (await mesh.talk("client", address, port)).close();
+      const line = await lineOf(mesh, address, port);
       expect(asked(mesh, mark)).toContain(`/${address}`);
-      const line = await mesh.ztunnel(0).accessLine(opened, since);
       expect(line.fields["dst.workload"]).toBe("backend");
       expect(line.fields["dst.hbone_addr"]).toBe(`${mesh.lab.pod("backend").ip}:${PORT}`);
       const later = mesh.istiod.seen.mark;
@@ -95,22 +103,20 @@ labSuite("records on demand", () => {
       const mesh = shared();
       const { ip } = mesh.lab.pod("stranger");
       const { mark } = mesh.istiod.seen;
-      const since = mesh.ztunnel(0).access.length;
-      for (let count = 0; count < 3; count++) (await mesh.talk("client", "stranger")).close();
+      for (let count = 0; count < 3; count++) {
+        const { fields } = await lineOf(mesh, "stranger");
+        expect(fields["dst.addr"]).toBe(`${ip}:${PORT}`);
+        expect(fields["dst.workload"]).toBeUndefined();
+      }
       expect(asked(mesh, mark)).toContain(`/${ip}`);
-      const passed = (line: LogLine) => opened(line) && line.fields["dst.addr"] === `${ip}:${PORT}`;
-      const line = await mesh.ztunnel(0).accessLine(passed, since);
-      expect(line.fields["dst.workload"]).toBeUndefined();
       // istiod does not tell by itself: nobody has subscribed to the pod.
       const record = mesh.workload("stranger", { meshed: false });
       for (const there of [true, false, true]) {
         await mesh.istiod.answers(
           await mesh.istiod.put(there ? { put: [record] } : { removedAddresses: [record.name] }),
         );
-        const from = mesh.ztunnel(0).access.length;
-        (await mesh.talk("client", "stranger")).close();
-        const seen = await mesh.ztunnel(0).accessLine(passed, from);
-        expect(seen.fields["dst.workload"]).toBe(there ? "stranger" : undefined);
+        const { fields } = await lineOf(mesh, "stranger");
+        expect(fields["dst.workload"]).toBe(there ? "stranger" : undefined);
       }
     },
     SUITE_MS,
@@ -136,7 +142,7 @@ labSuite("records on demand", () => {
       await answer;
       waiting.close();
       const line = await mesh.ztunnel(0).accessLine(
-        (one) => opened(one) && one.fields["dst.workload"] === "later",
+        ({ message, fields }) => message === "connection complete" && fields["dst.workload"] === "later",
         since,
       );
       expect(line.fields["dst.hbone_addr"]).toBe(`${ip}:${PORT}`);
