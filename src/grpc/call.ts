@@ -26,6 +26,12 @@ export interface Carrier {
   readonly now: number;
 }
 
+/**
+ * What may wait for a server that does not read when there is more to say, bytes: a multiple of the largest requests, which
+ * are the first ones of ADS. A server that pushes on and lets no answer through would have all of them kept.
+ */
+const MAX_UNREAD = 32 << 20;
+
 export interface CallOptions {
   /** Largest message that is taken, bytes. */
   readonly maxMessage: number;
@@ -74,7 +80,12 @@ export class Call implements GrpcStream {
     if (this.state === "ended") return;
     const pieces = frameMessage(message);
     if (this.#stream === undefined) this.#outbox.push(...pieces);
-    else this.#write(this.#stream, pieces);
+    else if (this.#stream.pendingBytes <= MAX_UNREAD) this.#write(this.#stream, pieces);
+    else {
+      const text = `the server does not read: ${this.#stream.pendingBytes} bytes wait for it`;
+      this.#carrier?.retire();
+      this.fail(new GrpcError("protocol", GrpcStatus.resourceExhausted, text), "later");
+    }
   }
 
   pause(): void {

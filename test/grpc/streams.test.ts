@@ -173,4 +173,19 @@ describe("streams", () => {
     );
     await server.until(() => server.calls[0]?.reset === ErrorCode.CANCEL);
   });
+
+  test("end when the server reads nothing of all that is sent: it is not kept for ever", async () => {
+    const [server, channel] = pair({ serve: (it) => it.accept(), http2: { initialWindowSize: 1 } });
+    const seen = new Recorder();
+    const stream = channel.stream("/t.S/Stream", seen);
+    await server.until(() => server.calls.length === 1);
+    server.connections[0]?.socket.pause();
+    let sent = 0;
+    for (; !seen.over && sent < 64; sent++) {
+      stream.send(new Uint8Array(1 << 20));
+      await Promise.resolve();
+    }
+    expect(sent).toBeLessThan(36);
+    expect(seen.events.at(-1)).toMatch(/^end protocol 8: the server does not read: 3\d{7} bytes wait for it$/);
+  });
 });
