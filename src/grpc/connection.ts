@@ -95,6 +95,8 @@ export class GrpcConnection implements SocketUser, Carrier {
   /** Opens a stream for the call, or keeps it until the server has one. False: this connection takes no more calls. */
   open(call: Call, headers: HeaderList): boolean {
     if (this.state !== "open") return false;
+    // A server that grants no stream must not gather calls whose time is over.
+    if (this.#queue.length > 0) this.#queue = this.#queue.filter((waiting) => !waiting.call.over);
     if (this.#queue.length > 0) this.#queue.push({ call, headers });
     else if (!this.#begin(call, headers)) {
       if (this.h2.openStreams < this.h2.peerSettings.maxConcurrentStreams) {

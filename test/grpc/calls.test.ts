@@ -3,7 +3,7 @@ import type { GrpcError } from "../../src/grpc/mod.ts";
 import { ErrorCode } from "../../src/http2/mod.ts";
 import { bytesOf, framed, textOf } from "./bytes.ts";
 import { failure, ManualClock } from "./client.ts";
-import { call, fixture, IN_TIME } from "./fixture.ts";
+import { call, fixture, IN_TIME, turns } from "./fixture.ts";
 import { echo, type ServerCall } from "./server.ts";
 
 const { pair } = await fixture();
@@ -159,6 +159,19 @@ describe("unary calls", () => {
     const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => call(channel, String(i))));
     expect(answers.map(textOf)).toEqual(Array.from({ length: 20 }, (_, i) => String(i)));
     expect(most).toBeLessThanOrEqual(2);
+  });
+
+  test("whose time is over are not kept for a server that grants no stream", async () => {
+    const [, channel] = pair({ http2: { maxConcurrentStreams: 0 } });
+    const messages: WeakRef<Uint8Array>[] = [];
+    for (let i = 0; i < 50; i++) {
+      const message = new Uint8Array(1024);
+      messages.push(new WeakRef(message));
+      expect(await failure(channel.unary("/t.S/M", message, { timeoutMs: 50 }))).toStartWith("connect 4: ");
+    }
+    await turns();
+    Bun.gc(true);
+    expect(messages.filter((message) => message.deref() !== undefined).length).toBeLessThan(10);
   });
 });
 
