@@ -204,6 +204,8 @@ export class GrpcConnection implements SocketUser, Carrier {
     this.#farewell = `HTTP/2 error ${errorName(code)}: ${message}`;
     this.retire();
     this.planFlush();
+    // Our last words may never go out: the server need not read.
+    this.#linger ??= setTimeout(() => this.#kill(this.#farewell), LINGER_MS).unref();
   }
 
   #begin(call: Call, headers: HeaderList): boolean {
@@ -281,6 +283,7 @@ export class GrpcConnection implements SocketUser, Carrier {
    */
   #shut(reason: string): void {
     this.#gone(reason);
+    clearTimeout(this.#linger);
     this.#linger = setTimeout(() => this.#socket.terminate(), LINGER_MS).unref();
     this.#socket.shutdown();
   }

@@ -1,11 +1,13 @@
 import { describe, expect, test } from "bun:test";
+import { readdirSync } from "node:fs";
 import { ErrorCode } from "../../src/http2/mod.ts";
 import { textOf } from "./bytes.ts";
 import { failure, Recorder } from "./client.ts";
-import { call, fixture } from "./fixture.ts";
+import { call, fixture, turns, until } from "./fixture.ts";
 import { echo } from "./server.ts";
 
 const { pair, roots } = await fixture();
+const descriptors = () => readdirSync("/proc/self/fd").length;
 
 describe("a connection that goes away", () => {
   test("gets no new calls after GOAWAY, and keeps those it has", async () => {
@@ -71,6 +73,24 @@ describe("a connection that goes away", () => {
     await seen.ended();
     expect(seen.events.at(-1)).toMatch(/^end protocol 14: lost the connection to .*: DATA on stream 0$/);
     await server.until(() => server.connections[0]?.closed === true);
+  });
+
+  test("for breaking HTTP/2 goes also where the server does not read our last words", async () => {
+    const [server, channel] = pair({
+      serve: (it) => it.accept(),
+      http2: { initialWindowSize: 1 << 28, connectionWindowSize: 1 << 28 },
+    });
+    const seen = new Recorder();
+    const stream = channel.stream("/t.S/Stream", seen);
+    await server.until(() => server.calls.length === 1);
+    const { socket } = server.connections[0]!;
+    socket.pause();
+    for (let i = 0; i < 24; i++) stream.send(new Uint8Array(1 << 20)); // more than sockets hold
+    await turns();
+    const open = descriptors();
+    socket.write(Uint8Array.of(0, 0, 1, 0, 0, 0, 0, 0, 0, 0)); // DATA on stream 0
+    await seen.ended();
+    await until(() => descriptors() < open);
   });
 
   test("renew: running calls go on, new ones get a new connection with the new roots", async () => {
