@@ -30,7 +30,7 @@ const SLICE_MS = 0.5;
 const UNKNOWN_TYPE = "unknown";
 
 export interface AdsOptions {
-  readonly channel: Pick<GrpcChannel, "stream">;
+  readonly channel: Pick<GrpcChannel, "stream" | "renew">;
   readonly node: XdsNode;
   /** In the order in which they are asked for. */
   readonly types: readonly ResourceType[];
@@ -360,8 +360,10 @@ export class AdsClient {
 
   #ended(stream: Stream, error: GrpcError | undefined): void {
     if (stream !== this.#stream) return;
-    const { log, metrics } = this.#options;
+    const { channel, log, metrics } = this.#options;
     this.#stream = undefined;
+    // Another connection each time: with the roots of then, and perhaps to another replica, which has more to say.
+    channel.renew();
     for (const subscription of this.#subscriptions.values()) subscription.closed();
     const now = this.#clock.now();
     const stable = stream.answered && stream.opened !== undefined && now - stream.opened >= STABLE_MS &&

@@ -212,6 +212,7 @@ export async function measureXds(workloads: number, services: number): Promise<X
         streams.push(stream);
         return stream;
       },
+      renew() {},
     },
     node: { id: "ztunnel~10.0.0.1~z.istio-system~istio-system.svc.cluster.local", metadata: {} },
     types: [addressType(mesh)],

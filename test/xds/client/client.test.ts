@@ -253,6 +253,17 @@ describe("reconnection", () => {
     expect(channel.last.sent()).toEqual([{ typeUrl: FIRST, responseNonce: "n1" }]);
   });
 
+  test("on a connection of its own: a replica that refuses is not asked again while others could answer", () => {
+    const { channel, clock } = connected([new TextType(FIRST)]);
+    expect(channel.renewals).toBe(0);
+    for (const [i, code] of [GrpcStatus.unavailable, GrpcStatus.resourceExhausted].entries()) {
+      channel.last.end(new GrpcError("status", code, "server is not ready"));
+      expect(channel.renewals).toBe(i + 1);
+      clock.pass(15_000);
+      expect(channel.streams.length).toBe(i + 2);
+    }
+  });
+
   test("a response that cannot be read ends the stream; another begins, and what is in force stays", async () => {
     const type = new TextType(FIRST);
     const { channel, client, clock, lines, registry } = connected([type]);

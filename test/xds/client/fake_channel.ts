@@ -83,6 +83,12 @@ export class FakeStream implements GrpcStream {
 export class FakeChannel {
   readonly streams: FakeStream[] = [];
   readonly paths: string[] = [];
+  /** How often a new connection was asked for. */
+  renewals = 0;
+
+  renew(): void {
+    this.renewals++;
+  }
 
   stream(path: string, handler: GrpcStreamHandler): FakeStream {
     const stream = new FakeStream(handler);
