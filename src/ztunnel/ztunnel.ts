@@ -47,6 +47,7 @@ import { Demand } from "./demand.ts";
 import { dnsSettings, readResolvConf } from "./dns/mod.ts";
 import { DryRunRecorder } from "./dry_run.ts";
 import { Ejections } from "./ejection.ts";
+import { isLocal, leavesIdentity } from "./local_identity.ts";
 import { addressType, authorizationType } from "./mesh_resources.ts";
 import { MeshSource } from "./mesh_source.ts";
 import { drainAll } from "./drain.ts";
@@ -283,16 +284,13 @@ class Ztunnel {
   #apply(update: MeshUpdate): MeshChange {
     const change = this.#mesh.apply(update);
     let left = false;
-    for (const { before, after } of change.workloads) {
-      if (before !== undefined && this.#isLocal(before) && before.serviceAccount !== after?.serviceAccount) left = true;
-      if (after !== undefined && this.#isLocal(after)) this.#prefetch(after);
+    const { nodeName } = this.#config;
+    for (const one of change.workloads) {
+      if (leavesIdentity(one, nodeName)) left = true;
+      if (one.after !== undefined && isLocal(one.after, nodeName)) this.#prefetch(one.after);
     }
     if (left) this.#forgetUnused();
     return change;
-  }
-
-  #isLocal({ node }: Workload): boolean {
-    return this.#config.nodeName === undefined || node === this.#config.nodeName;
   }
 
   /** The certificate of a workload of our node, before its first connection asks (spec/ztunnel.md §3.5). */
