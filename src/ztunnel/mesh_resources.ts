@@ -58,12 +58,19 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
       if (first) { for (const key of standIns.keys()) standIns.set(key, "old"); }
       const policies: Policy[] = [];
       const refused: RefusedResource[] = [];
-      const refuse = (name: string, error: string, scope: Policy["scope"]) => {
+      const gone = [...removed];
+      const refuse = (name: string, error: string, scope: Policy["scope"], dryRun = false) => {
         refused.push({ name, error });
         const [namespace, ...rest] = name.split("/");
         if (namespace === undefined || rest.length !== 1) return;
         if (owner.hasPolicy(name) && !standIns.has(name)) {
           log.error("policy refused, its last good version stays", [["policy", name], ["error", error]]);
+          return;
+        }
+        // It was to deny nobody.
+        if (dryRun) {
+          log.error("policy refused, its dry run is not made", [["policy", name], ["error", error]]);
+          if (standIns.delete(name)) gone.push(name);
           return;
         }
         if (!standIns.has(name)) {
@@ -77,13 +84,12 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
       };
       for (const { name, value } of resources) {
         const result = decodeAuthorization(value);
-        if (!result.ok) refuse(name, result.error, result.scope ?? "WorkloadSelector");
+        if (!result.ok) refuse(name, result.error, result.scope ?? "WorkloadSelector", result.dryRun);
         else {
           standIns.delete(policyKey(result.policy));
           policies.push(result.policy);
         }
       }
-      const gone = [...removed];
       for (const key of removed) standIns.delete(key);
       if (last) {
         for (const [key, state] of standIns) {

@@ -107,6 +107,22 @@ describe("policies", () => {
     expect(allowed()).toBe(true);
   });
 
+  test("a dry run that cannot be read denies nobody, as it would not if it could", () => {
+    const rules = [{ clauses: [{ matches: [{ namespaces: [{}] }] }] }];
+    const refused = type.apply(part({ "shop/p": policy({ scope: 1, action: 1, rules, dryRun: true }) }));
+    expect(refused.map(({ error }) => error)).toEqual([
+      "policy shop/p: rules[0][0][0].namespaces[0]: none of exact, prefix, suffix and presence",
+    ]);
+    expect(allowed()).toBe(true);
+    expect(lines[0]).toStartWith("error policy refused, its dry run is not made shop/p ");
+    // Enforced, then tried only: what stood for it goes.
+    type.apply(part({ "shop/p": policy({ scope: 1, action: 1, rules }) }));
+    expect(allowed()).toBe(false);
+    type.apply(part({ "shop/p": policy({ scope: 1, action: 1, rules, dryRun: true }) }));
+    expect(allowed()).toBe(true);
+    expect(mesh.policies.size).toBe(0);
+  });
+
   test("bytes that are no policy at all are for those who name it, not for everybody", () => {
     type.apply(part({ "shop/p": GARBAGE }));
     expect(allowed()).toBe(true);

@@ -28,6 +28,8 @@ export type AuthorizationResult =
     readonly error: string;
     /** Whom it is for, where that much could be read. */
     readonly scope?: PolicyScope;
+    /** That much could be read: it was to be tried only. */
+    readonly dryRun?: true;
   };
 
 class PolicyDraft {
@@ -226,8 +228,23 @@ export function decodeAuthorization(bytes: Uint8Array): AuthorizationResult {
     const refused = { ok: false, error: `${nameOf(draft)}: ${within("", error).text}` } as const;
     // The scope comes before all that is likely to be wrong, and Global is not written.
     const scope = draft.name === "" ? undefined : POLICY_SCOPES[draft.scope];
-    return scope === undefined ? refused : { ...refused, scope };
+    const dryRun = isDryRun(bytes) ? { dryRun: true } as const : {};
+    return scope === undefined ? { ...refused, ...dryRun } : { ...refused, scope, ...dryRun };
   }
+}
+
+/** Whether a policy that cannot be read is a dry run all the same: that is said behind its rules. */
+function isDryRun(bytes: Uint8Array): boolean {
+  const draft = new PolicyDraft();
+  try {
+    new FieldReader(bytes, texts).fields(
+      (reader, field, into) => field === 6 && readPolicy(reader, field, into),
+      draft,
+    );
+  } catch {
+    return false;
+  }
+  return draft.dryRun;
 }
 
 /** As far as it was read. */
