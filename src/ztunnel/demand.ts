@@ -1,4 +1,5 @@
 import type { MeshState } from "../mesh/mod.ts";
+import { surfaceBug } from "../net/surface.ts";
 import type { MeshSource } from "./mesh_source.ts";
 
 /** Asks the stream of Addresses for one name; settles when the answer is in force, be it that there is none. */
@@ -46,7 +47,14 @@ export class Demand {
     this.#waiting.set(name, waiting);
     this.#request(name).then(() => {
       this.#waiting.delete(name);
-      for (const callback of waiting) callback();
+      for (const callback of waiting) {
+        // A bug in one connection must not leave the others waiting for ever.
+        try {
+          callback();
+        } catch (bug) {
+          surfaceBug(bug as Error);
+        }
+      }
     });
   }
 }

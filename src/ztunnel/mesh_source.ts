@@ -1,4 +1,5 @@
 import type { MeshChange, MeshState, MeshUpdate, Workload, WorkloadInfo } from "../mesh/mod.ts";
+import { surfaceBug } from "../net/surface.ts";
 
 /** How long a connection waits for the record of its own pod, ms (spec/ztunnel.md §4.2). */
 const LOCAL_WORKLOAD_WAIT_MS = 5_000;
@@ -55,9 +56,9 @@ export class MeshSource {
       if (workload === undefined) continue;
       this.#waiters.delete(waiter);
       clearTimeout(waiter.timer);
-      waiter.found(workload);
+      apart(() => waiter.found(workload));
     }
-    for (const listener of this.#listeners) listener(mesh, moved);
+    for (const listener of this.#listeners) apart(() => listener(mesh, moved));
   }
 
   /** Calls back at every change; returns how to stop. */
@@ -82,5 +83,17 @@ export class MeshSource {
       }, LOCAL_WORKLOAD_WAIT_MS),
     };
     this.#waiters.add(waiter);
+  }
+}
+
+/**
+ * A bug of one who hears must not keep the change from the others, whose policies it may be, nor look as if what the control
+ * plane sent were at fault.
+ */
+function apart(hear: () => void): void {
+  try {
+    hear();
+  } catch (bug) {
+    surfaceBug(bug as Error);
   }
 }

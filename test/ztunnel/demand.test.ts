@@ -40,6 +40,19 @@ test("a fetch ends when all its names are answered; each is asked for once, whoe
   expect(done).toEqual(["one", "both"]);
 });
 
+test("one whose own work fails keeps nobody else waiting", async () => {
+  const { demand, asked } = setUp();
+  let done = 0;
+  // With a code, as an error of the system has: one without is also given to the process as the bug that it is.
+  demand.fetch(["/10.0.0.1"], () => {
+    throw Object.assign(new Error("no"), { code: "EBUG" });
+  });
+  demand.fetch(["/10.0.0.1"], () => done++);
+  asked.get("/10.0.0.1")?.();
+  await Promise.resolve();
+  expect(done).toBe(1);
+});
+
 test("a name that nobody has is asked for once by one decision, and again by the next", async () => {
   const { demand, asked } = setUp();
   const { missing } = demand.read(look, NONE);

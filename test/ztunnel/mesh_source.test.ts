@@ -54,3 +54,18 @@ test("a listener that has left hears nothing more", () => {
   source.apply({});
   expect(heard).toBe(1);
 });
+
+test("one who fails keeps nobody from hearing, and the change is in force", () => {
+  const source = new MeshSource(new MeshState());
+  // With a code, as an error of the system has: one without is also given to the process as the bug that it is.
+  const fail = () => {
+    throw Object.assign(new Error("no"), { code: "EBUG" });
+  };
+  let heard = 0;
+  source.localWorkload(infoOf(web), fail);
+  source.localWorkload(infoOf(web), () => heard++);
+  source.subscribe(fail);
+  source.subscribe(() => heard++);
+  expect(source.apply({ workloads: [put(web)] }).workloads).toHaveLength(1);
+  expect(heard).toBe(2);
+});
