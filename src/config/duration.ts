@@ -17,6 +17,12 @@ const UNITS: ReadonlyMap<string, number> = new Map([
   ["day", 86_400_000],
   ["w", 7 * 86_400_000],
 ]);
+/**
+ * The longest time that a timer of the runtime can be set to, ms: 24 days. Set to more it fires at once, so what asks for
+ * more waits for so long.
+ */
+export const LONGEST_TIMER = 0x7fff_ffff;
+
 const TERM = /\s*(\+?)\s*([0-9]+)\s*([a-zµ]*)/y;
 
 /** Milliseconds, or undefined if the text is no duration. */

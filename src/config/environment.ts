@@ -11,6 +11,7 @@ import type {
   ZtunnelConfig,
 } from "./config.ts";
 import { authoritySource, authToken, extraHeaders, rootCertificate, xdsAddress } from "./control_plane.ts";
+import { LONGEST_TIMER } from "./duration.ts";
 import {
   ADMIN_PORT,
   anyAddress,
@@ -281,7 +282,7 @@ export function socketSettings(variables: Variables): SocketSettings {
 function terminationDeadline(variables: Variables): number {
   const explicit = variables.duration("CONNECTION_TERMINATION_DEADLINE");
   const grace = variables.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0, U32);
-  if (explicit !== undefined) return explicit;
+  if (explicit !== undefined) return Math.min(explicit, LONGEST_TIMER);
   if (grace === undefined) return 5 * SECOND;
-  return Math.max(1, grace > 10 ? grace - 5 : grace - 1) * SECOND;
+  return Math.min(Math.max(1, grace > 10 ? grace - 5 : grace - 1) * SECOND, LONGEST_TIMER);
 }

@@ -3,6 +3,7 @@ import type { AccessLog } from "../waypoint/snapshot/mod.ts";
 import { readAccessLog } from "./access_log.ts";
 import type { CertificateSettings, Flags, ListenAddress, LocalState, SocketSettings } from "./config.ts";
 import { xdsAddress } from "./control_plane.ts";
+import { LONGEST_TIMER } from "./duration.ts";
 import { certificateSettings, localStateOf, MAX_WINDOW, proxyMetadata, socketSettings } from "./environment.ts";
 import { ADMIN_PORT, anyAddress, INBOUND_HBONE_PORT, PROMETHEUS_PORT, READINESS_PORT, STATS_PORT } from "./listen.ts";
 import { MESH_FILE, readProxyConfig } from "./proxy_config.ts";
@@ -103,8 +104,10 @@ export async function loadWaypointConfig(
   const ipv6 = variables.boolean("IPV6_ENABLED") ?? surroundings.ipv6Loopback;
   const exitWhenIdle = variables.boolean("EXIT_ON_ZERO_ACTIVE_CONNECTIONS") ?? false;
   const minimumDrain = variables.duration("MINIMUM_DRAIN_DURATION") ?? 5 * SECOND;
-  const drainDuration = exitWhenIdle ? minimumDrain : proxyConfig.terminationDrainDuration ?? minimumDrain;
-  const grace = (variables.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0, U32) ?? 30) * SECOND;
+  const drain = exitWhenIdle ? minimumDrain : proxyConfig.terminationDrainDuration ?? minimumDrain;
+  const drainDuration = Math.min(drain, LONGEST_TIMER);
+  const graceSeconds = variables.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0, U32) ?? 30;
+  const grace = Math.min(graceSeconds * SECOND, LONGEST_TIMER);
   const gateway = gatewayName(variables, flags.gateway);
   const accessLog = await readAccessLog(variables, read.accessLog ?? {}, meshFile);
 
@@ -150,7 +153,7 @@ export async function loadWaypointConfig(
     frameSize: 1 << 20,
     hboneIdleTimeout: HOUR,
     socket: socketSettings(variables),
-    detectionTimeout: variables.duration("AMBIENT_DETECTION_TIMEOUT") ?? 5 * SECOND,
+    detectionTimeout: Math.min(variables.duration("AMBIENT_DETECTION_TIMEOUT") ?? 5 * SECOND, LONGEST_TIMER),
     acceptHttp10: isHttp10(variables, metadata["HTTP10"]),
     preserveHeaderCase: proxyConfig.preserveHttp1HeaderCase ?? false,
     ...accessLog,

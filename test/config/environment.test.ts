@@ -138,6 +138,9 @@ const variables: [env: Record<string, string>, expected: Partial<ZtunnelConfig>,
   [{ TERMINATION_GRACE_PERIOD_SECONDS: "9" }, { terminationDeadline: 8000 }],
   [{ TERMINATION_GRACE_PERIOD_SECONDS: "1" }, { terminationDeadline: 1000 }],
   [{ TERMINATION_GRACE_PERIOD_SECONDS: "0" }, { terminationDeadline: 1000 }],
+  // A year is more than a timer takes, which would fire at once.
+  [{ TERMINATION_GRACE_PERIOD_SECONDS: "31536000" }, { terminationDeadline: 2 ** 31 - 1 }],
+  [{ CONNECTION_TERMINATION_DEADLINE: "365d" }, { terminationDeadline: 2 ** 31 - 1 }],
   [{ ENABLE_ORIG_SRC: "true" }, { requireOriginalSource: true }],
   [{ ENABLE_ORIG_SRC: "false" }, { requireOriginalSource: false }],
   [

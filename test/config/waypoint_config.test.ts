@@ -19,6 +19,12 @@ async function errors(env: Record<string, string>): Promise<readonly string[]> {
   return result.ok ? [] : result.errors;
 }
 
+test("times of a year are as long as a timer takes, which would fire at once for more", async () => {
+  const year = { TERMINATION_GRACE_PERIOD_SECONDS: "31536000", MINIMUM_DRAIN_DURATION: "365d" };
+  const { drainDuration, grace, detectionTimeout } = await load({ ...year, AMBIENT_DETECTION_TIMEOUT: "365d" });
+  expect([drainDuration, grace, detectionTimeout]).toEqual(Array(3).fill(2 ** 31 - 1));
+});
+
 describe("the mesh's access log", () => {
   const logs = async (env: Record<string, string>) => {
     const { accessLog, accessLogFormat } = await load(env);
