@@ -61,6 +61,14 @@ export interface KeepAlive {
   readonly retries: number;
 }
 
+/**
+ * The kernel takes no more and none of them 0 (tcp(7), net/tcp.h): what is beyond is as much as can be had, for a setting that
+ * was refused would refuse every connection.
+ */
+const MAX_KEEP_SECONDS = 32_767;
+const MAX_KEEP_PROBES = 127;
+const MAX_INT = 0x7fff_ffff;
+
 /** What the mesh sets on TCP sockets to notice dead peers. */
 export interface LivenessOptions {
   readonly keepAlive?: KeepAlive;
@@ -75,15 +83,15 @@ export function setLiveness(fd: number, options: LivenessOptions): SystemError |
     const error = setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE") ??
       setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(keepAlive.timeMs), "TCP_KEEPIDLE") ??
       setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(keepAlive.intervalMs), "TCP_KEEPINTVL") ??
-      setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, keepAlive.retries, "TCP_KEEPCNT");
+      setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, Math.max(1, Math.min(keepAlive.retries, MAX_KEEP_PROBES)), "TCP_KEEPCNT");
     if (error !== undefined) return error;
   }
   if (userTimeoutMs === undefined) return undefined;
-  return setOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, userTimeoutMs, "TCP_USER_TIMEOUT");
+  return setOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, Math.min(userTimeoutMs, MAX_INT), "TCP_USER_TIMEOUT");
 }
 
 function seconds(milliseconds: number): number {
-  return Math.max(1, Math.ceil(milliseconds / 1000));
+  return Math.max(1, Math.min(Math.ceil(milliseconds / 1000), MAX_KEEP_SECONDS));
 }
 
 /**

@@ -96,6 +96,19 @@ describe("listeners", () => {
     expect(openFdCount()).toBe(before); // the socket that could not bind is closed
   });
 
+  test("and connections take what the kernel has of liveness that is beyond it", () => {
+    const { address } = listen();
+    const most = { timeMs: 86_400_000, intervalMs: 86_400_000, retries: 1_000 };
+    expect(liveness(connect(address, { keepAlive: most, userTimeoutMs: 2 ** 40 }))).toMatchObject({
+      idle: 32_767,
+      interval: 32_767,
+      count: 127,
+      userTimeout: 2 ** 31 - 1,
+    });
+    const least = { timeMs: 0, intervalMs: 0, retries: 0 };
+    expect(liveness(connect(address, { keepAlive: least }))).toMatchObject({ idle: 1, interval: 1, count: 1 });
+  });
+
   test("hand their options down to the sockets they accept", async () => {
     const { fd, address } = listen({ ...LIVENESS, noDelay: true });
     open.pop(); // the runtime owns it now
