@@ -17,6 +17,11 @@ export interface ParsedCertificate {
   readonly uris: readonly string[];
 }
 
+/** Of a serial number; RFC 5280 §4.1.2.2 knows 20. In decimal one of a megabyte would take seconds. */
+const MAX_SERIAL = 64; // octets
+/** Of what should be a time, in an error. */
+const MAX_SHOWN = 32; // characters
+
 const VERSION = contextTag(0, true);
 const EXTENSIONS = contextTag(3, true);
 /** uniformResourceIdentifier of GeneralName. */
@@ -31,7 +36,9 @@ export function parseCertificate(der: Uint8Array): ParsedCertificate {
   const certificate = new DerReader(der).enter(TAG.sequence);
   const body = certificate.enter(TAG.sequence);
   if (body.nextTag === VERSION) body.read();
-  const serialNumber = BigInt(`0x0${hex(body.read(TAG.integer))}`);
+  const serial = body.read(TAG.integer);
+  if (serial.length > MAX_SERIAL) throw new DerError(`a serial number of ${serial.length} octets`);
+  const serialNumber = BigInt(`0x0${hex(serial)}`);
   body.read(TAG.sequence); // signature
   body.read(TAG.sequence); // issuer
   const validity = body.enter(TAG.sequence);
@@ -78,12 +85,16 @@ function readTime(reader: DerReader): number {
   const short = reader.nextTag === TAG.utcTime;
   const text = latin1(reader.read(short ? TAG.utcTime : TAG.generalizedTime));
   const parts = /^(\d\d)?(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text);
-  if (parts === null || short !== (parts[1] === undefined)) throw new DerError(`time ${JSON.stringify(text)}`);
+  if (parts === null || short !== (parts[1] === undefined)) throw noTime(text);
   const [, century, year, month, day, hour, minute, second] = parts;
   const full = `${century ?? (Number(year) < 50 ? "20" : "19")}${year}`;
   const time = Date.parse(`${full}-${month}-${day}T${hour}:${minute}:${second}Z`);
-  if (Number.isNaN(time)) throw new DerError(`time ${JSON.stringify(text)}`);
+  if (Number.isNaN(time)) throw noTime(text);
   return time;
+}
+
+function noTime(text: string): DerError {
+  return new DerError(`time ${JSON.stringify(text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text)}`);
 }
 
 function latin1(bytes: Uint8Array): string {

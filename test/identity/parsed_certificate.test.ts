@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { X509Certificate } from "node:crypto";
 import { afterAll, expect, test } from "bun:test";
+import { element, sequence, TAG } from "../../src/identity/der.ts";
 import { DerError, EmbeddedCa, parseCertificate } from "../../src/identity/mod.ts";
 import { ForgingCa } from "./forging_ca.ts";
 
@@ -57,4 +58,18 @@ test("answers damaged bytes with a certificate or a DerError, nothing else", asy
       expect(outcome(damaged)).toBe(true);
     }
   }
+});
+
+test("a serial number of any size is not worked on, and an error shows no more of a time than its beginning", () => {
+  const time = element(TAG.utcTime, Buffer.from("260101000000Z"));
+  const key = sequence(sequence(), element(TAG.bitString, Uint8Array.of(0, 4)));
+  const certificate = (serial: Uint8Array, begin = time) => {
+    const parts = [element(TAG.integer, serial), sequence(), sequence(), sequence(begin, time), sequence(), key];
+    return sequence(sequence(...parts));
+  };
+  expect(parseCertificate(certificate(Uint8Array.of(7))).serialNumber).toBe(7n);
+  expect(parseCertificate(certificate(new Uint8Array(64).fill(1))).notAfter).toBeGreaterThan(0);
+  expect(() => parseCertificate(certificate(new Uint8Array(50_000).fill(1)))).toThrow("serial number of 50000 octets");
+  const long = certificate(Uint8Array.of(7), element(TAG.utcTime, new Uint8Array(50_000).fill(0x41)));
+  expect(() => parseCertificate(long)).toThrow(new DerError(`time "${"A".repeat(32)}…"`));
 });
