@@ -11,6 +11,8 @@ export class RevocationSource {
   /** Why the file as it is now cannot be used. */
   error: string | undefined = undefined;
   readonly #log: LogScope;
+  /** In the lists that were read last. */
+  #entries = 0;
   /** Of the content that was read last. */
   #digest: number | bigint | undefined = undefined;
 
@@ -39,11 +41,15 @@ export class RevocationSource {
     this.error = undefined;
     this.loaded = Date.now();
     const entries = lists.reduce((sum, { serials }) => sum + serials.size, 0);
-    this.#log.info("certificate revocation lists in force", [
-      ["path", this.path],
-      ["lists", lists.length],
-      ["entries", entries],
-    ]);
+    const fields = [["path", this.path], ["lists", lists.length], ["entries", entries]] as const;
+    // What is meant by it cannot be told from a file that was cut short, so it counts, and shows.
+    if (lists.length === 0 && this.#entries > 0) {
+      this.#log.warn(
+        "the file of certificate revocation lists has none any more: all that was revoked is let in",
+        fields,
+      );
+    } else this.#log.info("certificate revocation lists in force", fields);
+    this.#entries = entries;
     return lists;
   }
 

@@ -355,7 +355,7 @@ describe("the file", () => {
       expect(await accepted()).toBe(false);
     }
     await watched.put("");
-    expect(last()).toMatch(/lists in force\t.*lists=0 entries=0/);
+    expect(last()).toMatch(/has none any more.*lists=0 entries=0/);
     expect(await accepted()).toBe(true);
   });
 
