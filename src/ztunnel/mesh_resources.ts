@@ -19,13 +19,18 @@ export interface MeshOwner {
   hasPolicy(key: string): boolean;
 }
 
+/** Names of a push that are told one by one. */
+const MAX_TOLD = 20;
+
 /** Workloads and services. */
 export function addressType(owner: MeshOwner, log: LogScope, onDemand: boolean): ResourceType {
+  /** Removals of this push that nobody had. */
+  let unknown = 0;
   return {
     typeUrl: ADDRESS_TYPE,
     subscription: onDemand ? "on-demand" : "wildcard",
     expected: !onDemand,
-    apply({ resources, removed }: AdsPart): readonly RefusedResource[] {
+    apply({ resources, removed, last }: AdsPart): readonly RefusedResource[] {
       const workloads: WorkloadUpdate[] = [];
       const services: Service[] = [];
       const refused: RefusedResource[] = [];
@@ -37,9 +42,13 @@ export function addressType(owner: MeshOwner, log: LogScope, onDemand: boolean):
       }
       const change = owner.apply({ workloads, services, removed });
       // On demand the answer to a name that nobody has is its removal.
-      if (!onDemand) {
-        for (const name of change.unknownRemovals) log.warn("tried to remove an unknown address", [["name", name]]);
+      if (onDemand) return refused;
+      for (const name of change.unknownRemovals) {
+        if (++unknown <= MAX_TOLD) log.warn("tried to remove an unknown address", [["name", name]]);
       }
+      if (!last) return refused;
+      if (unknown > MAX_TOLD) log.warn("tried to remove more unknown addresses", [["addresses", unknown - MAX_TOLD]]);
+      unknown = 0;
       return refused;
     },
   };

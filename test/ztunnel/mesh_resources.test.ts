@@ -77,6 +77,18 @@ describe("addresses", () => {
     expect(lines).toHaveLength(1);
   });
 
+  test("of very many of them in a push the first are told, and how many more", () => {
+    const addresses = type();
+    for (let push = 0; push < 2; push++) {
+      for (let i = 0; i < 50; i++) {
+        addresses.apply({ ...part({}, [`a${i}`, `b${i}`, `c${i}`]), last: i === 49 });
+      }
+      expect(lines).toHaveLength(21);
+      expect(lines.at(-1)).toBe("warn tried to remove more unknown addresses 130");
+      lines.length = 0;
+    }
+  });
+
   test("an address that changes hands within a push is the new one's, however the parts fall", () => {
     const addresses = type();
     addresses.apply(part({ old: workload("old", [10, 0, 0, 1]) }));
