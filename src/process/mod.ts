@@ -1,5 +1,6 @@
 /** What the processes of all modes have in common: logging, signals, bugs, the state they start from. */
 export { surviveBugs } from "./bugs.ts";
+export { collectSoon } from "./garbage.ts";
 export { onStopSignal } from "./signals.ts";
 export { followLocalState, type LocalStateOwner } from "./local_state.ts";
 export { socketAddresses } from "./addresses.ts";

@@ -1,6 +1,7 @@
 /** What istiod sends to a ztunnel, put into the mesh: the types of its stream (spec/ztunnel.md §3.2, §3.3). */
 import type { MeshChange, MeshUpdate, Service, WorkloadUpdate } from "../mesh/mod.ts";
 import { newMatch, type Policy, policyKey } from "../policy/mod.ts";
+import { collectSoon } from "../process/mod.ts";
 import type { LogScope } from "../telemetry/mod.ts";
 import {
   ADDRESS_TYPE,
@@ -21,6 +22,9 @@ export interface MeshOwner {
 
 /** Names of a push that are told one by one. */
 const MAX_TOLD = 20;
+
+/** A push of so many addresses leaves much behind that is garbage: itself, and the records that it replaced. */
+const LARGE_PUSH = 10_000;
 
 /** Workloads and services. */
 export function addressType(owner: MeshOwner, log: LogScope, onDemand: boolean): ResourceType {
