@@ -30,10 +30,10 @@ export interface WorkloadCertificate {
   readonly roots: readonly CertificateSummary[];
 }
 
-/** Whether two certificates of one workload come from one authority: their intermediates and the trusted roots. */
-export function sameAuthority(one: WorkloadCertificate, other: WorkloadCertificate): boolean {
+/** Whether two certificates of one workload are signed by one authority, as far as their intermediates tell. */
+export function sameSigner(one: WorkloadCertificate, other: WorkloadCertificate): boolean {
   const above = ({ certificates }: WorkloadCertificate) => certificates.slice(1).map(({ pem }) => pem).join("");
-  return one.rootsPem === other.rootsPem && above(one) === above(other);
+  return above(one) === above(other);
 }
 
 /** Where certificates come from. Rejects with CertificateError. */

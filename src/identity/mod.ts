@@ -13,7 +13,7 @@ export {
   CertificateError,
   type CertificateSummary,
   readCertificate,
-  sameAuthority,
+  sameSigner,
   usableUntil,
   type WorkloadCertificate,
 } from "./certificate.ts";

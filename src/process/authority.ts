@@ -6,7 +6,7 @@ import {
   CREATE_CERTIFICATE,
   EmbeddedCa,
   RemoteCa,
-  sameAuthority,
+  sameSigner,
 } from "../identity/mod.ts";
 import type { LogScope } from "../telemetry/mod.ts";
 import type { PeerTrust } from "../tls/mod.ts";
@@ -35,15 +35,16 @@ export interface AuthorityOptions {
 }
 
 /**
- * Tells of another authority or other roots that a new certificate of ours brings. Who was trusted by the roots before is
- * asked about again; and `renew` makes the identity's next connections go over tunnels with the new certificate, so that
- * few are left on those with the old one when its root is trusted no more.
+ * Follows a change of roots, which goes in three steps: both are trusted, the new one signs, the old one is trusted no
+ * more. At the second `renew` makes the identity's next connections go over tunnels with the new certificate, so that few
+ * are left on those with the old one at the third, when peers are asked about again. Where roots and signer change at once
+ * the old tunnels are the only ones that peers take before they have the new roots too: those are kept.
  */
 export function followRoots(cache: CertificateCache, trust: PeerTrust, renew: (identity: string) => void): void {
   cache.onChange((identity, certificate, before) => {
-    if (before === undefined || sameAuthority(before, certificate)) return;
-    renew(identity);
+    if (before === undefined) return;
     if (before.rootsPem !== certificate.rootsPem) trust.rootsChanged(identity, certificate.rootsPem);
+    else if (!sameSigner(before, certificate)) renew(identity);
   });
 }
 

@@ -55,12 +55,14 @@ export class Bystanders {
     return bystanders;
   }
 
-  /** Tunnels into the pod they talk to, by the other end. */
+  /** Their tunnels, by the end of the pod they come from. */
   tunnels(): readonly string[] {
     const text = this.#mesh.lab.pod(this.#plan.to).namespace.run(
       ["ss", "-Htn", "state", "established", `( sport = :${TUNNEL_PORT} )`],
     );
-    return text.split("\n").filter(Boolean).map((line) => line.trim().split(/\s+/).at(-1) ?? "").sort();
+    const { ip } = this.#mesh.lab.pod(this.#plan.from);
+    const peers = text.split("\n").filter(Boolean).map((line) => line.trim().split(/\s+/).at(-1) ?? "");
+    return peers.filter((peer) => peer.includes(`${ip}]:`) || peer.startsWith(`${ip}:`));
   }
 
   /** New connections that have got through so far. */

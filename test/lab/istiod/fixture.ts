@@ -189,8 +189,15 @@ export class ControlledMesh {
   async refusal(from: string, to: string, port = PORT): Promise<LogLine> {
     const ztunnel = this.ztunnel(this.lab.nodes.indexOf(this.lab.pod(from).node));
     const since = ztunnel.access.length;
-    if (await this.reaches(from, to, port)) throw new Error(`${from} reaches ${to}`);
-    return await ztunnel.accessLine(({ fields }) => fields["error"] !== undefined, since);
+    const conversation = await Conversation.open(this.lab.pod(from).namespace, { ip: this.lab.pod(to).ip, port });
+    const { address } = conversation;
+    const through = await pingPong(conversation).then(() => true, () => false);
+    conversation.close();
+    if (through) throw new Error(`${from} reaches ${to}`);
+    return await ztunnel.accessLine(
+      ({ fields }) => fields["error"] !== undefined && (address === "" || fields["src.addr"] === address),
+      since,
+    );
   }
 
   async close(): Promise<void> {
