@@ -28,7 +28,8 @@ const LARGE_PUSH = 10_000;
 
 /** Workloads and services. */
 export function addressType(owner: MeshOwner, log: LogScope, onDemand: boolean): ResourceType {
-  /** Removals of this push that nobody had. */
+  /** Addresses of this push until now, and its removals that nobody had. */
+  let taken = 0;
   let unknown = 0;
   return {
     typeUrl: ADDRESS_TYPE,
@@ -45,6 +46,11 @@ export function addressType(owner: MeshOwner, log: LogScope, onDemand: boolean):
         else services.push(result.address.service);
       }
       const change = owner.apply({ workloads, services, removed });
+      taken += resources.length + removed.length;
+      if (last) {
+        if (taken >= LARGE_PUSH) collectSoon();
+        taken = 0;
+      }
       // On demand the answer to a name that nobody has is its removal.
       if (onDemand) return refused;
       for (const name of change.unknownRemovals) {
