@@ -127,7 +127,10 @@ export class AdsClient {
     this.#connect();
   }
 
-  /** Settles when one push of each expected type has been accepted. Never rejects. */
+  /**
+   * Settles when one push of each expected type has been accepted, or taken whole by a type that stands in for what it
+   * refuses. Never rejects.
+   */
   get synced(): Promise<void> {
     return this.#synced.promise;
   }
@@ -306,10 +309,11 @@ export class AdsClient {
     this.#checkSynced();
   }
 
-  #taken({ subscription, resources, removed, bytes, refused, error }: TakenOutcome, ms: number): void {
+  #taken(outcome: TakenOutcome, ms: number): void {
+    const { subscription, resources, removed, bytes, refused, closed, error } = outcome;
     const { log, metrics } = this.#options;
     const { typeUrl } = subscription.type;
-    subscription.finished({ at: this.#clock.now(), error });
+    subscription.finished({ at: this.#clock.now(), error, closed });
     const series = metrics.type(typeUrl);
     series.messages.value++;
     series.bytes.value += bytes;

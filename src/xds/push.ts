@@ -35,6 +35,8 @@ export interface TakenOutcome {
   /** Of the resources, as they are inside. */
   readonly bytes: number;
   readonly refused: number;
+  /** Something safe is in force for each of the refused, as far as their type makes that. */
+  readonly closed: boolean;
   /** Text of the NACK; undefined: everything is in force. */
   readonly error: string | undefined;
 }
@@ -91,6 +93,7 @@ class Taking {
   #next = 0;
   #bytes = 0;
   #removed = 0;
+  #closed = true;
 
   constructor(response: DeltaResponse, subscription: Subscription, context: PushContext) {
     this.#response = response;
@@ -123,6 +126,7 @@ class Taking {
     const read = this.#response.resources.at(i);
     if (!read.ok) {
       this.#refusals.unreadable(read.error);
+      this.#closed = false;
       // It may be one of those that would be missed.
       this.#absent.clear();
       batch.weight += resourceWeight(0);
@@ -141,6 +145,7 @@ class Taking {
     }
     const what = typeUrl === "" ? "nothing in it" : `its type is ${typeUrl}, not ${type.typeUrl}`;
     this.#refusals.unreadable(name === "" ? `resource ${i}: no name` : `${name}: ${what}`);
+    this.#closed = false;
     this.#subscription.refused(name, aliases);
   }
 
@@ -159,8 +164,9 @@ class Taking {
   #take({ resources, removed }: Batch, last: boolean): void {
     if (resources.length === 0 && removed.length === 0 && !last && !this.#first) return;
     const refused = new Set<string>();
-    for (const { name, error } of this.#apply({ resources, removed, first: this.#first, last })) {
+    for (const { name, error, open } of this.#apply({ resources, removed, first: this.#first, last })) {
       refused.add(name);
+      if (open === true) this.#closed = false;
       this.#refusals.refused(name, error);
     }
     this.#first = false;
@@ -193,7 +199,8 @@ class Taking {
       try {
         refused.push(...this.#subscription.type.apply({ ...part, ...flags }));
       } catch (error) {
-        refused.push({ name, error: `internal error: ${error instanceof Error ? error.message : String(error)}` });
+        const text = error instanceof Error ? error.message : String(error);
+        refused.push({ name, error: `internal error: ${text}`, open: true });
       }
     };
     const inside = { first: false, last: false };
@@ -214,6 +221,7 @@ class Taking {
       removed: this.#removed,
       bytes: this.#bytes,
       refused: this.#refusals.count,
+      closed: this.#closed,
       error: this.#refusals.text,
     };
   }

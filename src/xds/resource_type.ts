@@ -25,6 +25,8 @@ export interface RefusedResource {
   readonly name: string;
   /** The field and what is wrong with it. */
   readonly error: string;
+  /** Of a type that stands in for what it refuses: nothing stands for this one. */
+  readonly open?: true;
 }
 
 /**
@@ -42,6 +44,12 @@ export interface ResourceType {
   readonly subscription: SubscriptionKind;
   /** Whether the first accepted push of this type is part of being synced. */
   readonly expected: boolean;
+  /**
+   * Something safe is in force for each resource that is refused: a policy's last good version, or one that denies all that
+   * it selects. So the first push that came whole counts as accepted although it is answered by a NACK, where otherwise one
+   * refused resource of many would keep the node from ever being ready; spec/ztunnel.md §3.2 has it so for all types.
+   */
+  readonly standsIn?: boolean;
   /**
    * Takes a part of a push into service. Refused resources are told one by one, the others are in force. Runs in one turn:
    * the client chooses how much it gives. Should it throw, a bug, its part is given again piece by piece, and what throws

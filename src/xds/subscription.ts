@@ -14,6 +14,8 @@ export interface TakenPush {
   readonly at: number;
   /** What was refused; undefined: nothing. */
   readonly error: string | undefined;
+  /** Something safe is in force for each of the refused, where the type makes that. */
+  readonly closed: boolean;
 }
 
 export class Subscription {
@@ -46,7 +48,7 @@ export class Subscription {
     return this.#versions.size;
   }
 
-  /** A push has been taken whole, with nothing refused. */
+  /** A push has been taken whole, with nothing refused that nothing stands for. */
   get accepted(): boolean {
     return this.#accepted;
   }
@@ -192,7 +194,7 @@ export class Subscription {
   /** A push has been taken whole. */
   finished(push: TakenPush): void {
     this.#last = push;
-    if (push.error === undefined) this.#accepted = true;
+    if (push.error === undefined || (this.type.standsIn === true && push.closed)) this.#accepted = true;
   }
 
   /** Lets go of all who wait. */

@@ -72,6 +72,7 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
     typeUrl: AUTHORIZATION_TYPE,
     subscription: "wildcard",
     expected: true,
+    standsIn: true,
     apply({ resources, removed, first, last }: AdsPart): readonly RefusedResource[] {
       // A new stream tells everything that we do not claim to know: a stand-in that it does not mention is gone.
       if (first) { for (const key of standIns.keys()) standIns.set(key, "old"); }
@@ -79,9 +80,16 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
       const refused: RefusedResource[] = [];
       const gone = [...removed];
       const refuse = (name: string, error: string, scope: Policy["scope"], dryRun = false) => {
+        const slash = name.indexOf("/");
+        if (slash < 0) {
+          log.error("policy refused, its name is not namespace/name: nothing stands for it", [["policy", name], [
+            "error",
+            error,
+          ]]);
+          refused.push({ name, error, open: true });
+          return;
+        }
         refused.push({ name, error });
-        const [namespace, ...rest] = name.split("/");
-        if (namespace === undefined || rest.length !== 1) return;
         if (owner.hasPolicy(name) && !standIns.has(name)) {
           log.error("policy refused, its last good version stays", [["policy", name], ["error", error]]);
           return;
@@ -99,7 +107,7 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
           ]]);
         }
         standIns.set(name, "told");
-        policies.push(denial(namespace, rest[0] as string, scope));
+        policies.push(denial(name.slice(0, slash), name.slice(slash + 1), scope));
       };
       for (const { name, value } of resources) {
         const result = decodeAuthorization(value);

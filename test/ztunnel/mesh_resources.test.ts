@@ -119,6 +119,16 @@ describe("policies", () => {
     expect(allowed()).toBe(true);
   });
 
+  test("being synced does not wait for those that are refused, because something stands for them", () => {
+    expect(type.standsIn).toBe(true);
+    expect(addressType(owner, log, false).standsIn).toBeUndefined();
+    const name = ["shop/p", "shop/a/b", "p"];
+    const refused = name.flatMap((one) => type.apply(part({ [one]: GARBAGE })));
+    expect(refused.map(({ open = false }) => open)).toEqual([false, false, true]);
+    expect(mesh.policies.size).toBe(2);
+    expect(lines.at(-1)).toStartWith("error policy refused, its name is not namespace/name: nothing stands for it p ");
+  });
+
   test("a dry run that cannot be read denies nobody, as it would not if it could", () => {
     const rules = [{ clauses: [{ matches: [{ namespaces: [{}] }] }] }];
     const refused = type.apply(part({ "shop/p": policy({ scope: 1, action: 1, rules, dryRun: true }) }));

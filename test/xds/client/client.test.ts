@@ -217,6 +217,25 @@ describe("synced", () => {
     });
   });
 
+  test("a type that stands in for what it refuses counts though it is refused, unless nothing stands for a resource", async () => {
+    const make = () => Object.assign(new TextType(FIRST), { standsIn: true });
+    const refusing = make();
+    refusing.refuse = () => "no";
+    const one = connected([refusing]);
+    one.channel.last.push(responseBytes(FIRST, "n1", named("a")));
+    expect(one.channel.last.sent()).toMatchObject([{ errorDetail: { message: "a: no" } }]);
+    expect(await settled(one.client.synced)).toBe(true);
+    expect(one.client.status().types[0]).toMatchObject({ resources: 0, refused: { error: "a: no" } });
+    const other = make();
+    const two = connected([other]);
+    two.channel.last.push(responseBytes(FIRST, "n1", [{ name: "" }]));
+    other.before = () => {
+      throw new Error("a bug");
+    };
+    two.channel.last.push(responseBytes(FIRST, "n2", named("a")));
+    expect(await settled(two.client.synced)).toBe(false);
+  });
+
   test("where nothing is expected, from the start", async () => {
     const { client } = setting([new TextType(FIRST, "on-demand", false)]);
     client.start();
