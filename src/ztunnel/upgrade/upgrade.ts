@@ -1,5 +1,5 @@
 /** Two processes of which one takes the other's place without breaking the connections that can be passed on. */
-import { chmodSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, renameSync, rmSync, statSync } from "node:fs";
 import process from "node:process";
 import { closeFd, SeqpacketListener, SeqpacketSocket, SystemError, watchReadable } from "../../linux/mod.ts";
 import type { LogScope } from "../../telemetry/mod.ts";
@@ -78,6 +78,9 @@ export class Upgrade implements LinkOwner {
   /** In place of the other process's socket in one step, so that there is always somebody. Only we may connect. */
   #listen(path: string): void {
     const fresh = `${path}.new`;
+    for (const place of [path, fresh]) {
+      if (statSync(place, { throwIfNoEntry: false })?.isSocket() === false) throw new Error(`${place} is no socket`);
+    }
     rmSync(fresh, { force: true });
     const socket = new SeqpacketListener(fresh);
     try {

@@ -1,0 +1,237 @@
+/** Two processes' ends of an upgrade in one: what they do with connections, descriptors and each other's end. */
+import { afterEach, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { closeFd, openFdCount, ownNamespace, SeqpacketListener, SeqpacketSocket } from "../../../src/linux/mod.ts";
+import { Logger, MetricRegistry, TrafficMetrics } from "../../../src/telemetry/mod.ts";
+import type { Connection, SuspendedConnection } from "../../../src/ztunnel/connection.ts";
+import { ConnectionTracker } from "../../../src/ztunnel/tracker.ts";
+import { Link } from "../../../src/ztunnel/upgrade/link.ts";
+import {
+  encodeMessage,
+  parseMessage,
+  type RelayOffer,
+  type UpgradeMessage,
+} from "../../../src/ztunnel/upgrade/messages.ts";
+import { Upgrade } from "../../../src/ztunnel/upgrade/mod.ts";
+import { keptLogger } from "../../telemetry/lines.ts";
+
+const cleanups: (() => void)[] = [];
+afterEach(() => cleanups.splice(0).reverse().forEach((cleanup) => cleanup()));
+
+const address = (port: number) => ({ ip: "127.0.0.1", port });
+
+/** A connection that is offered as two descriptors, and remembers what became of it. */
+class Offered {
+  fate: "kept" | "released" | undefined;
+  readonly #facts: Partial<SuspendedConnection>;
+
+  constructor(facts: Partial<SuspendedConnection> = {}) {
+    this.#facts = facts;
+  }
+
+  suspend(): SuspendedConnection {
+    return {
+      direction: "outbound",
+      source: address(1),
+      destination: address(2),
+      dialled: address(2),
+      workload: undefined,
+      service: undefined,
+      ...{ received: 0, sent: 0, unsentUp: 0, unsentDown: 0, age: 0.5 },
+      suspension: { fds: [0, 1], unsent: [[], []] },
+      keep: () => void (this.fate = "kept"),
+      release: () => void (this.fate = "released"),
+      ...this.#facts,
+    };
+  }
+}
+
+function upgrade(path: string, continueRelay: () => string = () => "not here") {
+  const { logger, lines } = keptLogger();
+  const { sockets } = new TrafficMetrics(new MetricRegistry());
+  const made = new Upgrade({ path, log: (logger as Logger).scope("upgrade"), sockets, continueRelay });
+  cleanups.push(() => made.close());
+  return { made, lines };
+}
+
+function socketPath(): string {
+  const directory = mkdtempSync(join(tmpdir(), "upgrade-"));
+  cleanups.push(() => rmSync(directory, { recursive: true }));
+  return join(directory, "socket");
+}
+
+/** A process with these connections, which is ending. */
+function leaving(path: string, connections: readonly Offered[]) {
+  const { made, lines } = upgrade(path);
+  made.start();
+  const tracker = new ConnectionTracker(undefined);
+  for (const connection of connections) tracker.add(connection as unknown as Connection);
+  made.handOver([{ uid: "pod", namespace: ownNamespace(), tracker }]);
+  return { made, lines, tracker };
+}
+
+/** A successor by hand. */
+function successor(path: string): SeqpacketSocket {
+  const socket = SeqpacketSocket.connect(path);
+  cleanups.push(() => socket.close());
+  socket.send(encodeMessage({ kind: "hello" }));
+  return socket;
+}
+
+async function until(what: () => boolean): Promise<void> {
+  while (!what()) await Bun.sleep(1);
+}
+
+async function next(socket: SeqpacketSocket): Promise<{ message: RelayOffer; fds: number[] }> {
+  let packet = socket.poll(10_000);
+  while (packet === undefined) {
+    await Bun.sleep(1);
+    packet = socket.poll(10_000);
+  }
+  packet.fds.forEach(closeFd);
+  return { message: parseMessage(packet.bytes) as RelayOffer, fds: packet.fds };
+}
+
+const say = (socket: SeqpacketSocket, message: UpgradeMessage) => socket.send(encodeMessage(message));
+
+test("taken is released, refused is kept, unanswered is kept when the other one goes", async () => {
+  const path = socketPath();
+  const connections = [new Offered(), new Offered(), new Offered()];
+  const { lines } = leaving(path, connections);
+  const socket = successor(path);
+  const offers = [await next(socket), await next(socket), await next(socket)];
+  expect(offers.map(({ message, fds }) => [message.id, message.relay.age, fds.length])).toEqual([[0, 0, 2], [1, 0, 2], [
+    2,
+    0,
+    2,
+  ]]);
+  say(socket, { kind: "taken", id: 0 });
+  say(socket, { kind: "refused", id: 1, reason: "who is that" });
+  say(socket, { kind: "taken", id: 99 });
+  await until(() => connections[1]?.fate !== undefined);
+  expect(connections.map(({ fate }) => fate)).toEqual(["released", "kept", undefined]);
+  say(socket, { kind: "taken", id: 0 });
+  socket.shutdown();
+  await until(() => connections[2]?.fate !== undefined);
+  expect(connections.map(({ fate }) => fate)).toEqual(["released", "kept", "kept"]);
+  expect(lines().join("\n")).not.toContain("broken off");
+});
+
+test("what was taken before the other one went is taken", async () => {
+  const path = socketPath();
+  const connections = [new Offered(), new Offered()];
+  leaving(path, connections);
+  const socket = successor(path);
+  await next(socket);
+  await next(socket);
+  say(socket, { kind: "taken", id: 1 });
+  socket.shutdown();
+  await until(() => connections.every(({ fate }) => fate !== undefined));
+  expect(connections.map(({ fate }) => fate)).toEqual(["kept", "released"]);
+});
+
+test("a few at a time, those that begin later too, and no descriptor is left", async () => {
+  const path = socketPath();
+  const connections = Array.from({ length: 100 }, () => new Offered());
+  const { tracker } = leaving(path, connections);
+  const socket = successor(path);
+  const late = new Offered();
+  let before = 0;
+  for (let id = 0; id < 100; id++) {
+    expect((await next(socket)).message.id).toBe(id);
+    if (id === 0) before = openFdCount();
+    if (id === 15) expect(socket.poll(10)).toBeUndefined();
+    if (id >= 15) say(socket, { kind: "taken", id: id - 15 });
+  }
+  for (let id = 85; id < 100; id++) say(socket, { kind: "taken", id });
+  await until(() => connections.every(({ fate }) => fate === "released"));
+  tracker.relayed?.(late as unknown as Connection);
+  expect((await next(socket)).message.id).toBe(100);
+  expect(openFdCount()).toBe(before);
+});
+
+test("what cannot be offered is kept: no message is long enough, no file can be made", async () => {
+  const path = socketPath();
+  const connections = [new Offered({ workload: "x".repeat(10_000) }), new Offered()];
+  const { lines } = leaving(path, connections);
+  const socket = successor(path);
+  expect((await next(socket)).message.id).toBe(1);
+  say(socket, { kind: "taken", id: 1 });
+  await until(() => connections[1]?.fate === "released");
+  expect(connections[0]?.fate).toBe("kept");
+  expect(lines().at(-1)).toContain("upgrade: a message of 10");
+});
+
+test("the newest that said hello is the successor, and the one before when that goes", async () => {
+  const path = socketPath();
+  const { made } = upgrade(path);
+  made.start();
+  const silent = SeqpacketSocket.connect(path);
+  const [first, second] = [successor(path), successor(path)];
+  await Bun.sleep(5);
+  const connection = new Offered();
+  const tracker = new ConnectionTracker(undefined);
+  tracker.add(connection as unknown as Connection);
+  made.handOver([{ uid: "pod", namespace: ownNamespace(), tracker }]);
+  expect((await next(second)).message.kind).toBe("relay");
+  second.shutdown();
+  expect((await next(first)).message.kind).toBe("relay");
+  expect(silent.poll(10)).toBeUndefined();
+  silent.close();
+});
+
+test("a process answers offers of the one before it only, and takes the place of its socket", async () => {
+  const path = socketPath();
+  const connection = new Offered();
+  const old = upgrade(path);
+  old.made.start();
+  const inode = statSync(path).ino;
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  const young = upgrade(path);
+  young.made.start();
+  expect(statSync(path).ino).not.toBe(inode);
+  const tracker = new ConnectionTracker(undefined);
+  tracker.add(connection as unknown as Connection);
+  const connected = openFdCount();
+  await until(() => openFdCount() === connected + 1);
+  const before = openFdCount();
+  old.made.handOver([{ uid: "pod", namespace: ownNamespace(), tracker }]);
+  // Descriptors 0 and 1 of this process are no sockets that anybody is connected to.
+  await until(() => connection.fate === "kept");
+  expect(openFdCount()).toBe(before);
+
+  const stranger = SeqpacketSocket.connect(path);
+  const { suspension: _, keep: __, release: ___, ...relay } = connection.suspend();
+  const pod = { uid: "pod", namespace: { device: 1n, inode: 1n } };
+  stranger.send(encodeMessage({ kind: "relay", id: 1, pod, relay: { ...relay, age: 0 } }), [0, 1]);
+  await Bun.sleep(5);
+  expect(stranger.poll(10)).toBeUndefined();
+  stranger.close();
+  await until(() => openFdCount() === before);
+});
+
+test("where there can be no socket, or somebody else's file is, there is no hand-over, and it is said", () => {
+  const path = socketPath();
+  const nowhere = upgrade(`${path}/deeper`);
+  nowhere.made.start();
+  expect(nowhere.lines().join("\n")).toMatch(/no hand-over to the next process.*bind\(.*\): ENOENT/);
+  writeFileSync(path, "a file");
+  const file = upgrade(path);
+  file.made.start();
+  expect(file.lines().join("\n")).toContain("/socket is no socket");
+  expect(readFileSync(path, "utf8")).toBe("a file");
+});
+
+test("another user's process is nobody to talk to", () => {
+  const path = socketPath();
+  const listener = new SeqpacketListener(path);
+  cleanups.push(() => listener.close());
+  const socket = SeqpacketSocket.connect(path);
+  const before = openFdCount();
+  const user = process.getuid?.() ?? -1;
+  expect(() => new Link(socket, user + 1, { received() {}, lost() {} })).toThrow(`is of user ${user}, not ${user + 1}`);
+  expect(openFdCount()).toBe(before - 1);
+});
