@@ -2,7 +2,16 @@ import { afterAll, afterEach, expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { closeFd, openFdCount, SeqpacketListener, SeqpacketSocket, watchReadable } from "../../src/linux/mod.ts";
+import process from "node:process";
+import {
+  closeFd,
+  memoryFile,
+  openFdCount,
+  readMemoryFile,
+  SeqpacketListener,
+  SeqpacketSocket,
+  watchReadable,
+} from "../../src/linux/mod.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "seqpacket-"));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -144,4 +153,38 @@ test("connecting names the path and the reason", () => {
   expect(() => SeqpacketSocket.connect(path)).toThrow(`connect(${path}): ECONNREFUSED`);
   expect(() => new SeqpacketListener(path)).toThrow(`bind(${path}): EADDRINUSE`);
   expect(() => SeqpacketSocket.connect("x".repeat(108))).toThrow("a socket path has 1 to 107 bytes, not 108");
+});
+
+test("either side knows the user of the other", () => {
+  const [client, server] = pair();
+  expect([client.peerUser, server.peerUser]).toEqual([process.getuid?.() ?? -1, process.getuid?.() ?? -1]);
+});
+
+test("a listener that does not wait has a client or none", async () => {
+  const path = join(directory, `${sockets++}`);
+  const listener = new SeqpacketListener(path);
+  const accepted: SeqpacketSocket[] = [];
+  const unwatch = watchReadable(listener.fd, () => {
+    for (let socket = listener.poll(); socket !== undefined; socket = listener.poll()) accepted.push(socket);
+  });
+  expect(listener.poll()).toBeUndefined();
+  const clients = [SeqpacketSocket.connect(path), SeqpacketSocket.connect(path)];
+  while (accepted.length < 2) await Bun.sleep(1);
+  unwatch();
+  [listener, ...clients, ...accepted].forEach((socket) => socket.close());
+});
+
+test("a file that is only memory carries what is too long for a packet", () => {
+  const [client, server] = pair();
+  const before = openFdCount();
+  const pieces = [new Uint8Array(300_000).fill(1), new Uint8Array(0), new Uint8Array(700_001).fill(2)];
+  const file = memoryFile(pieces);
+  client.send(Uint8Array.of(0), [file]);
+  closeFd(file);
+  const [fd = -1] = server.receive(1).fds;
+  const bytes = readMemoryFile(fd, 1_000_001);
+  expect([bytes.length, bytes[0], bytes[299_999], bytes[300_000], bytes.at(-1)]).toEqual([1_000_001, 1, 1, 2, 2]);
+  expect(readMemoryFile(fd, 2_000_000).length).toBe(1_000_001);
+  closeFd(fd);
+  expect(openFdCount()).toBe(before);
 });
