@@ -100,8 +100,9 @@ export class HboneServer implements TransportOwner {
     for (const transport of [...this.#transports.keys()]) transport.drain();
   }
 
-  /** Asks the peers to open no more connections in their tunnels; new tunnels are still taken. */
+  /** Asks the peers to open no more connections in their tunnels, nor in those begun by now; new ones are still taken. */
   retire(): void {
+    for (const handshake of this.#handshakes) handshake.retired = true;
     for (const transport of [...this.#transports.keys()]) transport.drain();
   }
 
@@ -138,11 +139,16 @@ export class HboneServer implements TransportOwner {
     if (this.empty) this.#emptied?.();
   }
 
-  admit(socket: TransportSocket, peer: AcceptedPeer, tracked: TrackedPeer | undefined): HboneTransport {
+  admit(
+    socket: TransportSocket,
+    peer: AcceptedPeer,
+    tracked: TrackedPeer | undefined,
+    retired: boolean,
+  ): HboneTransport {
     const transport = new HboneTransport("server", socket, this.#options.settings, this);
     this.#transports.set(transport, peer);
     transport.watch(tracked);
-    if (this.#draining) transport.drain();
+    if (this.#draining || retired) transport.drain();
     return transport;
   }
 
@@ -181,6 +187,8 @@ class Handshake implements Unverified {
   #socket: TunnelSocket;
   #timer: Timer | undefined = undefined;
   #state: "certificate" | "tls" | "finished" = "certificate";
+  /** Its connection is to take no more streams than have been opened by then. */
+  retired = false;
 
   constructor(server: HboneServer, options: HboneServerOptions, socket: TunnelSocket) {
     this.#server = server;
@@ -246,12 +254,17 @@ class Handshake implements Unverified {
       this.fail(`tls handshake error: ${standing.error}`);
       return;
     }
-    socket.data = this.#server.admit(socket as TransportSocket, {
-      address: this.#peer,
-      local: this.#local,
-      identity,
-      identityText: formatIdentity(identity),
-    }, standing?.peer);
+    socket.data = this.#server.admit(
+      socket as TransportSocket,
+      {
+        address: this.#peer,
+        local: this.#local,
+        identity,
+        identityText: formatIdentity(identity),
+      },
+      standing?.peer,
+      this.retired,
+    );
     this.#finish(); // after it, so that the server is not empty in between
   }
 
