@@ -16,7 +16,13 @@ export interface DeltaResource {
 
 export type DeltaResourceResult =
   | { readonly ok: true; readonly resource: DeltaResource }
-  | { readonly ok: false; readonly error: string };
+  | {
+    readonly ok: false;
+    readonly error: string;
+    /** As far as it can be found; else empty. */
+    readonly name: string;
+    readonly aliases?: readonly string[];
+  };
 
 export interface DeltaResponse {
   /** All resources of a push are of this type. */
@@ -61,22 +67,39 @@ export class DeltaResources {
       this.#reader.begin(start, end);
       this.#reader.fields(readResource, draft);
     } catch (error) {
-      return { ok: false, error: `resource ${draft.name || i}: ${within("", error).text}` };
+      const { name, aliases } = this.#namesIn(start, end);
+      const refused = { ok: false, error: `resource ${name || i}: ${within("", error).text}`, name } as const;
+      return aliases === undefined ? refused : { ...refused, aliases };
     }
     const { name, version, any, aliases } = draft;
     const resource = { name, version, typeUrl: any.typeUrl, value: any.value };
     return { ok: true, resource: aliases === undefined ? resource : { ...resource, aliases } };
+  }
+
+  /** Of a resource that cannot be read: its names come after what is likely to be wrong. */
+  #namesIn(start: number, end: number): NamesDraft {
+    const draft: NamesDraft = { name: "" };
+    try {
+      this.#reader.begin(start, end);
+      this.#reader.fields(readNames, draft);
+    } catch {
+      // As many as there were.
+    }
+    return draft;
   }
 }
 
 const NO_BYTES = new Uint8Array(0);
 const texts = new TextCache();
 
-interface ResourceDraft {
+interface NamesDraft {
   name: string;
+  aliases?: string[];
+}
+
+interface ResourceDraft extends NamesDraft {
   version: string;
   any: AnyDraft;
-  aliases?: string[];
 }
 
 interface AnyDraft {
@@ -87,7 +110,12 @@ interface AnyDraft {
 function readResource(reader: FieldReader, field: number, into: ResourceDraft): boolean {
   if (field === 1) into.version = reader.text("version");
   else if (field === 2) reader.message("resource", readAny, into.any);
-  else if (field === 3) into.name = reader.text("name");
+  else return readNames(reader, field, into);
+  return true;
+}
+
+function readNames(reader: FieldReader, field: number, into: NamesDraft): boolean {
+  if (field === 3) into.name = reader.text("name");
   else if (field === 4) (into.aliases ??= []).push(reader.text("aliases"));
   else return false;
   return true;

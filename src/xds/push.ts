@@ -44,6 +44,7 @@ export interface TakenOutcome {
 /** A part while it is gathered. */
 interface Batch {
   readonly resources: DeltaResource[];
+  readonly unreadable: RefusedResource[];
   readonly removed: string[];
   weight: number;
 }
@@ -111,7 +112,7 @@ class Taking {
       if (this.#gathered % FRAME_STEP === 0) return undefined;
     }
     const began = this.#context.elapsed();
-    const batch: Batch = { resources: [], removed: [], weight: 0 };
+    const batch: Batch = { resources: [], unreadable: [], removed: [], weight: 0 };
     const { resources } = this.#response;
     const most = this.#context.pace.weight;
     while (this.#next < resources.length && batch.weight < most) this.#read(this.#next++, batch);
@@ -125,11 +126,8 @@ class Taking {
   #read(i: number, batch: Batch): void {
     const read = this.#response.resources.at(i);
     if (!read.ok) {
-      this.#refusals.unreadable(read.error);
-      this.#closed = false;
-      // It may be one of those that would be missed.
-      this.#absent.clear();
       batch.weight += resourceWeight(0);
+      this.#unreadable(read, batch);
       return;
     }
     const { resource } = read;
@@ -144,8 +142,23 @@ class Taking {
       return;
     }
     const what = typeUrl === "" ? "nothing in it" : `its type is ${typeUrl}, not ${type.typeUrl}`;
-    this.#refusals.unreadable(name === "" ? `resource ${i}: no name` : `${name}: ${what}`);
-    this.#closed = false;
+    this.#unreadable({ name, error: name === "" ? `resource ${i}: no name` : `${name}: ${what}`, aliases }, batch);
+  }
+
+  #unreadable(
+    { name, error, aliases = [] }: { name: string; error: string; aliases?: readonly string[] | undefined },
+    batch: Batch,
+  ): void {
+    this.#refusals.unreadable(error);
+    if (name === "") {
+      // It may be one of those that would be missed, and nothing can stand for it.
+      this.#absent.clear();
+      this.#closed = false;
+      return;
+    }
+    this.#gone.delete(name);
+    this.#absent.delete(name);
+    batch.unreadable.push({ name, error });
     this.#subscription.refused(name, aliases);
   }
 
@@ -161,13 +174,14 @@ class Taking {
     }
   }
 
-  #take({ resources, removed }: Batch, last: boolean): void {
-    if (resources.length === 0 && removed.length === 0 && !last && !this.#first) return;
+  #take({ resources, unreadable, removed }: Batch, last: boolean): void {
+    if (resources.length + unreadable.length + removed.length === 0 && !last && !this.#first) return;
     const refused = new Set<string>();
-    for (const { name, error, open } of this.#apply({ resources, removed, first: this.#first, last })) {
+    const given = { resources, removed, first: this.#first, last };
+    for (const { name, error, open } of this.#apply(unreadable.length === 0 ? given : { ...given, unreadable })) {
       refused.add(name);
       if (open === true) this.#closed = false;
-      this.#refusals.refused(name, error);
+      if (!unreadable.some((told) => told.name === name)) this.#refusals.refused(name, error);
     }
     this.#first = false;
     this.#removed += removed.length;
@@ -189,11 +203,11 @@ class Taking {
   }
 
   /** After a bug: what is all right in the part comes into service nevertheless. */
-  #applyApart({ resources, removed, first, last }: AdsPart): readonly RefusedResource[] {
+  #applyApart({ resources, unreadable = [], removed, first, last }: AdsPart): readonly RefusedResource[] {
     const refused: RefusedResource[] = [];
     const attempt = (
       name: string,
-      part: Pick<AdsPart, "resources" | "removed">,
+      part: Pick<AdsPart, "resources" | "unreadable" | "removed">,
       flags: Pick<AdsPart, "first" | "last">,
     ) => {
       try {
@@ -205,6 +219,7 @@ class Taking {
     };
     const inside = { first: false, last: false };
     if (first) attempt("first part", { resources: [], removed: [] }, { first, last: false });
+    for (const one of unreadable) attempt(one.name, { resources: [], unreadable: [one], removed: [] }, inside);
     for (const resource of resources) attempt(resource.name, { resources: [resource], removed: [] }, inside);
     for (const name of removed) attempt(name, { resources: [], removed: [name] }, inside);
     if (last) attempt("last part", { resources: [], removed: [] }, { first: false, last });

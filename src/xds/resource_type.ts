@@ -12,6 +12,8 @@ export interface AdsResource {
 /** A piece of a push. Its resources come first in the push, its removals at the end of it: make before break. */
 export interface AdsPart {
   readonly resources: readonly AdsResource[];
+  /** Resources of which no more than the name could be read; absent where there are none. Refused already: told again they say only whether they are `open`. */
+  readonly unreadable?: readonly RefusedResource[];
   /** Names that are gone. None of them is a resource of the same push. */
   readonly removed: readonly string[];
   /** The push that begins with this part is the first of its type on a stream: what changed since the stream before. */

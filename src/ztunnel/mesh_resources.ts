@@ -73,32 +73,30 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
     subscription: "wildcard",
     expected: true,
     standsIn: true,
-    apply({ resources, removed, first, last }: AdsPart): readonly RefusedResource[] {
+    apply({ resources, unreadable = [], removed, first, last }: AdsPart): readonly RefusedResource[] {
       // A new stream tells everything that we do not claim to know: a stand-in that it does not mention is gone.
       if (first) { for (const key of standIns.keys()) standIns.set(key, "old"); }
       const policies: Policy[] = [];
       const refused: RefusedResource[] = [];
       const gone = [...removed];
-      const refuse = (name: string, error: string, scope: Policy["scope"], dryRun = false) => {
+      const standIn = (name: string, error: string, scope: Policy["scope"], dryRun = false) => {
         const slash = name.indexOf("/");
         if (slash < 0) {
           log.error("policy refused, its name is not namespace/name: nothing stands for it", [["policy", name], [
             "error",
             error,
           ]]);
-          refused.push({ name, error, open: true });
-          return;
+          return false;
         }
-        refused.push({ name, error });
         if (owner.hasPolicy(name) && !standIns.has(name)) {
           log.error("policy refused, its last good version stays", [["policy", name], ["error", error]]);
-          return;
+          return true;
         }
         // It was to deny nobody.
         if (dryRun) {
           log.error("policy refused, its dry run is not made", [["policy", name], ["error", error]]);
           if (standIns.delete(name)) gone.push(name);
-          return;
+          return true;
         }
         if (!standIns.has(name)) {
           log.error("policy refused, all that it selects is denied", [["policy", name], ["scope", scope], [
@@ -108,7 +106,15 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
         }
         standIns.set(name, "told");
         policies.push(denial(name.slice(0, slash), name.slice(slash + 1), scope));
+        return true;
       };
+      const refuse = (name: string, error: string, scope: Policy["scope"], dryRun = false) => {
+        refused.push(standIn(name, error, scope, dryRun) ? { name, error } : { name, error, open: true });
+      };
+      // One that is there twice, and readable once, is what could be read.
+      for (const { name, error } of unreadable) {
+        if (!standIn(name, error, "WorkloadSelector")) refused.push({ name, error, open: true });
+      }
       for (const { name, value } of resources) {
         const result = decodeAuthorization(value);
         if (!result.ok) refuse(name, result.error, result.scope ?? "WorkloadSelector", result.dryRun);

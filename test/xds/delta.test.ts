@@ -57,7 +57,7 @@ describe("responses", () => {
     const { resources } = result.response;
     expect(resources.length).toBe(3);
     expect(resources.at(0)).toEqual({ ok: true, resource: { ...good.resource, name: "good", version: "1" } });
-    expect(resources.at(1)).toEqual({ ok: false, error: "resource 1: name: wire type 0, not 2" });
+    expect(resources.at(1)).toEqual({ ok: false, error: "resource 1: name: wire type 0, not 2", name: "" });
     expect(resources.at(2)).toEqual(resources.at(0));
     expect(() => resources.at(3)).toThrow(RangeError);
   });

@@ -129,6 +129,18 @@ describe("policies", () => {
     expect(lines.at(-1)).toStartWith("error policy refused, its name is not namespace/name: nothing stands for it p ");
   });
 
+  test("one of which only the name could be read is stood for by its name, or its last good version stays", () => {
+    const unreadable = ["shop/p", "shop/q", "r"].map((name) => ({ name, error: "nothing in it" }));
+    type.apply(part({ "shop/q": policy({ name: "q", scope: 1, action: 1 }) }));
+    expect(type.apply({ ...part({}), unreadable })).toEqual([{ name: "r", error: "nothing in it", open: true }]);
+    expect(mesh.policies.get("shop/p")?.policy).toMatchObject({ action: "Deny", scope: "WorkloadSelector" });
+    expect(mesh.policies.get("shop/q")?.policy.action).toBe("Deny");
+    expect(mesh.policies.get("shop/q")?.policy.rules).toEqual([]);
+    // Of two of the same name the one that could be read counts.
+    type.apply({ ...part({ "shop/p": policy({ scope: 1 }) }), unreadable });
+    expect(mesh.policies.get("shop/p")?.policy.action).toBe("Allow");
+  });
+
   test("a dry run that cannot be read denies nobody, as it would not if it could", () => {
     const rules = [{ clauses: [{ matches: [{ namespaces: [{}] }] }] }];
     const refused = type.apply(part({ "shop/p": policy({ scope: 1, action: 1, rules, dryRun: true }) }));

@@ -217,6 +217,27 @@ describe("synced", () => {
     });
   });
 
+  test("a type hears the names of what could not be read, so that it can stand in for that too", async () => {
+    const type = Object.assign(new TextType(FIRST), { standsIn: true });
+    const { channel, client } = connected([type]);
+    channel.last.push(responseBytes(FIRST, "n0", []));
+    const bytes = responseBytes(FIRST, "n1", [
+      { name: "other", typeUrl: SECOND },
+      { name: "empty", typeUrl: "" },
+      { name: "good" },
+      { name: "broken", value: new TextEncoder().encode("payload") },
+    ]);
+    const at = new TextDecoder("latin1").decode(bytes).indexOf("payload");
+    bytes[at - 2] = 0x10; // a varint now
+    channel.last.push(bytes);
+    const [answer] = channel.last.sent().slice(-1);
+    const error = answer?.errorDetail?.message;
+    expect(type.names).toEqual(["good"]);
+    expect(type.parts.at(-1)?.unreadable?.map(({ name }) => name)).toEqual(["other", "empty", "broken"]);
+    expect(error).toStartWith(`other: its type is ${SECOND}, not ${FIRST}; empty: nothing in it; resource broken: `);
+    expect(await settled(client.synced)).toBe(true);
+  });
+
   test("a type that stands in for what it refuses counts though it is refused, unless nothing stands for a resource", async () => {
     const make = () => Object.assign(new TextType(FIRST), { standsIn: true });
     const refusing = make();
