@@ -25,7 +25,7 @@ const VERSIONS_STEP = 256;
  * How long a push may hold the event loop at a time, ms: what a connection waits meanwhile, mostly. A large push takes no
  * longer with it than with slices of 1 ms.
  */
-const SLICE_MS = 0.5;
+const SLICE_MS = 0.3;
 /** Stands in the metrics for types that nobody registered. */
 const UNKNOWN_TYPE = "unknown";
 

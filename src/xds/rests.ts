@@ -1,7 +1,7 @@
 /** How many ms others get for each one that they needed in the turn after a slice. */
 const GENEROSITY = 20;
-/** The part of the time that slices get however busy others are: 70 000 workloads take 5 s then, and not for ever. */
-const LEAST_SHARE = 0.2;
+/** The part of the time that slices get however busy others are: 70 000 workloads take 10 s at most. */
+const LEAST_SHARE = 0.1;
 /** What a turn of the event loop takes in which nobody else does anything, ms. */
 const EMPTY_TURN_MS = 0.03;
 /** Timers count in these. A rest is put off until there is so much of it. */

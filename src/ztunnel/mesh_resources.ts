@@ -1,5 +1,6 @@
 /** What istiod sends to a ztunnel, put into the mesh: the types of its stream (spec/ztunnel.md §3.2, §3.3). */
 import type { MeshChange, MeshUpdate, Service, WorkloadUpdate } from "../mesh/mod.ts";
+import { serviceKey } from "../mesh/service.ts";
 import { newMatch, type Policy, policyKey } from "../policy/mod.ts";
 import { collectSoon } from "../process/mod.ts";
 import type { LogScope } from "../telemetry/mod.ts";
@@ -31,6 +32,8 @@ export function addressType(owner: MeshOwner, log: LogScope, onDemand: boolean):
   /** Addresses of this push until now, and its removals that nobody had. */
   let taken = 0;
   let unknown = 0;
+  /** Resources that are not named by the key of their record, as they should be: names → keys, by which removals find them. */
+  const renamed = new Map<string, string>();
   return {
     typeUrl: ADDRESS_TYPE,
     subscription: onDemand ? "on-demand" : "wildcard",
@@ -39,13 +42,33 @@ export function addressType(owner: MeshOwner, log: LogScope, onDemand: boolean):
       const workloads: WorkloadUpdate[] = [];
       const services: Service[] = [];
       const refused: RefusedResource[] = [];
+      const gone: string[] = [];
+      const named = (name: string, key: string) => {
+        const before = renamed.get(name);
+        if (before !== undefined && before !== key) gone.push(before);
+        if (name !== key) renamed.set(name, key);
+        else if (before !== undefined) renamed.delete(name);
+      };
       for (const { name, value } of resources) {
         const result = decodeAddress(value);
-        if (!result.ok) refused.push({ name, error: result.error });
-        else if (result.address.kind === "workload") workloads.push(result.address.update);
-        else services.push(result.address.service);
+        if (!result.ok) {
+          refused.push({ name, error: result.error });
+          continue;
+        }
+        const { address } = result;
+        if (address.kind === "workload") {
+          workloads.push(address.update);
+          named(name, address.update.workload.uid);
+        } else {
+          services.push(address.service);
+          named(name, serviceKey(address.service));
+        }
       }
-      const change = owner.apply({ workloads, services, removed });
+      for (const name of removed) {
+        gone.push(renamed.get(name) ?? name);
+        renamed.delete(name);
+      }
+      const change = owner.apply({ workloads, services, removed: gone });
       taken += resources.length + removed.length;
       if (last) {
         if (taken >= LARGE_PUSH) collectSoon();
@@ -117,11 +140,21 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
       }
       for (const { name, value } of resources) {
         const result = decodeAuthorization(value);
-        if (!result.ok) refuse(name, result.error, result.scope ?? "WorkloadSelector", result.dryRun);
-        else {
-          standIns.delete(policyKey(result.policy));
-          policies.push(result.policy);
+        if (!result.ok) {
+          refuse(name, result.error, result.scope ?? "WorkloadSelector", result.dryRun);
+          continue;
         }
+        const { policy } = result;
+        const key = policyKey(policy);
+        if (key === name) {
+          standIns.delete(key);
+          policies.push(policy);
+          continue;
+        }
+        // By its name it is asked for and taken back (spec/ztunnel.md §8.3): under another it could never go.
+        const nameless = policy.name === "";
+        const error = nameless ? "it holds no policy: its name is empty" : `it holds the policy ${key}`;
+        refuse(name, error, nameless ? "WorkloadSelector" : policy.scope, policy.dryRun);
       }
       for (const key of removed) standIns.delete(key);
       if (last) {

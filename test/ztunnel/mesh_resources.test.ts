@@ -89,6 +89,19 @@ describe("addresses", () => {
     }
   });
 
+  test("a record whose resource has another name goes by that name, and when the name is another record's", () => {
+    const addresses = type();
+    addresses.apply(part({ x: workload("a", [10, 0, 0, 1]), b: workload("b", [10, 0, 0, 2]) }));
+    addresses.apply(part({ x: workload("c", [10, 0, 0, 3]) }));
+    expect(mesh.workloadByUid("a")).toBeUndefined();
+    expect(mesh.workloadByUid("c")).toBeDefined();
+    addresses.apply(part({}, ["x"]));
+    expect(mesh.workloadByUid("c")).toBeUndefined();
+    addresses.apply(part({ b: workload("b", [10, 0, 0, 2]) }, ["x"]));
+    expect(mesh.workloadByUid("b")).toBeDefined();
+    expect(lines).toEqual(["warn tried to remove an unknown address x"]);
+  });
+
   test("an address that changes hands within a push is the new one's, however the parts fall", () => {
     const addresses = type();
     addresses.apply(part({ old: workload("old", [10, 0, 0, 1]) }));
@@ -139,6 +152,21 @@ describe("policies", () => {
     // Of two of the same name the one that could be read counts.
     type.apply({ ...part({ "shop/p": policy({ scope: 1 }) }), unreadable });
     expect(mesh.policies.get("shop/p")?.policy.action).toBe("Allow");
+  });
+
+  test("one that says another name than its resource's, or none, is refused and stood for by the resource's", () => {
+    const refused = type.apply(part({ "shop/q": policy({ scope: 1, action: 1 }), "shop/r": new Uint8Array(0) }));
+    expect(refused).toEqual([
+      { name: "shop/q", error: "it holds the policy shop/p" },
+      { name: "shop/r", error: "it holds no policy: its name is empty" },
+    ]);
+    expect(mesh.policies.get("shop/p")).toBeUndefined();
+    expect(mesh.policies.get("shop/q")?.policy).toMatchObject({ action: "Deny", scope: "Namespace" });
+    expect(mesh.policies.get("shop/r")?.policy.scope).toBe("WorkloadSelector");
+    expect(allowed()).toBe(false);
+    type.apply(part({}, ["shop/q", "shop/r"]));
+    expect(allowed()).toBe(true);
+    expect(mesh.policies.size).toBe(0);
   });
 
   test("a dry run that cannot be read denies nobody, as it would not if it could", () => {
