@@ -39,7 +39,7 @@ export interface AdsOptions {
   /** A stream is there: the control plane can be reached, perhaps again. */
   readonly onConnected?: () => void;
   readonly clock?: AdsClock;
-  /** How long a push may hold the event loop at a time; ms, default 0.5. */
+  /** How long a push may hold the event loop at a time; ms, default 0.3. */
   readonly sliceMs?: number;
 }
 
