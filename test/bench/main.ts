@@ -1,7 +1,7 @@
 /**
  * What the mesh costs, in comparison: everything in one run, rounds alternating between the paths, medians of the rounds.
  *
- *     npm run bench                      two ztunnels and their yardsticks, under 6 minutes
+ *     npm run bench                      two ztunnels and their yardsticks, under 7 minutes
  *     npm run bench -- --waypoint        our waypoint and Envoy as the original's, under 8 minutes
  *     npm run bench -- --core            a large mesh, many policies, many series: no sockets, about a minute
  *     npm run bench -- --before PATH     an executable of before in place of the yardsticks; with --waypoint too
