@@ -23,6 +23,8 @@ export function holdFull(reason: HeldReason): string {
 export interface Holdable {
   /** The workload went: ends it. */
   abort(): void;
+  /** It is at its end already, and whoever wants its place may have it; undefined: that is not known. */
+  readonly closed?: boolean;
 }
 
 /** What is held for one workload: counted, bounded, and aborted when the workload goes. */
@@ -46,6 +48,7 @@ export class Hold {
       connection.abort();
       return "gone";
     }
+    if (this.#held.size >= MAX_HELD) this.#letGo();
     if (this.#held.size >= MAX_HELD) {
       this.#metrics.refused[reason].value++;
       return "full";
@@ -56,7 +59,16 @@ export class Hold {
     return "held";
   }
 
-  /** Lets it go on; false: the workload went meanwhile, and the connection with it. */
+  /** Frees the places of those that left: what they wait for may be long in coming. */
+  #letGo(): void {
+    for (const [connection, reason] of this.#held) {
+      if (connection.closed !== true) continue;
+      this.#held.delete(connection);
+      this.#metrics.waiting[reason].value--;
+    }
+  }
+
+  /** Lets it go on; false: the workload went meanwhile, and the connection with it, or it has left itself. */
   release(connection: Holdable): boolean {
     const reason = this.#held.get(connection);
     if (reason === undefined) return false;

@@ -34,6 +34,19 @@ test("no more than 1024 wait; the others are told so and counted", () => {
   expect([hold.size, metrics.refused.workload.value, late.aborted]).toEqual([1024, 1, 0]);
 });
 
+test("connections that left keep no place from others, and do not go on", () => {
+  const { metrics, hold } = holding();
+  const left = Array.from({ length: 1000 }, () => ({ ...connection(), closed: false }));
+  for (const one of left) hold.take(one, "resource");
+  for (let i = 0; i < 24; i++) hold.take(connection(), "certificate");
+  for (const one of left) one.closed = true;
+  expect(hold.size).toBe(1024);
+  expect(hold.take(connection(), "resource")).toBe("held");
+  expect([hold.size, metrics.waiting.resource.value, metrics.waiting.certificate.value]).toEqual([25, 1, 24]);
+  expect(hold.release(left[0]!)).toBe(false);
+  expect(metrics.waiting.resource.value).toBe(1);
+});
+
 test("when the workload goes, what waits is aborted and never goes on; later ones are aborted at once", () => {
   const { metrics, hold } = holding();
   const waiting = connection();
