@@ -1,13 +1,15 @@
-import type { ConnectFailure } from "../hbone/mod.ts";
+import { type ConnectFailure, connectFailure } from "../hbone/mod.ts";
 import type { MeshState, Workload } from "../mesh/mod.ts";
+import { surfaceBug } from "../net/surface.ts";
 import { startTicking, stopTicking, type Ticking } from "../net/ticker.ts";
 import type { PolicySet } from "../policy/mod.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, ConnectionFailure } from "./connection.ts";
 
 /** The connections of one workload: for the configuration dump, for policy changes, for draining. */
 export class ConnectionTracker implements Ticking {
   readonly #connections = new Set<Connection>();
   readonly #idleTimeout: number | undefined;
+  readonly #report: (bug: Error) => void;
   #emptied: (() => void) | undefined;
   /** Hears of each connection that begins to relay. */
   relayed: ((connection: Connection) => void) | undefined = undefined;
@@ -16,9 +18,13 @@ export class ConnectionTracker implements Ticking {
   /** The policies that all connections were last asked about. */
   #checked: PolicySet | undefined = undefined;
 
-  /** @param idleTimeout ms after which a silent connection is cut; undefined: never */
-  constructor(idleTimeout: number | undefined) {
+  /**
+   * @param idleTimeout ms after which a silent connection is cut; undefined: never
+   * @param report hears of bugs in the connections
+   */
+  constructor(idleTimeout: number | undefined, report: (bug: Error) => void = surfaceBug) {
     this.#idleTimeout = idleTimeout;
+    this.#report = report;
     if (idleTimeout !== undefined) startTicking(this);
   }
 
@@ -69,7 +75,8 @@ export class ConnectionTracker implements Ticking {
 
   /**
    * Cuts what the policies of now no longer allow; returns how many. Nothing is asked while the workload's set of
-   * policies is the one of the last time, so that other changes of the mesh cost nothing.
+   * policies is the one of the last time, so that other changes of the mesh cost nothing. One that cannot be asked, a bug,
+   * is cut, and the others are asked all the same.
    *
    * @param current the record of now; undefined: it is gone, and the last one counts (spec/ztunnel.md §8.4)
    */
@@ -81,12 +88,25 @@ export class ConnectionTracker implements Ticking {
     this.#checked = policies;
     let cut = 0;
     for (const connection of this.#connections) {
-      const failure = connection.recheck(policies);
-      if (failure === undefined) continue;
-      connection.cut(failure);
-      cut++;
+      try {
+        const failure = this.#ask(connection, policies);
+        if (failure === undefined) continue;
+        cut++;
+        connection.cut(failure);
+      } catch (bug) {
+        this.#report(bug as Error);
+      }
     }
     return cut;
+  }
+
+  #ask(connection: Connection, policies: PolicySet): ConnectionFailure | undefined {
+    try {
+      return connection.recheck(policies);
+    } catch (bug) {
+      this.#report(bug as Error);
+      return connectFailure(`internal error: ${(bug as Error).message}`);
+    }
   }
 
   cutAll(failure: ConnectFailure): void {

@@ -71,6 +71,21 @@ test("so does one that comes together with the record's end", () => {
   expect(denied.ended).toBe(true);
 });
 
+test("a connection that cannot be asked is cut and reported, one that cannot be cut reported; the others are asked", () => {
+  const bugs: string[] = [];
+  const tracker = new ConnectionTracker(undefined, ({ message }) => void bugs.push(message));
+  const [unasked, uncut, denied] = [new Admitted(tracker, 80), new Admitted(tracker, 80), new Admitted(tracker, 80)];
+  unasked.recheck = () => {
+    throw new Error("a bug");
+  };
+  uncut.cut = () => {
+    throw new Error("another");
+  };
+  expect(tracker.recheck(mesh({ policies: [deny("web", 80)] }), undefined)).toBe(3);
+  expect([unasked.why, denied.why]).toEqual(["internal error: a bug", "explicitly denied by: shop/web"]);
+  expect(bugs).toEqual(["a bug", "another"]);
+});
+
 test("without any connection there is nothing to ask", () => {
   expect(new ConnectionTracker(undefined).recheck(mesh({ policies: [deny("web", 80)] }), undefined)).toBe(0);
 });
