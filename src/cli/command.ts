@@ -1,29 +1,10 @@
+import type { Flags } from "../config/config.ts";
+
 /** What to run and from where. */
-export interface RunFlags {
+export interface RunFlags extends Flags {
   readonly mode: "ztunnel" | "waypoint";
-  /** Local state: a file or a folder (as LOCAL_XDS_PATH). */
-  readonly config: string | undefined;
-  /** Directory of the embedded CA. */
-  readonly caDir: string | undefined;
   /** Waypoint: which Gateway of the local state we are, `namespace/name`. */
   readonly gateway: string | undefined;
-  /** ztunnel: the upgrade socket (as AMBIENT_UPGRADE_SOCKET). */
-  readonly upgradeFrom?: string | undefined;
-
-  // What a container of Istio's waypoint template says by the flags of pilot-agent (spec/waypoint.md §5.1).
-
-  /** `--domain`: DNS domain of the pod, `NAMESPACE.svc.CLUSTER_DOMAIN`. */
-  readonly domain?: string | undefined;
-  /** `--serviceCluster`: `SERVICE_ACCOUNT.NAMESPACE`, the cluster of the xDS node. */
-  readonly serviceCluster?: string | undefined;
-  /** `--meshConfig`: where the mesh file is. */
-  readonly meshConfig?: string | undefined;
-  /** Log levels in the form of RUST_LOG, which is asked first. */
-  readonly logFilter?: string | undefined;
-  /** `--log_as_json`; LOG_FORMAT is asked first. */
-  readonly logFormat?: "json" | undefined;
-  /** What of the command line is not known: to be told, and no reason to stop. */
-  readonly warnings?: readonly string[] | undefined;
 }
 
 /** What to ask a running process. */

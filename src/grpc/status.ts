@@ -19,7 +19,8 @@ export const GrpcStatus = {
   unauthenticated: 16,
 } as const;
 
-const NAMES: readonly string[] = [
+/** The registered names of the codes, by code. */
+export const STATUS_NAMES: readonly string[] = [
   "OK",
   "CANCELLED",
   "UNKNOWN",
@@ -41,7 +42,7 @@ const NAMES: readonly string[] = [
 
 /** The registered name of a code (`UNAVAILABLE`), or `STATUS_42` where it has none. */
 export function statusName(code: number): string {
-  return NAMES[code] ?? `STATUS_${code}`;
+  return STATUS_NAMES[code] ?? `STATUS_${code}`;
 }
 
 /**

@@ -23,25 +23,6 @@ export const CAMEL_NAMES: readonly string[] = [
   "DataLoss",
   "Unauthenticated",
 ];
-export const SNAKE_NAMES: readonly string[] = [
-  "OK",
-  "CANCELLED",
-  "UNKNOWN",
-  "INVALID_ARGUMENT",
-  "DEADLINE_EXCEEDED",
-  "NOT_FOUND",
-  "ALREADY_EXISTS",
-  "PERMISSION_DENIED",
-  "RESOURCE_EXHAUSTED",
-  "FAILED_PRECONDITION",
-  "ABORTED",
-  "OUT_OF_RANGE",
-  "UNIMPLEMENTED",
-  "INTERNAL",
-  "UNAVAILABLE",
-  "DATA_LOSS",
-  "UNAUTHENTICATED",
-];
 
 /** `application/grpc` or `application/grpc+…`; not gRPC-Web. */
 export function isGrpcRequest(head: RequestHead | undefined): boolean {

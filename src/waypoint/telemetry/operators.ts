@@ -1,6 +1,7 @@
 /** The operators of Envoy's substitution format strings over the facts of a stream. */
 import { hostname } from "node:os";
 import process from "node:process";
+import { STATUS_NAMES } from "../../grpc/status.ts";
 import { fieldOf, pseudoField } from "../../http/message.ts";
 import type { HeaderList } from "../../http2/mod.ts";
 import { formatAddress, isIpv4, type SocketAddress } from "../../net/address.ts";
@@ -8,7 +9,7 @@ import type { Flag, StreamInfo } from "../stream_info.ts";
 import { compileExpression } from "./cel/mod.ts";
 import { FILTER_STATE, HIDDEN_STATE } from "./filter_state.ts";
 import { FormatError, type OperatorCall } from "./format_syntax.ts";
-import { CAMEL_NAMES, grpcStatusOf, isGrpcRequest, SNAKE_NAMES } from "./grpc_status.ts";
+import { CAMEL_NAMES, grpcStatusOf, isGrpcRequest } from "./grpc_status.ts";
 import { octetsToText } from "./octets.ts";
 import { compileTimeFormat } from "./time_format.ts";
 
@@ -188,7 +189,7 @@ function grpcStatus(form: string): Evaluate {
   if (form !== "" && form !== "CAMEL_STRING" && form !== "SNAKE_STRING" && form !== "NUMBER") {
     throw new FormatError(`"${form}" is none of CAMEL_STRING, SNAKE_STRING, NUMBER`);
   }
-  const names = form === "SNAKE_STRING" ? SNAKE_NAMES : CAMEL_NAMES;
+  const names = form === "SNAKE_STRING" ? STATUS_NAMES : CAMEL_NAMES;
   return (info) => {
     if (!isGrpcRequest(info.request)) return null;
     const status = grpcStatusOf(info);
