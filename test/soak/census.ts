@@ -41,6 +41,8 @@ const REMOTE_COLUMN = 2;
 const STATE_COLUMN = 3;
 const INODE_COLUMN = 9;
 const UNIX_INODE_COLUMN = 6;
+/** Of schedstat, nanoseconds. */
+const WAITED_FIELD = 1;
 
 /** 15012, as those tables write it. */
 const CONTROL_PLANE_PORT = ":3AA4";
@@ -102,6 +104,19 @@ export function takeCensus(pid: number, sockets: ReadonlyMap<string, string>): C
 /** `pipe:[1234]` is a pipe; names of files stay. */
 function kindOf(target: string): string {
   return target.replace(/:\[\d+\]$/, "").replace(/^\/run\/netns\/.*/, "net").replace("anon_inode:", "");
+}
+
+/** Time that the threads of a process were ready to run and had no core, ms. */
+export function waitedMs(pid: number): number {
+  let sum = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      sum += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[WAITED_FIELD]) / 1e6;
+    } catch {
+      // It ended between the listing and the reading.
+    }
+  }
+  return sum;
 }
 
 /** All but what is made in advance. */

@@ -9,9 +9,9 @@ import { LAB_NAMESPACE } from "../lab/mesh/mod.ts";
 import { eventually, type LabPod, must } from "../lab/topology/mod.ts";
 import { Conversation } from "../lab/traffic/mod.ts";
 import { drop } from "./application.ts";
-import { greet, say } from "./errands.ts";
+import { greet, PATIENCE_MS, say } from "./errands.ts";
 import type { Random } from "./random.ts";
-import { cniPod, PORT, type Scene, SERVICE_PORT, serviceKey, SERVICES } from "./scene.ts";
+import { PORT, type Scene, SERVICE_PORT, serviceKey, SERVICES } from "./scene.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** Changes a second. */
@@ -23,9 +23,9 @@ const ACCOUNTS = 8;
 /** What Kubernetes leaves a pod that ends for what is under way, ms. */
 const GRACE_MS = 500;
 /** From a pod's death to the end of its connections elsewhere, ms. */
-const CUT_MS = 20_000;
+const CUT_MS = 60_000;
 /** Until a new pod can be reached, ms: it needs a certificate. */
-const READY_MS = 30_000;
+const READY_MS = 90_000;
 /** Downtime of the control plane, ms. */
 const DOWN_MS = [200, 4000] as const;
 
@@ -34,8 +34,10 @@ interface Guest {
   readonly pod: LabPod;
   readonly account: string;
   /** Whether it is behind the service of such pods; one that dies without notice must not be. */
-  readonly endpoint: boolean;
+  endpoint: boolean;
   leaving: boolean;
+  /** What runs through that service. */
+  visit: Promise<unknown>;
   /** Its own traffic. */
   talk: Promise<void>;
 }
@@ -193,13 +195,13 @@ export class Churn {
     const number = this.#next();
     const account = `flock-${number % ACCOUNTS}`;
     const pod = lab.addPod({ name: `flock-${number}`, node: number % 2, captured: true });
-    const guest: Guest = { pod, account, endpoint, leaving: false, talk: Promise.resolve() };
+    const guest: Guest = { pod, account, endpoint, leaving: false, visit: Promise.resolve(), talk: Promise.resolve() };
     this.#guests.push(guest);
     this.#note(`${new Date().toISOString()} ${pod.name} ${pod.ip} ${pod.uid}`);
     this.#scene.serve(pod);
     // Kubelet starts a pod before or after istiod tells of it: both happen.
     const tell = () => this.#pushed(istiod.put({ put: [this.#workload(guest, endpoint)] }));
-    const add = () => this.#scene.agent(pod.node).add(cniPod(pod, account));
+    const add = () => this.#scene.announce(pod, account);
     // As an endpoint it is ready only when its proxy is.
     if (endpoint || this.#random.next() < 0.5) {
       await add();
@@ -229,7 +231,9 @@ export class Churn {
         () => greet(lab.pod("stranger"), { ip: guest.pod.ip, port: PORT }, "plain"),
       );
       if (guest.endpoint) {
-        await this.#traffic.attempt("service of passing pods", () => greet(client, vip(SERVICES.flock), "service"));
+        const visit = () => greet(client, vip(SERVICES.flock), "service");
+        guest.visit = this.#traffic.attempt("service of passing pods", visit);
+        await guest.visit;
       }
       await Bun.sleep(this.#random.pause(this.#pace));
     }
@@ -243,7 +247,12 @@ export class Churn {
   async #leave(guest: Guest): Promise<void> {
     const { istiod, lab } = this.#scene;
     const { pod } = guest;
-    if (guest.endpoint) await this.#pushed(istiod.put({ put: [this.#workload(guest, false)] }));
+    if (guest.endpoint) {
+      // It may be the last one behind the service.
+      guest.endpoint = false;
+      await guest.visit;
+      await this.#pushed(istiod.put({ put: [this.#workload(guest, false)] }));
+    }
     guest.leaving = true;
     await guest.talk;
     await Bun.sleep(GRACE_MS);
@@ -252,7 +261,7 @@ export class Churn {
     const forget = () => this.#pushed(istiod.put({ removedAddresses: [this.#uid(pod)] }));
     const first = this.#random.next() < 0.5;
     if (first) await forget();
-    await this.#scene.agent(pod.node).remove(pod.uid);
+    await this.#scene.withdraw(pod);
     if (!first) await forget();
     lab.removePod(pod.name);
   }
@@ -282,7 +291,7 @@ export class Churn {
     const { lab } = this.#scene;
     const here = { ip: guest.pod.ip, port: PORT };
     const open = async (from: LabPod, ip: string, port: number) => {
-      const conversation = await Conversation.open(from.namespace, { ip, port });
+      const conversation = await Conversation.open(from.namespace, { ip, port }, { deadlineMs: PATIENCE_MS });
       await say(conversation, "held");
       return conversation;
     };
@@ -307,9 +316,8 @@ export class Churn {
   /** The agent says that it is gone, or its namespace goes, while its connections are open. */
   async #dies(): Promise<void> {
     const doomed = await this.#doomed();
-    const agent = this.#scene.agent(doomed.guest.pod.node);
     if (this.#random.next() < 0.5) {
-      await agent.remove(doomed.guest.pod.uid);
+      await this.#scene.withdraw(doomed.guest.pod);
       await this.#traffic.attempt(
         "connections end with their pod",
         () => Promise.all([...doomed.theirs, ...doomed.own].map((conversation) => conversation.readToEnd(CUT_MS))),
@@ -317,7 +325,7 @@ export class Churn {
       await this.#bury(doomed);
     } else {
       await this.#bury(doomed);
-      await agent.remove(doomed.guest.pod.uid);
+      await this.#scene.withdraw(doomed.guest.pod);
       await this.#traffic.attempt(
         "connections end with their pod",
         () => Promise.all(doomed.theirs.map((conversation) => conversation.readToEnd(CUT_MS))),
@@ -332,7 +340,7 @@ export class Churn {
     const { pod } = doomed.guest;
     must(["ip", "-n", pod.namespace.name, "link", "delete", "eth0"]);
     await this.#bury(doomed);
-    await this.#scene.agent(pod.node).remove(pod.uid);
+    await this.#scene.withdraw(pod);
     for (const conversation of doomed.theirs) {
       conversation.write("SAY anybody?\n");
       await Bun.sleep(this.#random.between(0, GRACE_MS));
@@ -342,9 +350,7 @@ export class Churn {
   }
 
   async #agent(): Promise<void> {
-    const agent = this.#random.of(this.#scene.agents);
-    agent.disconnect();
-    await eventually("the ztunnel to come back to its agent", () => agent.sessions.length > 0, READY_MS);
+    await this.#scene.renewAgent(this.#random.of(this.#scene.lab.nodes));
   }
 
   async #breaks(): Promise<void> {

@@ -14,7 +14,7 @@ import process from "node:process";
 import { machineLine } from "../bench/machine.ts";
 import { inspectHost, installPrograms, leftovers, removeAbandoned, rerunIn } from "../lab/topology/mod.ts";
 import { readPlan } from "./plan.ts";
-import { renderFigures, renderJudgements, renderLogs, renderWork } from "./report.ts";
+import { renderCost, renderFigures, renderJudgements, renderLogs, renderWork } from "./report.ts";
 import { soak } from "./soak.ts";
 import { judge } from "./verdict.ts";
 
@@ -34,10 +34,15 @@ async function run(): Promise<number> {
   if (plan.json !== undefined) writeFileSync(plan.json, `${JSON.stringify({ ...outcome, judgements }, null, 1)}\n`);
   const minutes = (outcome.seconds / 60).toFixed(1);
   console.log(`${machineLine()}; ${minutes} minutes, seed ${plan.seed}, pace ${plan.pace}\n`);
-  console.log(`${renderWork(outcome)}\n\n${renderLogs(outcome)}\n\n${renderFigures(outcome)}\n`);
+  console.log(
+    `${renderCost(outcome)}\n\n${renderWork(outcome)}\n\n${renderLogs(outcome)}\n\n${renderFigures(outcome)}\n`,
+  );
   console.log(renderJudgements(judgements));
   const failed = judgements.filter(({ pass }) => !pass).length;
-  console.log(`\n${failed === 0 ? "flat" : "NOT flat"}: ${outcome.certificatesIssued} certificates renewed on the way`);
+  console.log(
+    `\n${failed === 0 ? "flat" : "NOT flat"}: ${outcome.certificatesIssued} certificates renewed on the way, ` +
+      `${outcome.overtaken} requests of the CNI that were too slow`,
+  );
   console.log(`${judgements.length - failed} passed, ${failed} failed`);
   return failed;
 }

@@ -10,6 +10,8 @@ export interface Reading {
   readonly census: Census;
   /** CPU time until then, ms. */
   readonly cpuMs: number;
+  /** Time without a core although there was work, until then, ms: how busy the machine is with other things. */
+  readonly waitedMs: number;
 }
 
 /** One reading when nothing goes on: no traffic, no passing pods, no unused tunnels. */

@@ -1,7 +1,7 @@
 /** The tables of a run. */
 import { table } from "../bench/table.ts";
 import { descriptors } from "./census.ts";
-import type { Reading } from "./record.ts";
+import type { NodeRecord, Reading } from "./record.ts";
 import { type Point, slopeOf } from "./slope.ts";
 import type { Outcome } from "./soak.ts";
 import { counted, type Judgement, loaded, points, slopeText } from "./verdict.ts";
@@ -39,6 +39,21 @@ function figures(all: readonly Point[], unit: string): string[] {
   const text = (value: number | undefined) => value === undefined ? "–" : value.toFixed(unit === "MB" ? 1 : 0);
   const ends = [values[0], Math.min(...values), Math.max(...values), values.at(-1)].map(text);
   return [`${values.length}`, ...ends, slopeText(slopeOf(all), `${unit}/h`)];
+}
+
+/** What the ztunnels took of a core, quiet points included. */
+export function renderCost({ nodes, seconds, errands }: Outcome): string {
+  const done = Object.values(errands).reduce((sum, count) => sum + count.done, 0);
+  const share = ({ quiet }: NodeRecord, value: (reading: Reading) => number) => {
+    const [first, last] = [quiet[0], quiet.at(-1)];
+    const part = first === undefined || last === undefined ? 0 : (value(last) - value(first)) / (last.at - first.at);
+    return `${(part * 100).toFixed(1)} %`;
+  };
+  const shares = nodes.map((node) =>
+    `${node.node}: ${share(node, ({ cpuMs }) => cpuMs)} of a core, and ${share(node, ({ waitedMs }) => waitedMs)} of ` +
+    "the time without one although there was work"
+  );
+  return [`${done} errands, ${(done / seconds).toFixed(0)} a second`, ...shares].join("\n");
 }
 
 export function renderWork(outcome: Outcome): string {

@@ -1,12 +1,12 @@
 /**
  * The mesh of the soak: two nodes with a ztunnel each, an istiod beside them, pods that stay and pods that come and go.
- * Certificates live for a minute and unused tunnels for seconds, so that an hour sees what else takes weeks.
+ * Certificates live for two minutes and unused tunnels for seconds, so that an hour sees what else takes weeks.
  */
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Action, Scope } from "../../proto/gen/authorization_pb.ts";
 import { type Istiod, type PodWorkload, podWorkload, policyText, serviceText, startIstiod } from "../istiod/mod.ts";
-import { CniStandIn } from "../lab/cni/mod.ts";
+import { CniStandIn, ZdsError } from "../lab/cni/mod.ts";
 import { ambientBinary, LAB_NAMESPACE, type LogLine, Ztunnel } from "../lab/mesh/mod.ts";
 import { Nameserver, PodResolver } from "../lab/peers/mod.ts";
 import {
@@ -25,11 +25,13 @@ export const SERVICE_PORT = 80;
 /** Where pods send their questions: an address that nobody has, as a cluster's DNS service. */
 const DNS_SERVER = "10.96.0.53";
 /** Of certificates; renewal is at half of it. */
-export const CERTIFICATE_SECONDS = 60;
+export const CERTIFICATE_SECONDS = 120;
 /** Of tunnels without streams. */
 export const UNUSED_SECONDS = 5;
 /** Types that a ztunnel subscribes to. */
 const TYPES = 2;
+/** What an agent says when it did not wait any longer for a ztunnel, or had left before. */
+const OVERTAKEN = /no answer within|is not connected|closed the connection/;
 /** Somebody whose certificate is revoked: the list has an entry. */
 const REVOKED = "spiffe://cluster.local/ns/default/sa/revoked";
 /** A made-up mesh around the pods, which is pushed anew again and again. */
@@ -78,6 +80,10 @@ export class Scene {
   readonly outside: NetworkNamespace;
   readonly #outsideIp: string;
   readonly #note: (line: string) => void;
+  /** Requests of agents that the ztunnel had no time for. */
+  overtaken = 0;
+  /** By node: snapshots that are known to have been acknowledged. */
+  readonly #snapshots: number[] = [];
   readonly #servers = new Map<string, PodServer>();
   #istiod: Istiod | undefined;
   #resolver: PodResolver | undefined;
@@ -155,7 +161,7 @@ export class Scene {
     await this.istiod.issue({ identity: REVOKED });
     await this.writeRevocations();
     const resolvConf = join(this.lab.directory, "resolv.conf");
-    writeFileSync(resolvConf, `nameserver ${this.lab.pod("nameserver").ip}\noptions timeout:1 attempts:1\n`);
+    writeFileSync(resolvConf, `nameserver ${this.lab.pod("nameserver").ip}\noptions timeout:5 attempts:2\n`);
     for (const node of this.lab.nodes) {
       const mine = this.lab.pods.filter((pod) => pod.node === node && pod.captured);
       const socket = join(this.lab.directory, `cni-${node.name}.sock`);
@@ -163,6 +169,7 @@ export class Scene {
       this.ztunnels.push(this.#ztunnel(node, socket, resolvConf));
     }
     await Promise.all(this.ztunnels.map((ztunnel) => ztunnel.untilReady(60_000)));
+    await Promise.all(this.agents.map((_, index) => this.#synchronised(index)));
   }
 
   #ztunnel(node: LabNode, socket: string, resolvConf: string): Ztunnel {
@@ -202,8 +209,43 @@ export class Scene {
     });
   }
 
-  agent(node: LabNode): CniStandIn {
-    return this.agents[this.lab.nodes.indexOf(node)] as CniStandIn;
+  /** The agent tells a pod's ztunnel that it is there. */
+  announce(pod: LabPod, serviceAccount: string): Promise<void> {
+    return this.#told(pod.node, (agent) => agent.add(cniPod(pod, serviceAccount)));
+  }
+
+  /** The agent tells a pod's ztunnel that it is gone. */
+  withdraw(pod: LabPod): Promise<void> {
+    return this.#told(pod.node, (agent) => agent.remove(pod.uid));
+  }
+
+  /** The agent of a node starts anew, and its ztunnel comes back to it. */
+  async renewAgent(node: LabNode): Promise<void> {
+    const index = this.lab.nodes.indexOf(node);
+    this.agents[index]?.disconnect();
+    await this.#synchronised(index);
+  }
+
+  /**
+   * An agent whose ztunnel does not answer in time cuts it off, as istio-cni does; what it could not tell is in the
+   * snapshot that the ztunnel gets when it comes again. It happens where the machine has no core for it.
+   */
+  async #told(node: LabNode, tell: (agent: CniStandIn) => Promise<void>): Promise<void> {
+    const index = this.lab.nodes.indexOf(node);
+    try {
+      await tell(this.agents[index] as CniStandIn);
+    } catch (error) {
+      if (!(error instanceof ZdsError) || !OVERTAKEN.test(error.message)) throw error;
+      this.overtaken++;
+      await this.#synchronised(index);
+    }
+  }
+
+  /** Waits for a snapshot more than are known of. */
+  async #synchronised(node: number): Promise<void> {
+    const count = (this.#snapshots[node] ?? 0) + 1;
+    this.#snapshots[node] = count;
+    await this.agents[node]?.untilSynchronised(count);
   }
 
   /** The workload of a pod that stays. */
@@ -278,7 +320,7 @@ export class Scene {
 }
 
 /** What the CNI says of a pod. */
-export function cniPod({ uid, name, namespace: { path } }: LabPod, serviceAccount: string) {
+function cniPod({ uid, name, namespace: { path } }: LabPod, serviceAccount: string) {
   return { uid, name, namespace: LAB_NAMESPACE, serviceAccount, namespacePath: path };
 }
 

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { cpuTime } from "../bench/gauge.ts";
 import { DeadlineError, eventually, type Redirector } from "../lab/topology/mod.ts";
 import { inNamespace } from "../../src/linux/mod.ts";
-import { type Census, changes, descriptors, type Place, socketTable, takeCensus } from "./census.ts";
+import { type Census, changes, descriptors, type Place, socketTable, takeCensus, waitedMs } from "./census.ts";
 import { Churn } from "./churn.ts";
 import { type Plan, roundsOf } from "./plan.ts";
 import { Random } from "./random.ts";
@@ -14,7 +14,7 @@ import { type Count, type Failure, Traffic } from "./traffic.ts";
 /** Between two readings, ms. */
 const READING_MS = 10_000;
 /** At a quiet point: longest wait for the baseline, ms. Peers that vanished are given up by then. */
-const BASELINE_MS = 60_000;
+const BASELINE_MS = 120_000;
 /** Between two looks at whether it is there, ms. */
 const LOOK_MS = 500;
 /** The first baseline is what stays the same for so long, ms: longer than unused tunnels are kept. */
@@ -46,6 +46,8 @@ export interface Outcome {
   /** Network namespaces of removed pods that live on, at each quiet point. */
   readonly ghosts: readonly number[];
   readonly certificatesIssued: number;
+  /** Requests of the CNI's agents that a ztunnel had no time for. */
+  readonly overtaken: number;
 }
 
 export async function soak(plan: Plan, redirector: Redirector, say: Say): Promise<Outcome> {
@@ -117,6 +119,7 @@ class Soak {
       results: Object.fromEntries(this.#scene.results),
       ghosts: this.#ghosts,
       certificatesIssued: this.#issued,
+      overtaken: this.#scene.overtaken,
     };
   }
 
@@ -136,6 +139,7 @@ class Soak {
           at: performance.now() - this.#start,
           census: censuses[index] as Census,
           cpuMs: cpuTime(process.pid) / 1e6,
+          waitedMs: waitedMs(process.pid),
         });
       });
       // A scrape is part of every node's life.
@@ -170,6 +174,7 @@ class Soak {
         at: performance.now() - this.#start,
         census,
         cpuMs: cpuTime(ztunnel.process.pid) / 1e6,
+        waitedMs: waitedMs(ztunnel.process.pid),
         told: toldBy(await ztunnel.metrics(), await ztunnel.configDump()),
         settledMs,
         changed: settledMs === undefined ? changes(this.#baseline?.[index] ?? {}, census.held) : [],

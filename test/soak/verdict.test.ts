@@ -39,11 +39,12 @@ function record({ memory = 0, change = (reading) => reading }: Leaks): NodeRecor
     const at = round * ROUND_MS;
     const grown = memory * at / 3600_000;
     for (let i = 0; i < 6; i++) {
-      busy.push({ at: at - i * 20_000, cpuMs: at, census: census(90 + grown + random.between(-8, 8)) });
+      busy.push({ at: at - i * 20_000, cpuMs: at, waitedMs: 0, census: census(90 + grown + random.between(-8, 8)) });
     }
     const reading: QuietReading = {
       at,
       cpuMs: at,
+      waitedMs: 0,
       census: census(70 + grown + random.between(-0.5, 0.5)),
       told: { "connections open": 0, "pods served": 2, certificates: 2, "metric series": 100 },
       settledMs: 3000,
@@ -70,6 +71,7 @@ function outcome(leaks: Leaks, other: Partial<Outcome> = {}): Outcome {
     results: {},
     ghosts: [0, 0, 0],
     certificatesIssued: 500,
+    overtaken: 0,
     ...other,
   };
 }
