@@ -12,6 +12,9 @@ export interface PeerSocket {
   getPeerX509Certificate(): X509Certificate | undefined;
 }
 
+/** Stands for every identity of a trust domain. */
+const TRUST_DOMAIN = /^spiffe:\/\/[^/]+\/$/;
+
 /** Bun's code for a good chain whose certificate lacks the DNS name that was dialled; none of ours has one. */
 const NAME_MISMATCH = "ERR_TLS_CERT_ALTNAME_INVALID";
 
@@ -44,8 +47,9 @@ export function verifyClient(
 
 /**
  * Judges the server of an outbound connection, with the arguments of the `handshake` callback: its chain must lead to
- * our roots, and one of its SPIFFE names must be among `expected`; that one is its identity. An expected name that ends with a slash
- * stands for all that begin with it: `spiffe://cluster.local/` is any identity of that trust domain.
+ * our roots, and one of its SPIFFE names must be among `expected`; that one is its identity. Of the expected names only a
+ * bare trust domain stands for more than itself: `spiffe://cluster.local/` is any identity of it. It must be our own word,
+ * nothing that a control plane or a file names.
  */
 export function verifyServer(
   socket: PeerSocket,
@@ -61,7 +65,7 @@ export function verifyServer(
   const names = spiffeNames(socket);
   if (typeof names === "string") return refused(names);
   const identity = names.find((name) =>
-    expected.some((known) => known.endsWith("/") ? name.startsWith(known) : name === known)
+    expected.some((known) => TRUST_DOMAIN.test(known) ? name.startsWith(known) : name === known)
   );
   if (identity !== undefined) return { ok: true, identity };
   return refused(

@@ -196,6 +196,14 @@ describe("the client sends no byte to a server", () => {
       (socket, ok, error) => verifyServer(socket, ok, error, [CLIENT, "spiffe://a/ns/b/sa/c"]),
     ));
 
+  test("that begins like the expected one, where that is no bare trust domain", () =>
+    refused(
+      mesh.issue(SERVER),
+      nameOnly,
+      "identity verification error: peer did not present the expected SAN (spiffe://cluster.local/ns/default/sa/,spiffe:///), ",
+      (socket, ok, error) => verifyServer(socket, ok, error, ["spiffe://cluster.local/ns/default/sa/", "spiffe:///"]),
+    ));
+
   test("when none is expected", () =>
     refused(
       mesh.issue(SERVER),

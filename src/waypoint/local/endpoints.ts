@@ -1,4 +1,5 @@
 /** Endpoints of a service port from the mesh records (spec/waypoint.md §1.13). */
+import { parseIdentity } from "../../identity/mod.ts";
 import { selectPort } from "../../mesh/destination.ts";
 import { rankEndpoint } from "../../mesh/load_balancing.ts";
 import type { Service } from "../../mesh/service.ts";
@@ -75,6 +76,8 @@ export function endpointsOf(
 
 function endpointOf(service: Service, workload: Workload, hosts: readonly string[], port: number): ClusterEndpoint {
   const hbone = workload.protocol === "HBONE";
+  // What is no id of a workload, such as a bare trust domain, would stand for many.
+  const names = service.subjectAltNames.filter((name) => parseIdentity(name) !== undefined);
   const [first, ...others] = hosts.map((host) => hostPort(host, port));
   return {
     kind: hbone ? "hbone" : "tcp",
@@ -82,7 +85,7 @@ function endpointOf(service: Service, workload: Workload, hosts: readonly string
     additionalAddresses: hbone ? [] : others,
     tunnel: undefined,
     innerAuthority: undefined,
-    expectedIdentities: hbone ? [...new Set([workloadIdentity(workload), ...service.subjectAltNames])] : [],
+    expectedIdentities: hbone ? [...new Set([workloadIdentity(workload), ...names])] : [],
     weight: workload.capacity,
     health: "healthy",
     workload: {

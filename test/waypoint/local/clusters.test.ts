@@ -2,7 +2,22 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cluster, compile, errors, forward, nameOf, object, route, routesOf, tcpChain, warnings } from "./fixture.ts";
+import { parseLocalState } from "../../../src/config/local_parse.ts";
+import {
+  cluster,
+  compile,
+  errors,
+  forward,
+  GATEWAY,
+  MESH,
+  nameOf,
+  object,
+  OPTIONS,
+  route,
+  routesOf,
+  tcpChain,
+  warnings,
+} from "./fixture.ts";
 
 const WEB = "web.shop.svc.cluster.local";
 
@@ -70,6 +85,18 @@ test("a cluster as istiod has it", () => {
     subset: undefined,
     source: "",
   });
+});
+
+test("of a service's alternative names those count that are ids of workloads: a bare trust domain would be anybody", () => {
+  const given = "[spiffe://cluster.local/, spiffe://cluster.local/ns/shop/sa/, spiffe://other/ns/shop/sa/api]";
+  const mesh = MESH.replace("{name: api, ", `{name: api, subjectAltNames: ${given}, `);
+  const result = parseLocalState([{ path: "a.yaml", text: [mesh, GATEWAY].join("\n---\n") }], { waypoint: OPTIONS });
+  if (!result.ok || result.waypoint === undefined) throw new Error("refused");
+  const [endpoint] = cluster(result.waypoint, nameOf("api", 80)).localities.flatMap(({ endpoints }) => endpoints);
+  expect(endpoint?.expectedIdentities).toEqual([
+    "spiffe://cluster.local/ns/shop/sa/api",
+    "spiffe://other/ns/shop/sa/api",
+  ]);
 });
 
 test("clusters of all ports of served services, by protocol; others only as routes name them", () => {
