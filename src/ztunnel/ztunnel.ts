@@ -1,12 +1,12 @@
 import process from "node:process";
-import { type AdminServers, type ExplainAnswer, startAdmin } from "../admin/mod.ts";
+import { type AdminServers, startAdmin } from "../admin/mod.ts";
 import { buildInfo } from "../cli/mod.ts";
 import { dumpConfig, type LocalSource, type ZtunnelConfig } from "../config/mod.ts";
-import { clusterSearchDomains, HostnameResolver, type NameSettings } from "../dns/mod.ts";
+import { HostnameResolver } from "../dns/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache } from "../identity/mod.ts";
 import { markRefusal, namespaceRefusal, releaseStartupCode } from "../linux/mod.ts";
-import { type MeshChange, MeshState, type MeshUpdate, type Workload, workloadIdentity } from "../mesh/mod.ts";
+import { MeshState, type MeshUpdate } from "../mesh/mod.ts";
 import {
   type Authority,
   controlPlaneChannel,
@@ -47,7 +47,8 @@ import { Demand } from "./demand.ts";
 import { dnsSettings, readResolvConf } from "./dns/mod.ts";
 import { DryRunRecorder } from "./dry_run.ts";
 import { Ejections } from "./ejection.ts";
-import { isLocal, leavesIdentity } from "./local_identity.ts";
+import { explainConnection } from "./explain_connection.ts";
+import { LocalCertificates } from "./local_certificates.ts";
 import { addressType, authorizationType } from "./mesh_resources.ts";
 import { MeshSource } from "./mesh_source.ts";
 import { drainAll } from "./drain.ts";
@@ -81,6 +82,7 @@ class Ztunnel {
   readonly #mesh: MeshSource;
   readonly #authority: Authority;
   readonly #certificates: CertificateCache;
+  readonly #localCertificates: LocalCertificates;
   readonly #trust: PeerTrust;
   readonly #plane: DataPlane;
   readonly #pods: Pods | undefined;
@@ -106,6 +108,12 @@ class Ztunnel {
     });
     this.#certificates = new CertificateCache(this.#authority.ca, {
       observer: observeCertificates(this.#registry, log.scope("ztunnel::identity")),
+    });
+    this.#localCertificates = new LocalCertificates({
+      cache: this.#certificates,
+      mesh: this.#mesh,
+      nodeName: config.nodeName,
+      prefetch: config.proxyMode === "shared",
     });
     registerProcessMetrics(this.#registry);
     registerBuildMetric(this.#registry, "ztunnel", config.istioVersion);
@@ -193,7 +201,7 @@ class Ztunnel {
       build: buildInfo(),
       configDump: () => this.#dump(),
       dryRun: () => this.#plane.dryRun.report(),
-      explain: (source, destination) => this.#explain(source, destination),
+      explain: (source, destination) => explainConnection(this.#plane, source, destination),
       shutdown: () => this.#stopping.resolve(),
     });
     onStopSignal(() => this.#stopping.resolve());
@@ -242,8 +250,7 @@ class Ztunnel {
       replace: (document) => {
         if (xdsAddress !== undefined) this.#static = MeshState.fromDocument(document, nodeName);
         this.#mesh.replace(MeshState.fromDocument(document, nodeName), this.#plane.routing.network);
-        this.#forgetUnused();
-        for (const workload of this.#mesh.current.localWorkloads()) this.#prefetch(workload);
+        this.#localCertificates.replaced();
         return [];
       },
     });
@@ -258,7 +265,11 @@ class Ztunnel {
     const { authToken: token, clusterId } = config;
     const xdsLog = log.scope("xds::client");
     const owner = {
-      apply: (update: MeshUpdate) => this.#apply(update),
+      apply: (update: MeshUpdate) => {
+        const change = this.#mesh.apply(update);
+        this.#localCertificates.changed(change);
+        return change;
+      },
       hasPolicy: (key: string) => this.#mesh.current.policies.get(key) !== undefined,
     };
     this.#ads = new AdsClient({
@@ -280,37 +291,10 @@ class Ztunnel {
     ]);
   }
 
-  /** Puts a part of a push in force; certificates come and go with the workloads of our node. */
-  #apply(update: MeshUpdate): MeshChange {
-    const change = this.#mesh.apply(update);
-    let left = false;
-    const { nodeName } = this.#config;
-    for (const one of change.workloads) {
-      if (leavesIdentity(one, nodeName)) left = true;
-      if (one.after !== undefined && isLocal(one.after, nodeName)) this.#prefetch(one.after);
-    }
-    if (left) this.#forgetUnused();
-    return change;
-  }
-
-  /** The certificate of a workload of our node, before its first connection asks (spec/ztunnel.md §3.5). */
-  #prefetch(workload: Workload): void {
-    if (this.#pods === undefined || this.#config.nodeName === undefined) return;
-    if (workload.nativeTunnel || workload.protocol === "HBONE") this.#certificates.prefetch(workloadIdentity(workload));
-  }
-
   #renewTunnels(identity: string): void {
     for (const proxy of [...this.#own, ...(this.#pods?.list() ?? []).map(({ proxy }) => proxy)]) {
       if (proxy.context.speaksAs(identity)) proxy.renewTunnels();
     }
-  }
-
-  /** Lets go of certificates that no workload of our node needs any more (spec/ztunnel.md §3.5). */
-  #forgetUnused(): void {
-    const unused = new Set(this.#certificates.snapshot().map(({ identity }) => identity));
-    if (unused.size === 0) return;
-    for (const workload of this.#mesh.current.localWorkloads()) unused.delete(workloadIdentity(workload));
-    for (const identity of unused) this.#certificates.forget(identity);
   }
 
   /** When our pods are served for the first time, another process's may be ours (AMBIENT_UPGRADE_SOCKET). */
@@ -383,25 +367,6 @@ class Ztunnel {
     return 0;
   }
 
-  async #explain(source: string, destination: string): Promise<ExplainAnswer> {
-    const { explain } = await import("../explain/mod.ts");
-    const { mesh, routing, ejections, dns } = this.#plane;
-    const entries = new Map(this.#certificates.snapshot().map((entry) => [entry.identity, entry]));
-    const answer = explain(
-      {
-        mesh: mesh.current,
-        routing,
-        names: dns?.names ?? nameSettings(this.#config),
-        certificate: (identity) => entries.get(identity),
-        choice: (client, address) => ({ random: Math.random, avoid: client && ejections?.avoid(client, address) }),
-        failures: (client, address) => ejections?.failures(client, address) ?? [],
-      },
-      source,
-      destination,
-    );
-    return answer.ok ? { explanation: answer.value } : { error: answer.error };
-  }
-
   #dump(): Record<string, Json> {
     const config = this.#config;
     return {
@@ -416,17 +381,6 @@ class Ztunnel {
         : { workloadState: dumpWorkloadState(this.#pods.list(), this.#zds?.state.pending ?? []) }),
     };
   }
-}
-
-/** As the DNS of the cluster reads names for a pod whose queries are not ours. */
-function nameSettings({ clusterDomain, preferredServiceNamespace, ipv6Enabled }: ZtunnelConfig): NameSettings {
-  const domain = clusterDomain.toLowerCase().replace(/\.$/, "");
-  return {
-    clusterDomain: domain,
-    searchDomains: clusterSearchDomains(domain),
-    preferredNamespace: preferredServiceNamespace,
-    ipv6: ipv6Enabled,
-  };
 }
 
 function staticConfig(mesh: MeshState): Json {

@@ -1,7 +1,7 @@
 /** Whose certificates a node lets go of (spec/ztunnel.md §3.5). */
 import { expect, test } from "bun:test";
 import type { Workload } from "../../src/mesh/mod.ts";
-import { leavesIdentity } from "../../src/ztunnel/local_identity.ts";
+import { leavesIdentity } from "../../src/ztunnel/local_certificates.ts";
 import { pod } from "../mesh/fixtures.ts";
 
 const web = (changes: Partial<Workload> = {}): Workload => ({
