@@ -7,6 +7,7 @@ import { type DeltaRequest, DeltaRequestWriter, encodeDeltaRequest, type XdsNode
 import { Pace } from "./pace.ts";
 import { Push, type PushContext, type PushOutcome, type TakenOutcome } from "./push.ts";
 import type { ResourceType } from "./resource_type.ts";
+import { shortName, shortText } from "./shortened.ts";
 import { Slices } from "./slices.ts";
 import { Subscription } from "./subscription.ts";
 
@@ -26,6 +27,8 @@ const VERSIONS_STEP = 256;
  * longer with it than with slices of 1 ms.
  */
 const SLICE_MS = 0.3;
+/** Types that nobody registered and that are told of each stream. */
+const MAX_UNKNOWN_TOLD = 16;
 /** Stands in the metrics for types that nobody registered. */
 const UNKNOWN_TYPE = "unknown";
 
@@ -75,6 +78,8 @@ interface Stream {
   introduced: boolean;
   readonly waiting: DeltaRequest[];
   answered: boolean;
+  /** Types that nobody registered, as far as they were told. */
+  readonly unknown: Set<string>;
   /** Why we ended it ourselves. */
   ours: string | undefined;
 }
@@ -216,6 +221,7 @@ export class AdsClient {
       introduced: false,
       waiting: [],
       answered: false,
+      unknown: new Set(),
       ours: undefined,
     };
     this.#stream = stream;
@@ -291,14 +297,14 @@ export class AdsClient {
     const { log, metrics } = this.#options;
     stream.answered = true;
     if (outcome.kind === "undecodable") {
-      log.error("response of the control plane cannot be read", [["error", outcome.error]]);
+      log.error("response of the control plane cannot be read", [["error", shortText(outcome.error)]]);
       this.#end(stream, outcome.error);
       return;
     }
     if (outcome.kind === "unknown") {
       const { typeUrl, nonce, resources } = outcome;
       metrics.type(UNKNOWN_TYPE).messages.value++;
-      log.error("response of a type that nobody asked for", [["type", typeUrl], ["resources", resources]]);
+      this.#tellUnknown(stream, shortName(typeUrl), resources);
       this.#answer(stream, { typeUrl, nonce });
       return;
     }
@@ -307,6 +313,13 @@ export class AdsClient {
     this.#answer(stream, { typeUrl: subscription.type.typeUrl, nonce, error });
     if (stream === this.#stream) this.#say(subscription.takeBack());
     this.#checkSynced();
+  }
+
+  /** Once for each of them and stream. */
+  #tellUnknown({ unknown }: Stream, type: string, resources: number): void {
+    if (unknown.has(type) || unknown.size >= MAX_UNKNOWN_TOLD) return;
+    unknown.add(type);
+    this.#options.log.error("response of a type that nobody asked for", [["type", type], ["resources", resources]]);
   }
 
   #taken(outcome: TakenOutcome, ms: number): void {
@@ -320,7 +333,7 @@ export class AdsClient {
     if (error !== undefined) {
       series.refused.value += refused;
       log.warn("refused a part of a push, all else of it is in force", [
-        ["type", shortName(typeUrl)],
+        ["type", lastPart(typeUrl)],
         ["refused", refused],
         ["resources", resources],
         ["error", error],
@@ -328,7 +341,7 @@ export class AdsClient {
     }
     if (!log.enabled("debug")) return;
     log.debug("took a push", [
-      ["type", shortName(typeUrl)],
+      ["type", lastPart(typeUrl)],
       ["resources", resources],
       ["removed", removed],
       ["bytes", bytes],
@@ -349,7 +362,7 @@ export class AdsClient {
     if (!subscriptions.every(({ type, accepted }) => accepted || !type.expected)) return;
     this.#isSynced = true;
     this.#options.log.info("synced with the control plane", [
-      ...subscriptions.map(({ type, size }) => [shortName(type.typeUrl), size] as const),
+      ...subscriptions.map(({ type, size }) => [lastPart(type.typeUrl), size] as const),
       ["took", { display: duration(this.#clock.now() - this.#began) }],
     ]);
     this.#synced.resolve();
@@ -374,7 +387,7 @@ export class AdsClient {
       stream.ours === undefined;
     const wait = this.#backoff.after({ error, stable }, this.#clock.random());
     const reason = stream.ours === undefined ? terminationOf(error) : "Error";
-    const text = stream.ours ?? error?.message ?? "the control plane ended the stream";
+    const text = shortText(stream.ours ?? error?.message ?? "the control plane ended the stream");
     metrics.terminated(reason);
     metrics.connected = false;
     if (stream.opened !== undefined) this.#since = now;
@@ -409,7 +422,7 @@ function roomFor(type: ResourceType): number {
 }
 
 /** `istio.workload.Address` of a type URL. */
-function shortName(typeUrl: string): string {
+function lastPart(typeUrl: string): string {
   return typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
 }
 

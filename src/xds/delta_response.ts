@@ -1,4 +1,5 @@
 /** Responses of Envoy's delta ADS (envoy.service.discovery.v3, spec/ztunnel.md §3.2), without I/O. */
+import { shortName } from "./shortened.ts";
 import { TextCache } from "./text_cache.ts";
 import { FieldReader, within } from "./wire.ts";
 
@@ -68,7 +69,11 @@ export class DeltaResources {
       this.#reader.fields(readResource, draft);
     } catch (error) {
       const { name, aliases } = this.#namesIn(start, end);
-      const refused = { ok: false, error: `resource ${name || i}: ${within("", error).text}`, name } as const;
+      const refused = {
+        ok: false,
+        error: `resource ${shortName(name) || i}: ${within("", error).text}`,
+        name,
+      } as const;
       return aliases === undefined ? refused : { ...refused, aliases };
     }
     const { name, version, any, aliases } = draft;

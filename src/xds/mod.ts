@@ -21,4 +21,5 @@ export {
 } from "./delta_response.ts";
 export { type DownwardFile, parseDownwardFile } from "./downward_file.ts";
 export { ISTIO_VERSION, type WaypointFacts, waypointNode, type ZtunnelFacts, ztunnelNode } from "./node.ts";
+export { shortName, shortText } from "./shortened.ts";
 export type { AdsPart, AdsResource, RefusedResource, ResourceType, SubscriptionKind } from "./resource_type.ts";

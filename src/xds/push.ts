@@ -3,6 +3,7 @@ import { DeltaReader, type DeltaResource, type DeltaResponse } from "./delta_res
 import { type Pace, REMOVAL_WEIGHT, resourceWeight } from "./pace.ts";
 import { Refusals } from "./refusals.ts";
 import type { AdsPart, RefusedResource } from "./resource_type.ts";
+import { shortName } from "./shortened.ts";
 import type { Subscription } from "./subscription.ts";
 
 /** Resources or names of a frame that are passed over in a step: a fraction of a millisecond. */
@@ -141,8 +142,11 @@ class Taking {
       batch.resources.push(resource);
       return;
     }
-    const what = typeUrl === "" ? "nothing in it" : `its type is ${typeUrl}, not ${type.typeUrl}`;
-    this.#unreadable({ name, error: name === "" ? `resource ${i}: no name` : `${name}: ${what}`, aliases }, batch);
+    const what = typeUrl === "" ? "nothing in it" : `its type is ${shortName(typeUrl)}, not ${type.typeUrl}`;
+    this.#unreadable(
+      { name, error: name === "" ? `resource ${i}: no name` : `${shortName(name)}: ${what}`, aliases },
+      batch,
+    );
   }
 
   #unreadable(

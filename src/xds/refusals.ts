@@ -1,5 +1,7 @@
 /** What is wrong with a push, as the control plane is told (error_detail of a NACK, spec/ztunnel.md §3.2). */
 
+import { shortName } from "./shortened.ts";
+
 /** Characters of the whole text; istiod logs it and shows it in its status. */
 const LONGEST_TEXT = 4_096;
 /** Characters of what is wrong with one resource. */
@@ -20,7 +22,7 @@ export class Refusals {
   }
 
   refused(name: string, error: string): void {
-    this.#keep(this.#refused, `${name}: ${error}`);
+    this.#keep(this.#refused, `${shortName(name)}: ${error}`);
   }
 
   /** @param error names the resource as far as it was read */

@@ -12,6 +12,8 @@ import {
   decodeAuthorization,
   type RefusedResource,
   type ResourceType,
+  shortName,
+  shortText,
 } from "../xds/mod.ts";
 
 /** Whose mesh it is. */
@@ -77,7 +79,7 @@ export function addressType(owner: MeshOwner, log: LogScope, onDemand: boolean):
       // On demand the answer to a name that nobody has is its removal.
       if (onDemand) return refused;
       for (const name of change.unknownRemovals) {
-        if (++unknown <= MAX_TOLD) log.warn("tried to remove an unknown address", [["name", name]]);
+        if (++unknown <= MAX_TOLD) log.warn("tried to remove an unknown address", [["name", shortName(name)]]);
       }
       if (!last) return refused;
       if (unknown > MAX_TOLD) log.warn("tried to remove more unknown addresses", [["addresses", unknown - MAX_TOLD]]);
@@ -105,26 +107,35 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
       const standIn = (name: string, error: string, scope: Policy["scope"], dryRun = false) => {
         const slash = name.indexOf("/");
         if (slash < 0) {
-          log.error("policy refused, its name is not namespace/name: nothing stands for it", [["policy", name], [
+          log.error("policy refused, its name is not namespace/name: nothing stands for it", [[
+            "policy",
+            shortName(name),
+          ], [
             "error",
-            error,
+            shortText(error),
           ]]);
           return false;
         }
         if (owner.hasPolicy(name) && !standIns.has(name)) {
-          log.error("policy refused, its last good version stays", [["policy", name], ["error", error]]);
+          log.error("policy refused, its last good version stays", [["policy", shortName(name)], [
+            "error",
+            shortText(error),
+          ]]);
           return true;
         }
         // It was to deny nobody.
         if (dryRun) {
-          log.error("policy refused, its dry run is not made", [["policy", name], ["error", error]]);
+          log.error("policy refused, its dry run is not made", [["policy", shortName(name)], [
+            "error",
+            shortText(error),
+          ]]);
           if (standIns.delete(name)) gone.push(name);
           return true;
         }
         if (!standIns.has(name)) {
-          log.error("policy refused, all that it selects is denied", [["policy", name], ["scope", scope], [
+          log.error("policy refused, all that it selects is denied", [["policy", shortName(name)], ["scope", scope], [
             "error",
-            error,
+            shortText(error),
           ]]);
         }
         standIns.set(name, "told");
@@ -153,7 +164,7 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
         }
         // By its name it is asked for and taken back (spec/ztunnel.md §8.3): under another it could never go.
         const nameless = policy.name === "";
-        const error = nameless ? "it holds no policy: its name is empty" : `it holds the policy ${key}`;
+        const error = nameless ? "it holds no policy: its name is empty" : `it holds the policy ${shortName(key)}`;
         refuse(name, error, nameless ? "WorkloadSelector" : policy.scope, policy.dryRun);
       }
       for (const key of removed) standIns.delete(key);

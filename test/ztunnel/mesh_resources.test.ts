@@ -169,6 +169,15 @@ describe("policies", () => {
     expect(mesh.policies.size).toBe(0);
   });
 
+  test("names are cut in the log, and what is wrong is told behind them", () => {
+    const name = "n".repeat(100_000);
+    const [refused] = type.apply(part({ [`shop/${name}`]: policy({ name, action: BAD_ACTION }) }));
+    expect(refused?.error).toMatch(/^policy shop\/n{250}…: action: unknown value 7$/);
+    type.apply(part({ [`shop/${name}`]: policy({}) }));
+    addressType(owner, log, false).apply(part({}, [name]));
+    expect(lines.map((line) => line.length < 1_000)).toEqual([true, true]);
+  });
+
   test("a dry run that cannot be read denies nobody, as it would not if it could", () => {
     const rules = [{ clauses: [{ matches: [{ namespaces: [{}] }] }] }];
     const refused = type.apply(part({ "shop/p": policy({ scope: 1, action: 1, rules, dryRun: true }) }));

@@ -1,6 +1,7 @@
 /** istio.workload.Address: one workload or one service of the mesh. */
 import { type Service, serviceKey } from "../../mesh/service.ts";
 import type { WorkloadUpdate } from "../../mesh/update.ts";
+import { shortName } from "../shortened.ts";
 import { TextCache } from "../text_cache.ts";
 import { BadField, type FieldReader, Readers, within } from "../wire.ts";
 import { readService, ServiceDraft, toService } from "./service.ts";
@@ -60,8 +61,8 @@ export function decodeAddress(bytes: Uint8Array): AddressResult {
 function nameOf({ workload, service }: AddressDraft): string {
   if (workload !== undefined) {
     const { uid, namespace, name } = workload;
-    return uid === "" && name === "" ? "workload" : `workload ${uid || `${namespace}/${name}`}`;
+    return uid === "" && name === "" ? "workload" : `workload ${shortName(uid || `${namespace}/${name}`)}`;
   }
   if (service === undefined) return "address";
-  return service.hostname === "" ? "service" : `service ${serviceKey(service)}`;
+  return service.hostname === "" ? "service" : `service ${shortName(serviceKey(service))}`;
 }

@@ -13,6 +13,7 @@ import {
   type ServiceAccountMatch,
   type StringMatch,
 } from "../../policy/policy.ts";
+import { shortName } from "../shortened.ts";
 import { TextCache } from "../text_cache.ts";
 import { BadField, FieldReader, within } from "../wire.ts";
 import { rangeOf } from "./cidr.ts";
@@ -249,5 +250,5 @@ function isDryRun(bytes: Uint8Array): boolean {
 
 /** As far as it was read. */
 function nameOf(draft: PolicyDraft): string {
-  return draft.name === "" ? "policy" : `policy ${policyKey(draft)}`;
+  return draft.name === "" ? "policy" : `policy ${shortName(policyKey(draft))}`;
 }

@@ -112,6 +112,24 @@ describe("answers", () => {
     expect(type.names).toEqual(["a"]);
   });
 
+  test("… once for each type of a stream, and for no more than a few types, their names cut", () => {
+    const { channel, clock, lines } = connected([new TextType(FIRST)]);
+    lines();
+    for (let i = 0; i < 50; i++) channel.last.push(responseBytes(SECOND, `n${i}`));
+    expect(lines()).toHaveLength(1);
+    for (let i = 0; i < 50; i++) channel.last.push(responseBytes(`type\n${i}${"x".repeat(1_000)}`, "n"));
+    const told = lines();
+    expect(told).toHaveLength(15);
+    expect(told[0]).toMatch(/\ttype="type\\n0x{249}…" resources=0$/);
+    channel.last.end(lost());
+    clock.pass(20);
+    channel.last.open();
+    clock.settle();
+    lines();
+    channel.last.push(responseBytes(SECOND, "n1"));
+    expect(lines()).toHaveLength(1);
+  });
+
   test("an empty push is one empty part", () => {
     const type = new TextType(FIRST);
     const { channel } = connected([type]);
