@@ -9,6 +9,8 @@ import type { GrpcStream } from "./types.ts";
 /** Who made a call. */
 export interface CallUser {
   opened(): void;
+  /** Response headers are here that are no refusal. */
+  accepted(): void;
   message(bytes: Uint8Array): void;
   ended(error: GrpcError | undefined): void;
 }
@@ -142,7 +144,10 @@ export class Call implements GrpcStream {
     this.#answered = true;
     const verdict = judgeHeaders(headers, endStream);
     if (verdict.kind === "ended") this.#end(verdict.error);
-    else this.#reader.encoding = verdict.encoding;
+    else if (verdict.kind === "goes-on") {
+      this.#reader.encoding = verdict.encoding;
+      this.#tell(() => this.#user.accepted());
+    }
   }
 
   onTrailers(trailers: HeaderList): void {

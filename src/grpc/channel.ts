@@ -64,6 +64,7 @@ export class GrpcChannel {
   stream(path: string, handler: GrpcStreamHandler, options: StreamOptions = {}): GrpcStream {
     const user = {
       opened: () => handler.onOpen?.(),
+      accepted: () => handler.onAccepted?.(),
       message: (bytes: Uint8Array) => handler.onMessage(bytes),
       ended: (error: GrpcError | undefined) => handler.onEnd(error),
     };

@@ -7,9 +7,11 @@ import { GrpcError, GrpcStatus, statusName } from "./status.ts";
 /** What is to be made of a section: the messages go on, or the call is over. */
 export type Verdict =
   | { readonly kind: "goes-on"; readonly encoding: string }
+  /** 1xx: the headers are yet to come. */
+  | { readonly kind: "informational" }
   | { readonly kind: "ended"; readonly error: GrpcError | undefined };
 
-const INFORMATIONAL: Verdict = { kind: "goes-on", encoding: "identity" };
+const INFORMATIONAL: Verdict = { kind: "informational" };
 const MAX_SHOWN = 200; // characters of a foreign value in an error
 
 /** Judges the headers of a response; with `endStream` they are all there is (trailers-only). */

@@ -57,6 +57,8 @@ export interface StreamOptions {
 export interface GrpcStreamHandler {
   /** The request has been written to a verified connection. What was sent before was kept and goes out now. */
   onOpen?(): void;
+  /** The server has taken the stream: its response headers are here, before any message. */
+  onAccepted?(): void;
   /** One whole message; the bytes are the handler's own. Not called while the stream is paused. */
   onMessage(message: Uint8Array): void;
   /**

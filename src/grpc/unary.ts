@@ -38,6 +38,7 @@ export class UnaryCall implements CallUser {
   }
 
   opened(): void {}
+  accepted(): void {}
 
   message(bytes: Uint8Array): void {
     if (this.#received === undefined) this.#received = bytes;

@@ -39,7 +39,7 @@ export interface AdsOptions {
   readonly types: readonly ResourceType[];
   readonly log: LogScope;
   readonly metrics: XdsMetrics;
-  /** A stream is there: the control plane can be reached, perhaps again. */
+  /** The control plane has answered on a new stream: it can be reached, perhaps again. */
   readonly onConnected?: () => void;
   readonly clock?: AdsClock;
   /** How long a push may hold the event loop at a time; ms, default 0.3. */
@@ -49,7 +49,7 @@ export interface AdsOptions {
 /** For the admin pages. Times are ms since the epoch. */
 export interface AdsStatus {
   readonly connected: boolean;
-  /** When the present stream was opened, or the last one ended; undefined: there has been none. */
+  /** When the control plane first answered on the present stream, or the last one ended; undefined: there has been none. */
   readonly since: number | undefined;
   /** When the next try is due, while not connected. */
   readonly nextTry: number | undefined;
@@ -72,8 +72,8 @@ export interface AdsTypeStatus {
 /** A stream while it lives. */
 interface Stream {
   readonly grpc: GrpcStream;
-  /** When it opened, ms since the epoch; undefined: not yet. */
-  opened: number | undefined;
+  /** When the control plane took it, by response headers or a message, ms since the epoch; undefined: not yet. */
+  accepted: number | undefined;
   /** The first requests have been sent; what else there is to say waits in `waiting` until then. */
   introduced: boolean;
   readonly waiting: DeltaRequest[];
@@ -180,7 +180,7 @@ export class AdsClient {
 
   status(): AdsStatus {
     return {
-      connected: this.#stream?.opened !== undefined,
+      connected: this.#stream?.accepted !== undefined,
       since: this.#since,
       nextTry: this.#retry?.at,
       lastError: this.#lastError,
@@ -211,13 +211,14 @@ export class AdsClient {
   #connect(): void {
     this.#retry = undefined;
     const grpc = this.#options.channel.stream(METHOD, {
-      onOpen: () => this.#opened(stream),
+      onOpen: () => this.#introduce(stream),
+      onAccepted: () => this.#accepted(stream),
       onMessage: (message) => this.#received(stream, message),
       onEnd: (error) => this.#ended(stream, error),
     }, { maxMessage: MAX_RESPONSE });
     const stream: Stream = {
       grpc,
-      opened: undefined,
+      accepted: undefined,
       introduced: false,
       waiting: [],
       answered: false,
@@ -227,18 +228,19 @@ export class AdsClient {
     this.#stream = stream;
   }
 
-  #opened(stream: Stream): void {
-    if (stream !== this.#stream) return;
-    stream.opened = this.#since = this.#clock.now();
+  /** A server that refuses us, for our token perhaps, was never connected with. */
+  #accepted(stream: Stream): void {
+    if (stream !== this.#stream || stream.accepted !== undefined) return;
+    stream.accepted = this.#since = this.#clock.now();
     this.#options.metrics.connected = true;
     const known = [...this.#subscriptions.values()].reduce((sum, { size }) => sum + size, 0);
     this.#options.log.info("connected to the control plane", [["known_resources", known]]);
-    this.#introduce(stream);
     this.#options.onConnected?.();
   }
 
   /** The first requests, in the order of the types. What an earlier stream has brought is taken before they are written. */
   #introduce(stream: Stream): void {
+    if (stream !== this.#stream) return;
     let requests: { readonly subscription: Subscription; readonly request: DeltaRequest }[] | undefined;
     let writer: DeltaRequestWriter | undefined;
     this.#slices.run({
@@ -280,6 +282,7 @@ export class AdsClient {
 
   #received(stream: Stream, message: Uint8Array): void {
     if (stream !== this.#stream || stream.ours !== undefined) return;
+    this.#accepted(stream);
     stream.grpc.pause();
     const push = new Push(message, this.#context);
     const began = this.#clock.elapsed();
@@ -383,14 +386,16 @@ export class AdsClient {
     channel.renew();
     for (const subscription of this.#subscriptions.values()) subscription.closed();
     const now = this.#clock.now();
-    const stable = stream.answered && stream.opened !== undefined && now - stream.opened >= STABLE_MS &&
-      stream.ours === undefined;
+    const { accepted, answered, ours } = stream;
+    const stable = answered && accepted !== undefined && now - accepted >= STABLE_MS && ours === undefined;
     const wait = this.#backoff.after({ error, stable }, this.#clock.random());
-    const reason = stream.ours === undefined ? terminationOf(error) : "Error";
-    const text = shortText(stream.ours ?? error?.message ?? "the control plane ended the stream");
+    // A stream that was refused was not opened (spec/ztunnel.md §3.2).
+    const failure = accepted === undefined ? "ConnectionError" : terminationOf(error);
+    const reason = ours === undefined ? failure : "Error";
+    const text = shortText(ours ?? error?.message ?? "the control plane ended the stream");
     metrics.terminated(reason);
     metrics.connected = false;
-    if (stream.opened !== undefined) this.#since = now;
+    if (accepted !== undefined) this.#since = now;
     this.#lastError = text;
     this.#retry = { timer: this.#clock.setTimer(wait, () => this.#connect()), at: now + wait };
     const fields = [
@@ -398,7 +403,7 @@ export class AdsClient {
       ["error", text],
       ["next_try", { display: `in ${duration(wait)}` }],
     ] as const;
-    if (stream.opened === undefined) log.warn("cannot connect to the control plane", fields);
+    if (accepted === undefined) log.warn("cannot connect to the control plane", fields);
     // istiod ends streams when they are old: nothing is wrong.
     else if (stable && reason !== "Error") log.info("disconnected from the control plane", fields);
     else log.warn("disconnected from the control plane", fields);

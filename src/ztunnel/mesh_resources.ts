@@ -105,38 +105,25 @@ export function authorizationType(owner: MeshOwner, log: LogScope): ResourceType
       const refused: RefusedResource[] = [];
       const gone = [...removed];
       const standIn = (name: string, error: string, scope: Policy["scope"], dryRun = false) => {
+        const policy = ["policy", shortName(name)] as const;
+        const why = ["error", shortText(error)] as const;
         const slash = name.indexOf("/");
         if (slash < 0) {
-          log.error("policy refused, its name is not namespace/name: nothing stands for it", [[
-            "policy",
-            shortName(name),
-          ], [
-            "error",
-            shortText(error),
-          ]]);
+          log.error("policy refused, its name is not namespace/name: nothing stands for it", [policy, why]);
           return false;
         }
         if (owner.hasPolicy(name) && !standIns.has(name)) {
-          log.error("policy refused, its last good version stays", [["policy", shortName(name)], [
-            "error",
-            shortText(error),
-          ]]);
+          log.error("policy refused, its last good version stays", [policy, why]);
           return true;
         }
         // It was to deny nobody.
         if (dryRun) {
-          log.error("policy refused, its dry run is not made", [["policy", shortName(name)], [
-            "error",
-            shortText(error),
-          ]]);
+          log.error("policy refused, its dry run is not made", [policy, why]);
           if (standIns.delete(name)) gone.push(name);
           return true;
         }
         if (!standIns.has(name)) {
-          log.error("policy refused, all that it selects is denied", [["policy", shortName(name)], ["scope", scope], [
-            "error",
-            shortText(error),
-          ]]);
+          log.error("policy refused, all that it selects is denied", [policy, ["scope", scope], why]);
         }
         standIns.set(name, "told");
         policies.push(denial(name.slice(0, slash), name.slice(slash + 1), scope));

@@ -6,14 +6,14 @@ import { ErrorCode, type HeaderList } from "../../src/http2/mod.ts";
 
 const GRPC: HeaderList = [[":status", "200"], ["content-type", "application/grpc"]];
 
-type Told = "goes on" | "ok" | [kind: string, code: number, message: string];
+type Told = "goes on" | "nothing yet" | "ok" | [kind: string, code: number, message: string];
 
 describe("the headers of a response", () => {
   test.each<[string, HeaderList, boolean, Told]>([
     ["of a response", GRPC, false, "goes on"],
     ["with +proto", [[":status", "200"], ["content-type", "application/grpc+proto"]], false, "goes on"],
     ["with a parameter", [[":status", "200"], ["content-type", "application/grpc; v=1"]], false, "goes on"],
-    ["1xx", [[":status", "103"]], false, "goes on"],
+    ["1xx", [[":status", "103"]], false, "nothing yet"],
     ["trailers-only, OK", [...GRPC, ["grpc-status", "0"]], true, "ok"],
     [
       "trailers-only",
@@ -64,6 +64,7 @@ describe("the headers of a response", () => {
   ])("%s", (_name, headers, endStream, told) => {
     const verdict = judgeHeaders(headers, endStream);
     if (told === "goes on") expect(verdict.kind).toBe("goes-on");
+    else if (told === "nothing yet") expect(verdict.kind).toBe("informational");
     else if (told === "ok") expect(verdict).toEqual({ kind: "ended", error: undefined });
     else {
       expect(verdict.kind === "ended" && [verdict.error?.kind, verdict.error?.code, verdict.error?.message])

@@ -3,7 +3,7 @@ import { ErrorCode } from "../../src/http2/mod.ts";
 import { bytesOf, framed, joined, textOf } from "./bytes.ts";
 import { Recorder } from "./client.ts";
 import { call, fixture } from "./fixture.ts";
-import { echo } from "./server.ts";
+import { echo, type TestServerOptions } from "./server.ts";
 
 const { pair } = await fixture();
 
@@ -27,6 +27,29 @@ describe("streams", () => {
     await server.until(() => server.calls[0]?.ended === true);
     stream.send(bytesOf("too late"));
     stream.cancel();
+  });
+
+  test("hear that they are accepted by headers that refuse nothing, once, before anything else of the server", async () => {
+    const heard: string[] = [];
+    class Listener extends Recorder {
+      onAccepted(): void {
+        heard.push(`accepted after ${this.events.length}`);
+      }
+    }
+    const outcome = async (serve: NonNullable<TestServerOptions["serve"]>) => {
+      const [server, channel] = pair({ serve });
+      const seen = new Listener();
+      channel.stream("/t.S/Stream", seen);
+      await server.until(() => server.calls.length === 1);
+      await seen.ended();
+    };
+    await outcome((it) => (it.accept(), it.send("m"), it.finish()));
+    expect(heard).toEqual(["accepted after 1"]);
+    await outcome((it) =>
+      it.stream.respond([[":status", "200"], ["content-type", "application/grpc"], ["grpc-status", "16"]], true)
+    );
+    await outcome((it) => it.stream.respond([[":status", "503"]], true));
+    expect(heard).toHaveLength(1);
   });
 
   test("end with the server's status", async () => {

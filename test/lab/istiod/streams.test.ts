@@ -72,10 +72,10 @@ const FAULTS: readonly Fault[] = [
       await istiod.setDiscovery({ refuse: { code: 8, message: "too many streams" } });
       await cut(istiod);
     },
-    line: DISCONNECTED,
+    line: UNCONNECTED,
     error: /error="RESOURCE_EXHAUSTED: too many streams"/,
     mend: (istiod) => istiod.setDiscovery({ refuse: undefined }),
-    reason: "Error",
+    reason: "ConnectionError",
   },
   {
     name: "answered by something that speaks no gRPC",
@@ -83,10 +83,10 @@ const FAULTS: readonly Fault[] = [
       await istiod.setDiscovery({ httpStatus: 503 });
       await cut(istiod);
     },
-    line: DISCONNECTED,
+    line: UNCONNECTED,
     error: /error="[^"]*503/,
     mend: (istiod) => istiod.setDiscovery({ httpStatus: undefined }),
-    reason: "Error",
+    reason: "ConnectionError",
   },
   {
     name: "offered a message of 201 MiB",
@@ -101,10 +101,10 @@ const FAULTS: readonly Fault[] = [
       await istiod.setPort({ refuseTokens: true });
       await cut(istiod);
     },
-    line: DISCONNECTED,
+    line: UNCONNECTED,
     error: /error="UNAUTHENTICATED: /,
     mend: (istiod) => istiod.setPort({ refuseTokens: false }),
-    reason: "Error",
+    reason: "ConnectionError",
   },
   {
     name: "without a token, as its file is empty",
@@ -123,10 +123,10 @@ const FAULTS: readonly Fault[] = [
       await istiod.setPort({ tokens: [{ token: "the-next-token" }] });
       await cut(istiod);
     },
-    line: DISCONNECTED,
+    line: UNCONNECTED,
     error: /error="UNAUTHENTICATED: /,
     mend: (istiod) => Promise.resolve(writeFileSync(istiod.tokenPath, "the-next-token\n")),
-    reason: "Error",
+    reason: "ConnectionError",
   },
   {
     name: "to a server with another's name",

@@ -626,6 +626,39 @@ describe("an outage", () => {
     expect(text).toContain("ambient_xds_connected 1\n");
   });
 
+  test("a server that takes the request and refuses it was never connected with", () => {
+    let reached = 0;
+    const { channel, client, clock, lines, registry } = setting([new TextType(FIRST)], {
+      onConnected: () => reached++,
+    });
+    client.start();
+    const waits: number[] = [];
+    for (let i = 0; i < 3; i++) {
+      channel.last.reach();
+      clock.settle();
+      expect(channel.last.sent()).toHaveLength(1);
+      expect(client.status()).toMatchObject({ connected: false, since: undefined });
+      expect([...exposition(registry)].join("")).toContain("ambient_xds_connected 0\n");
+      channel.last.end(new GrpcError("status", GrpcStatus.unauthenticated, "UNAUTHENTICATED: no"));
+      waits.push((client.status().nextTry ?? 0) - clock.time);
+      clock.pass(waits.at(-1)!);
+    }
+    expect(waits).toEqual([20, 40, 80]);
+    expect(lines()[0]).toBe(
+      "warn\txds::client\tcannot connect to the control plane\treason=ConnectionError " +
+        'error="UNAUTHENTICATED: no" next_try=in 20ms',
+    );
+    expect([...exposition(registry)].join("")).toContain(
+      'istio_xds_connection_terminations_total{reason="ConnectionError"} 3\n',
+    );
+    expect(reached).toBe(0);
+    // One that says nothing but a message has taken it, too.
+    channel.last.reach();
+    clock.settle();
+    channel.last.push(responseBytes(FIRST, "n1"));
+    expect([client.status().connected, reached]).toEqual([true, 1]);
+  });
+
   test("after close nothing is tried any more, and what comes late is nobody's", () => {
     const type = new TextType(FIRST);
     const { channel, client, clock } = connected([type]);

@@ -48,7 +48,14 @@ export class FakeStream implements GrpcStream {
     return this.#paused;
   }
 
+  /** Requests are written; the server takes the stream. */
   open(): void {
+    this.reach();
+    this.#handler.onAccepted?.();
+  }
+
+  /** Requests are written; the server has not said anything yet. */
+  reach(): void {
     this.#handler.onOpen?.();
   }
 

@@ -57,7 +57,10 @@ export class TextType implements ResourceType {
   }
 }
 
-export function setting(types: readonly ResourceType[], options: { readonly debug?: boolean } = {}) {
+export function setting(
+  types: readonly ResourceType[],
+  options: { readonly debug?: boolean; readonly onConnected?: () => void } = {},
+) {
   const clock = new ManualClock();
   const channel = new FakeChannel();
   const { logger, lines } = keptLogger(options.debug ? { directives: "debug" } : {});
@@ -69,6 +72,7 @@ export function setting(types: readonly ResourceType[], options: { readonly debu
     log: logger.scope("ztunnel::xds::client"),
     metrics: new XdsMetrics(registry),
     clock,
+    ...(options.onConnected === undefined ? {} : { onConnected: options.onConnected }),
   });
   return { clock, channel, client, lines, registry };
 }
