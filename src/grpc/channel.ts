@@ -1,6 +1,6 @@
 import type { HeaderList } from "../http2/mod.ts";
 import { Call } from "./call.ts";
-import type { GrpcConnection } from "./connection.ts";
+import { type GrpcConnection, KEEPALIVE_MS } from "./connection.ts";
 import { authorityOf, Dial } from "./dial.ts";
 import { requestHeaders } from "./request.ts";
 import { GrpcError, GrpcStatus } from "./status.ts";
@@ -18,6 +18,8 @@ import { UnaryCall } from "./unary.ts";
 const STREAM_MESSAGE = 200 << 20;
 /** Connections that a call tries when they go away just as it comes. */
 const MAX_TRIES = 3;
+/** Beyond this, PINGs could be left out as well; ms. */
+const LONGEST_KEEPALIVE_MS = 60 * 60_000;
 
 const SYSTEM_CLOCK: GrpcClock = {
   now: () => performance.now(),
@@ -46,6 +48,8 @@ export class GrpcChannel {
   /** All that have not ended, the retired ones too. */
   readonly #links = new Set<Link>();
   readonly #calls = new Set<Call>();
+  /** Of new connections: doubled for each that its server closed because of PINGs (gRPC A8). */
+  #keepaliveMs = KEEPALIVE_MS;
   #closed = false;
 
   constructor(options: GrpcChannelOptions) {
@@ -128,7 +132,13 @@ export class GrpcChannel {
       this.#links.delete(link);
       if (this.#link === link) this.#link = undefined;
     };
+    const keepaliveMs = this.#keepaliveMs;
     const dial = new Dial(this.#options, this.#clock, {
+      keepaliveMs,
+      onTooManyPings: () => {
+        // Several that were open at once complain of the same interval.
+        this.#keepaliveMs = Math.max(this.#keepaliveMs, Math.min(LONGEST_KEEPALIVE_MS, 2 * keepaliveMs));
+      },
       onRetired: () => {
         if (this.#link === link) this.#link = undefined;
       },

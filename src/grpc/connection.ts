@@ -15,16 +15,22 @@ const HEADER_LIST_SIZE = 16_384;
 const SEND_BUFFER = 1 << 20; // bytes
 
 /** Silence while streams are open before a PING, and how long its answer may take; ms (§3.1). */
-const KEEPALIVE_MS = 30_000;
+export const KEEPALIVE_MS = 30_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
 /** A timer that is late by this much says that this process slept, and nothing of the server; ms. */
 const OVERSLEPT_MS = 1_000;
+/** Debug data of a GOAWAY(ENHANCE_YOUR_CALM) by which a server says that we ask too often (gRPC A8). */
+const TOO_MANY_PINGS = "too_many_pings";
 /** From the end of the TLS handshake to the server's SETTINGS, ms. */
 const SETTINGS_TIMEOUT_MS = 5_000;
 /** How long a socket that was ended waits for the server to end too, ms. */
 const LINGER_MS = 2_000;
 
 export interface ConnectionOwner {
+  /** Silence before a PING, ms; asked once for each connection. */
+  readonly keepaliveMs: number;
+  /** The server closes this connection because of its PINGs. */
+  onTooManyPings(connection: GrpcConnection): void;
   /** No calls are opened on this connection any more. */
   onRetired(connection: GrpcConnection): void;
   onClosed(connection: GrpcConnection): void;
@@ -43,6 +49,7 @@ export class GrpcConnection implements SocketUser, Carrier {
   readonly #socket: GrpcSocket;
   readonly #owner: ConnectionOwner;
   readonly #clock: GrpcClock;
+  readonly #keepaliveMs: number;
   /** Calls for which the server has no stream left. */
   #queue: { readonly call: Call; readonly headers: HeaderList }[] = [];
   /** What the socket did not take yet; nothing more is drawn from the codec meanwhile. */
@@ -64,6 +71,7 @@ export class GrpcConnection implements SocketUser, Carrier {
     this.peer = peer;
     this.#clock = clock;
     this.#owner = owner;
+    this.#keepaliveMs = owner.keepaliveMs;
     this.ready = new Promise((resolve, reject) => this.#settle = { resolve, reject });
     this.ready.catch(() => {}); // told to whoever awaits it, if there still is anybody
     this.h2 = new Http2Connection<Call>("client", {
@@ -193,6 +201,7 @@ export class GrpcConnection implements SocketUser, Carrier {
     const words = debug === "" ? "" : `, ${JSON.stringify(printable(debug))}`;
     // One that says why may be followed by one that says no more than that this is the last word.
     const informs = code !== ErrorCode.NO_ERROR || words !== "" || this.#farewell === "";
+    if (code === ErrorCode.ENHANCE_YOUR_CALM && debug === TOO_MANY_PINGS) this.#owner.onTooManyPings(this);
     if (informs) this.#farewell = `the server is going away (GOAWAY ${errorName(code)}${words})`;
     if (this.state === "starting") this.#kill(this.#farewell);
     else this.retire();
@@ -221,7 +230,7 @@ export class GrpcConnection implements SocketUser, Carrier {
   /** Watches the server while there are streams; any byte of it shows that it lives. */
   #watch(): void {
     if (this.#keepalive !== undefined || this.state === "closed") return;
-    this.#wait(Math.max(0, this.h2.lastActivity + KEEPALIVE_MS - this.#clock.now()));
+    this.#wait(Math.max(0, this.h2.lastActivity + this.#keepaliveMs - this.#clock.now()));
   }
 
   pong(): void {
@@ -244,7 +253,7 @@ export class GrpcConnection implements SocketUser, Carrier {
       else this.#kill("keepalive timed out");
     } else if (this.h2.openStreams > 0) {
       const quiet = this.#clock.now() - this.h2.lastActivity;
-      if (quiet < KEEPALIVE_MS) this.#wait(KEEPALIVE_MS - quiet);
+      if (quiet < this.#keepaliveMs) this.#wait(this.#keepaliveMs - quiet);
       else {
         this.#pingAt = this.#clock.now();
         this.h2.ping();

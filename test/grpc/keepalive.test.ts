@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { ErrorCode } from "../../src/http2/mod.ts";
 import { bytesOf } from "./bytes.ts";
 import { failure, ManualClock, Recorder } from "./client.ts";
 import { fixture, outcome, turns, until } from "./fixture.ts";
@@ -55,6 +56,33 @@ describe("keepalive", () => {
     expect(seen.events.at(-1)).toMatch(/^end protocol 14: lost the connection to .*: keepalive timed out$/);
     expect(await outcome(to)).toBe("answered hello");
     expect(server.connections.length).toBe(2);
+  });
+
+  test("a server that has too many of them gets half as many from the next connections", async () => {
+    const { clock, server, to, connection } = await streaming();
+    const goneWith = async (one: typeof connection, words: string) => {
+      one.h2.finalGoaway(ErrorCode.ENHANCE_YOUR_CALM, words);
+      one.flush();
+      one.socket.end();
+      await server.until(() => one.closed);
+    };
+    /** The next connection, whose only timer is that of its next PING. */
+    const next = async () => {
+      const seen = new Recorder();
+      to.stream("/t.S/Stream", seen);
+      await seen.until(() => seen.events.includes("open"));
+      return server.connections.at(-1)!;
+    };
+    await goneWith(connection, "too_many_pings");
+    const second = await next();
+    expect(second).not.toBe(connection);
+    expect(clock.pending).toEqual([60_000]);
+    await goneWith(second, "another reason");
+    const third = await next();
+    expect(clock.pending).toEqual([60_000]);
+    await goneWith(third, "too_many_pings");
+    await next();
+    expect(clock.pending).toEqual([120_000]);
   });
 
   test("a call that nothing answers costs its connection the trust", async () => {
