@@ -9,6 +9,8 @@ export const PORT = 8080;
 const STREAM_PORT = 8081;
 /** Longer than anything here takes: a process that waits for its deadline has failed to hand something over. */
 const DEADLINE_MS = 60_000;
+/** So long a pause explains that an answer was not seen in time: half of what is waited for it, ms. */
+const FROZEN_MS = 4_000;
 
 export interface HandoverPlan {
   readonly restarts: number;
@@ -24,6 +26,8 @@ export interface HandoverReport {
   readonly begun: number;
   readonly served: number;
   readonly failed: readonly Mishap[];
+  /** Those that failed while the whole test stood still for seconds: a machine that is too busy for it. */
+  readonly frozen: readonly Mishap[];
   readonly broken: readonly Mishap[];
   /** What was wrong with busy connections, and how many bytes came back on all of them. */
   readonly corrupt: readonly string[];
@@ -36,6 +40,29 @@ export interface HandoverReport {
   /** Exit statuses, and the longest time from the signal to the exit, ms. */
   readonly statuses: readonly number[];
   readonly slowest: number;
+}
+
+/** Notices when nothing ran for long. */
+class Pauses {
+  readonly #timer: Timer;
+  readonly #pauses: { readonly from: number; readonly to: number }[] = [];
+  #last = performance.now();
+
+  constructor() {
+    this.#timer = setInterval(() => {
+      const now = performance.now();
+      if (now - this.#last > FROZEN_MS) this.#pauses.push({ from: this.#last, to: now });
+      this.#last = now;
+    }, 50);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  during({ at, age }: Mishap): boolean {
+    return this.#pauses.some(({ from, to }) => at - age < to && from < at);
+  }
 }
 
 /** A pod in the mesh and one outside; the seats are the network namespaces of the ztunnels' own pods. */
@@ -92,6 +119,7 @@ export async function restartUnderLoad(mesh: Mesh, plan: HandoverPlan): Promise<
     for (const server of servers) server.close();
     for (const echo of echoes) echo.stop(true);
   });
+  const pauses = new Pauses();
   let [handedOver, takenOver] = [0, 0];
   for (let restart = 0; restart < plan.restarts; restart++) {
     const before = node.ztunnel;
@@ -104,6 +132,8 @@ export async function restartUnderLoad(mesh: Mesh, plan: HandoverPlan): Promise<
   }
   await Promise.all(streams.map((stream) => stream.finish()));
   await Promise.all(loads.map((load) => load.stop()));
+  pauses.stop();
+  const failed = loads.flatMap((load) => load.failed);
   const ends: Record<string, number> = {};
   for (const ending of node.endings) {
     for (const [error, count] of Object.entries(ending.ends)) ends[error] = (ends[error] ?? 0) + count;
@@ -111,7 +141,8 @@ export async function restartUnderLoad(mesh: Mesh, plan: HandoverPlan): Promise<
   return {
     begun: loads.reduce((sum, { begun }) => sum + begun, 0),
     served: loads.reduce((sum, { served }) => sum + served, 0),
-    failed: loads.flatMap(({ failed }) => failed),
+    failed: failed.filter((mishap) => !pauses.during(mishap)),
+    frozen: failed.filter((mishap) => pauses.during(mishap)),
     broken: loads.flatMap(({ broken }) => broken),
     corrupt: streams.flatMap(({ error }) => error ?? []),
     streamed: streams.reduce((sum, { received }) => sum + received, 0),
@@ -125,10 +156,12 @@ export async function restartUnderLoad(mesh: Mesh, plan: HandoverPlan): Promise<
 
 /** As text, for whoever looks at a run. */
 export function formatHandover(report: HandoverReport): string {
-  const { begun, served, failed, broken, corrupt, streamed, handedOver, takenOver, ends, statuses, slowest } = report;
+  const { begun, served, failed, frozen, broken, corrupt, streamed, handedOver, takenOver, ends, statuses, slowest } =
+    report;
   return [
     `${statuses.length} restarts, the slowest gone after ${slowest.toFixed(0)} ms`,
-    `new connections: ${begun}, served ${served}, failed ${failed.length} ${JSON.stringify(tally(failed))}`,
+    `new connections: ${begun}, served ${served}, failed ${failed.length} ${JSON.stringify(tally(failed))}, ` +
+    `while the machine stood still ${frozen.length}`,
     `long-lived connections broken: ${broken.length} ${JSON.stringify(tally(broken))}`,
     `busy ones: ${(streamed / 1e6).toFixed(0)} MB came back; ${
       corrupt.length === 0 ? "all as sent" : corrupt.join("; ")
