@@ -194,6 +194,16 @@ export class AdsClient {
     };
   }
 
+  /**
+   * Makes the try that is due later at once, because what the last one failed by may be mended: the roots are others now. The
+   * back-off goes on as it was.
+   */
+  retryNow(): void {
+    if (this.#retry === undefined) return;
+    this.#clock.clearTimer(this.#retry.timer);
+    this.#connect();
+  }
+
   /** Ends the stream and lets go of all who wait for a name; what is in force stays. */
   close(): void {
     if (this.#state === "closed") return;

@@ -22,6 +22,7 @@ import {
   startLog,
   surviveBugs,
   watchFile,
+  watchRoots,
 } from "../process/mod.ts";
 import {
   AccessLog,
@@ -92,6 +93,7 @@ class Ztunnel {
   /** What the local state says, where istiod adds to it. */
   #static: MeshState | undefined = undefined;
   #ads: AdsClient | undefined = undefined;
+  #adsRoots: { close(): void } | undefined = undefined;
   #zds: ZdsClient | undefined = undefined;
   #upgrade: Upgrade | undefined = undefined;
   /** The workload of dedicated mode, and the listener of ztunnel itself. */
@@ -272,7 +274,7 @@ class Ztunnel {
       },
       hasPolicy: (key: string) => this.#mesh.current.policies.get(key) !== undefined,
     };
-    this.#ads = new AdsClient({
+    const ads = this.#ads = new AdsClient({
       channel: controlPlaneChannel(
         { address, root, altHostname, headers },
         { token, clusterId, tlsPolicy: this.#plane.tlsPolicy },
@@ -284,9 +286,10 @@ class Ztunnel {
       // The CA is where istiod is: its back-off, minutes long by then, need not be waited for.
       onConnected: () => this.#certificates.retryFailed(),
     });
-    this.#ads.start();
+    ads.start();
+    this.#adsRoots = watchRoots(root, xdsLog, () => ads.retryNow());
     return await Promise.race([
-      this.#ads.synced.then(() => true),
+      ads.synced.then(() => true),
       this.#stopping.promise.then(() => false),
     ]);
   }
@@ -358,6 +361,7 @@ class Ztunnel {
     });
     this.#upgrade?.close();
     this.#source?.close();
+    this.#adsRoots?.close();
     this.#ads?.close();
     this.#certificates.close();
     this.#authority.close();

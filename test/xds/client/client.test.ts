@@ -626,6 +626,26 @@ describe("an outage", () => {
     expect(text).toContain("ambient_xds_connected 1\n");
   });
 
+  test("a try that is due later can be made at once; the back-off goes on", () => {
+    const { channel, client, clock } = connected([new TextType(FIRST)]);
+    client.retryNow();
+    expect(channel.streams.length).toBe(1);
+    for (let i = 0; i < 10; i++) {
+      channel.last.end(lost());
+      if (i < 9) clock.pass(15_000);
+    }
+    expect(channel.streams.length).toBe(10);
+    client.retryNow();
+    expect([channel.streams.length, clock.waits, client.status().nextTry]).toEqual([11, [], undefined]);
+    client.retryNow();
+    expect(channel.streams.length).toBe(11);
+    channel.last.end(lost());
+    expect(clock.waits).toEqual([15_000]);
+    client.close();
+    client.retryNow();
+    expect(channel.streams.length).toBe(11);
+  });
+
   test("a server that takes the request and refuses it was never connected with", () => {
     let reached = 0;
     const { channel, client, clock, lines, registry } = setting([new TextType(FIRST)], {
