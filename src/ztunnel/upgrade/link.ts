@@ -46,37 +46,46 @@ export class Link {
     }
   }
 
+  /** Nothing can be said to us any more; what was said before is still received. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
     this.#unwatch();
+    this.#socket.shutdown();
+    for (let next = this.#next(); next !== undefined && "message" in next; next = this.#next()) {
+      this.#owner.received(this, next.message, next.fds);
+    }
     this.#socket.close();
   }
 
   #read(): void {
     while (this.#open) {
-      let packet;
-      try {
-        packet = this.#socket.poll(MAX_PACKET);
-      } catch (error) {
-        if (!(error instanceof SystemError)) throw error;
-        this.#lose(error.code === "ECONNRESET" ? undefined : error.message);
-        return;
-      }
-      if (packet === undefined) return;
-      const { bytes, fds, truncated } = packet;
-      if (bytes.length === 0 && fds.length === 0) {
-        this.#lose(undefined);
-        return;
-      }
-      const message = truncated ? "a packet that is too long" : parseMessage(bytes);
-      if (typeof message === "string" || fds.length !== descriptorsOf(message)) {
-        fds.forEach(closeFd);
-        this.#lose(typeof message === "string" ? message : `${fds.length} descriptors with "${message.kind}"`);
-        return;
-      }
-      this.#owner.received(this, message, fds);
+      const next = this.#next();
+      if (next === undefined) return;
+      if ("message" in next) this.#owner.received(this, next.message, next.fds);
+      else this.#lose(next.end);
     }
+  }
+
+  /** The next message, the end and why, or nothing yet. */
+  #next():
+    | { readonly message: UpgradeMessage; readonly fds: number[] }
+    | { readonly end: string | undefined }
+    | undefined {
+    let packet;
+    try {
+      packet = this.#socket.poll(MAX_PACKET);
+    } catch (error) {
+      if (!(error instanceof SystemError)) throw error;
+      return { end: error.code === "ECONNRESET" ? undefined : error.message };
+    }
+    if (packet === undefined) return undefined;
+    const { bytes, fds, truncated } = packet;
+    if (bytes.length === 0 && fds.length === 0) return { end: undefined };
+    const message = truncated ? "a packet that is too long" : parseMessage(bytes);
+    if (typeof message !== "string" && fds.length === descriptorsOf(message)) return { message, fds };
+    fds.forEach(closeFd);
+    return { end: typeof message === "string" ? message : `${fds.length} descriptors with "${message.kind}"` };
   }
 
   #lose(reason: string | undefined): void {

@@ -67,12 +67,14 @@ export class Upgrade implements LinkOwner {
     this.#listener?.unwatch();
     this.#listener?.socket.close();
     this.#listener = undefined;
-    this.#giving?.giver.close();
-    this.#giving = undefined;
+    this.#leaving = undefined;
     this.#before?.close();
     for (const link of this.#after) link.close();
     this.#after.clear();
     this.#ready.clear();
+    // After its link: what was taken is not ours any more.
+    this.#giving?.giver.close();
+    this.#giving = undefined;
   }
 
   /** In place of the other process's socket in one step, so that there is always somebody. Only we may connect. */

@@ -133,6 +133,19 @@ test("what was taken before the other one went is taken", async () => {
   expect(connections.map(({ fate }) => fate)).toEqual(["kept", "released"]);
 });
 
+test("so it is when this one ends without having heard of it; the other one cannot take more then", async () => {
+  const path = socketPath();
+  const connections = [new Offered(), new Offered()];
+  const { made } = leaving(path, connections);
+  const socket = successor(path);
+  await next(socket);
+  await next(socket);
+  say(socket, { kind: "taken", id: 1 });
+  made.close(); // in the same turn: nothing was read of it
+  expect(connections.map(({ fate }) => fate)).toEqual(["kept", "released"]);
+  expect(() => say(socket, { kind: "taken", id: 0 })).toThrow("EPIPE");
+});
+
 test("a few at a time, those that begin later too, and no descriptor is left", async () => {
   const path = socketPath();
   const connections = Array.from({ length: 100 }, () => new Offered());
