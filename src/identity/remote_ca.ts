@@ -1,4 +1,5 @@
 import { type CertificateAuthority, CertificateError, type WorkloadCertificate } from "./certificate.ts";
+import { ChainCheck } from "./chain_check.ts";
 import { createCsr } from "./csr.ts";
 import { issuedCertificate } from "./issued_certificate.ts";
 import { type NewKey, newKey } from "./issuance.ts";
@@ -25,6 +26,7 @@ export interface RemoteCaOptions {
 /** istiod's CA, or whoever speaks its protocol (spec/ztunnel.md §3.4). A new P-256 key for each certificate. */
 export class RemoteCa implements CertificateAuthority {
   readonly #options: RemoteCaOptions;
+  readonly #chains = new ChainCheck();
 
   constructor(options: RemoteCaOptions) {
     this.#options = options;
@@ -32,7 +34,7 @@ export class RemoteCa implements CertificateAuthority {
 
   /**
    * Asks once; there is no retry here. Rejects with CertificateError that names the identity: the id is none, the call
-   * failed, or the answer cannot be used (see issuedCertificate). Whether it is valid at this time is not looked at.
+   * failed, or the answer cannot be used (see issuedCertificate, ChainCheck). Whether it is valid at this time is not looked at.
    */
   async fetch(identity: string): Promise<WorkloadCertificate> {
     if (parseIdentity(identity) === undefined) {
@@ -54,7 +56,10 @@ export class RemoteCa implements CertificateAuthority {
     } catch (error) {
       throw new CertificateError(`${identity}: ${callError(error)}`, { cause: error });
     }
-    return issuedCertificate({ identity, key, chain: chainOf(identity, response), checkName: impersonate });
+    const chain = chainOf(identity, response);
+    const certificate = issuedCertificate({ identity, key, chain, checkName: impersonate });
+    await this.#chains.check(certificate);
+    return certificate;
   }
 }
 

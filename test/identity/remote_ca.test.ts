@@ -231,6 +231,18 @@ describe("an answer that cannot be used is refused", () => {
     expect(await refusal(chain)).toStartWith(error);
   });
 
+  test("a chain that does not lead to its roots: every peer would refuse it", async () => {
+    const other = await service.otherRootPem();
+    const none = `${ID}: the CA's certificate leads to none of the roots in its answer`;
+    expect(await refusal((csr) => [service.sign(csr, []), other])).toBe(none);
+    expect(
+      await refusal((csr) => {
+        const [leaf, , upper] = service.signBelowTwo(csr);
+        return [leaf, upper, root];
+      }),
+    ).toBe(none);
+  });
+
   test("another key also where the name is not looked at", async () => {
     expect(await refusal(() => [service.signOwnKey(ID), root], { impersonate: false }))
       .toBe(`${ID}: the CA's certificate is for another key than that of our request`);
