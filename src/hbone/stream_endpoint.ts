@@ -75,6 +75,11 @@ export class StreamEndpoint extends Endpoint implements StreamUser {
     return this.#writing === "closed";
   }
 
+  /** The other side has said all; it may have left, or wait for an answer. */
+  get halfClosed(): boolean {
+    return this.#reading === "ended";
+  }
+
   /** The owner no longer wants the tunnel; nothing is reported to it. */
   abandon(): void {
     this.abandoned = true;

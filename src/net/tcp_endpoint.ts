@@ -55,6 +55,11 @@ export class TcpEndpoint extends Endpoint {
     return this.#writing === "closed";
   }
 
+  /** The other side has said all; it may have left, or wait for an answer. */
+  get halfClosed(): boolean {
+    return this.#reading === "ended";
+  }
+
   /** Takes the socket away from an endpoint that was not joined and has read nothing: TLS is to begin on it. */
   detach(): TcpSocket | undefined {
     const socket = this.#socket;

@@ -25,6 +25,8 @@ export interface Holdable {
   abort(): void;
   /** It is at its end already, and whoever wants its place may have it; undefined: that is not known. */
   readonly closed?: boolean;
+  /** Its client has said all: it has left, mostly, and only few half-close and wait. */
+  readonly halfClosed?: boolean;
 }
 
 /** What is held for one workload: counted, bounded, and aborted when the workload goes. */
@@ -48,7 +50,7 @@ export class Hold {
       connection.abort();
       return "gone";
     }
-    if (this.#held.size >= MAX_HELD) this.#letGo();
+    if (this.#held.size >= MAX_HELD) this.#makeRoom();
     if (this.#held.size >= MAX_HELD) {
       this.#metrics.refused[reason].value++;
       return "full";
@@ -59,13 +61,26 @@ export class Hold {
     return "held";
   }
 
-  /** Frees the places of those that left: what they wait for may be long in coming. */
-  #letGo(): void {
+  /**
+   * Frees the places of those that left: what they wait for may be long in coming. Where that is not enough, the first one
+   * that has said all gives way, as if it had found the hold full itself.
+   */
+  #makeRoom(): void {
+    let silent: Holdable | undefined;
     for (const [connection, reason] of this.#held) {
-      if (connection.closed !== true) continue;
-      this.#held.delete(connection);
-      this.#metrics.waiting[reason].value--;
+      if (connection.closed === true) this.#drop(connection, reason);
+      else if (connection.halfClosed === true) silent ??= connection;
     }
+    const reason = silent && this.#held.get(silent);
+    if (silent === undefined || reason === undefined || this.#held.size < MAX_HELD) return;
+    this.#drop(silent, reason);
+    this.#metrics.refused[reason].value++;
+    silent.abort();
+  }
+
+  #drop(connection: Holdable, reason: HeldReason): void {
+    this.#held.delete(connection);
+    this.#metrics.waiting[reason].value--;
   }
 
   /** Lets it go on; false: the workload went meanwhile, and the connection with it, or it has left itself. */

@@ -1,5 +1,8 @@
 import { expect, test } from "bun:test";
 import { MetricRegistry, registerHeldMetrics } from "../../src/telemetry/mod.ts";
+import { listenTcp } from "../../src/linux/mod.ts";
+import { acceptHandlers, adoptListener } from "../../src/net/tcp.ts";
+import type { TcpEndpoint } from "../../src/net/tcp_endpoint.ts";
 import { Hold } from "../../src/ztunnel/hold.ts";
 
 function connection() {
@@ -45,6 +48,53 @@ test("connections that left keep no place from others, and do not go on", () => 
   expect([hold.size, metrics.waiting.resource.value, metrics.waiting.certificate.value]).toEqual([25, 1, 24]);
   expect(hold.release(left[0]!)).toBe(false);
   expect(metrics.waiting.resource.value).toBe(1);
+});
+
+test("one that has said all, and has left most likely, gives way to a new one", () => {
+  const { metrics, hold } = holding();
+  const silent = Array.from({ length: 2 }, () => ({ ...connection(), halfClosed: true }));
+  for (const one of silent) hold.take(one, "resource");
+  for (let i = 0; i < 1022; i++) hold.take({ ...connection(), halfClosed: false }, "certificate");
+  expect(silent.map(({ aborted }) => aborted)).toEqual([0, 0]);
+  expect(hold.take(connection(), "certificate")).toBe("held");
+  expect([silent.map(({ aborted }) => aborted), hold.release(silent[0]!)]).toEqual([[1, 0], false]);
+  expect([metrics.refused.resource.value, metrics.waiting.resource.value, hold.size]).toEqual([1, 1, 1024]);
+  expect(hold.take(connection(), "certificate")).toBe("held");
+  expect(hold.take(connection(), "certificate")).toBe("full");
+});
+
+test("clients that leave while they are held make room for others", async () => {
+  const accepted: TcpEndpoint[] = [];
+  let came = () => {};
+  const listening = listenTcp({
+    address: { ip: "127.0.0.1", port: 0 },
+    backlog: 16,
+    reusePort: false,
+    reuseAddress: true,
+    noDelay: true,
+  });
+  const handlers = acceptHandlers((endpoint) => (accepted.push(endpoint), came()), () => {});
+  const proxy = adoptListener(listening.fd, handlers);
+  const arrived = () => new Promise<void>((resolve) => came = resolve);
+  for (const leave of ["end", "terminate"] as const) {
+    const { hold } = holding();
+    const next = arrived();
+    const client = await Bun.connect({
+      hostname: "127.0.0.1",
+      port: listening.address.port,
+      socket: { data() {}, error() {} },
+    });
+    await next;
+    const endpoint = accepted.at(-1)!;
+    hold.take(endpoint, "resource");
+    while (hold.size < 1024) hold.take(connection(), "certificate");
+    expect(hold.take(connection(), "certificate")).toBe("full");
+    client[leave]();
+    while (!endpoint.closed && !endpoint.halfClosed) await new Promise(setImmediate);
+    expect(hold.take(connection(), "certificate")).toBe("held");
+    hold.close();
+  }
+  proxy.stop(true);
 });
 
 test("when the workload goes, what waits is aborted and never goes on; later ones are aborted at once", () => {
