@@ -165,10 +165,14 @@ class Waypoint {
       replace: (document, snapshot) => this.#replace(document, snapshot),
     });
     state.ready();
-    const serving = this.#serving as Serving;
-    await this.#certificates.get(serving.plane.identity, "realtime");
-    certificate.ready();
     listening.ready();
+    const serving = this.#serving as Serving;
+    // Not waited for: the CA may come up after us, and is asked until it does; a stop signal must be heard meanwhile.
+    const { identity } = serving.plane;
+    this.#certificates.onChange((changed) => {
+      if (changed === identity) certificate.ready();
+    });
+    this.#certificates.get(identity, "realtime").catch(() => {}); // the cache tells why
 
     const started = setTimeout(releaseStartupCode, STARTUP_MS);
     await this.#stopping.promise;

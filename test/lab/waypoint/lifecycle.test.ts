@@ -253,6 +253,29 @@ labSuite("a waypoint over time", () => {
     expect(dump).not.toContain("PRIVATE KEY");
   }, TEST_MS);
 
+  test("a CA that is not there yet is waited for, and a stop signal meanwhile is heard", async () => {
+    const mesh = shared();
+    const waypoint = mesh.startWaypoint({
+      pod: "outsider",
+      serviceAccount: "waypoint",
+      environment: {
+        CA_ADDRESS: "https://127.0.0.1:1",
+        CA_ROOT_CA: join(mesh.caDirectory, "root.pem"),
+        AUTH_TOKEN: "fake",
+        MINIMUM_DRAIN_DURATION: "100ms",
+      },
+    });
+    try {
+      await waypoint.process.line((line) => line.includes("certificate cannot be fetched"));
+      const { status, body } = await waypoint.ask(READINESS_PORT, "/healthz/ready");
+      expect([status, body]).toEqual([503, "not ready, pending: certificate\n"]);
+      waypoint.process.signal("SIGTERM");
+      expect(await waypoint.process.exited).toBe(0);
+    } finally {
+      await waypoint.process.stop("SIGKILL");
+    }
+  }, TEST_MS);
+
   test("a stop signal: not ready any more, what runs ends well, then the process ends", async () => {
     const mesh = shared();
     const waypoint = mesh.waypoint();
