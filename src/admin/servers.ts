@@ -1,7 +1,7 @@
 import { canonicalIp, formatAddress, isLoopback, type SocketAddress } from "../net/address.ts";
 import { portTaken } from "../net/os_error.ts";
 import type { AdminOptions, AdminServers } from "./options.ts";
-import { readinessPage } from "./readiness_page.ts";
+import { readinessPage, WAYPOINT_NOT_READY, ZTUNNEL_NOT_READY } from "./readiness_page.ts";
 import { textResponse } from "./text_response.ts";
 
 /** Who asks. */
@@ -100,7 +100,7 @@ export function startAdmin(options: AdminOptions): AdminServers {
     readinessAddresses: start(
       "readiness",
       options.readinessAddresses,
-      readinessPage(options.readiness, options.mode === "waypoint" ? 503 : 500),
+      readinessPage(options.readiness, options.mode === "waypoint" ? WAYPOINT_NOT_READY : ZTUNNEL_NOT_READY),
     ),
     adminAddresses: start(
       "admin",

@@ -2,6 +2,7 @@ import { Hono } from "hono/tiny";
 import { exposition } from "../telemetry/mod.ts";
 import { compress, preferredEncoding } from "./compression.ts";
 import type { AdminOptions } from "./options.ts";
+import { READINESS_PATH, readinessPage, WAYPOINT_NOT_READY } from "./readiness_page.ts";
 import { streamed } from "./streamed.ts";
 import { textResponse } from "./text_response.ts";
 
@@ -16,7 +17,7 @@ type Local = { Bindings: { local: boolean } };
 
 /** What the stats port answers: metrics, to any method; in waypoint mode what pilot-agent's port does too. */
 export function statsApp(
-  { registry, drain, quit }: Pick<AdminOptions, "registry" | "drain" | "quit">,
+  { mode, readiness, registry, drain, quit }: Pick<AdminOptions, "mode" | "readiness" | "registry" | "drain" | "quit">,
 ): (request: Request, local: boolean) => Response | Promise<Response> {
   const app = new Hono<Local>();
   const answer = (request: Request) => {
@@ -30,6 +31,10 @@ export function statsApp(
   };
   app.all("/metrics", (context) => answer(context.req.raw));
   app.all("/stats/prometheus", (context) => answer(context.req.raw));
+  if (mode === "waypoint") {
+    const page = readinessPage(readiness, WAYPOINT_NOT_READY);
+    app.all(READINESS_PATH, (context) => page(context.req.raw));
+  }
   /** Orders, which only the pod itself may give: the port is open to the cluster. */
   const order = (path: string, act: () => void) => {
     app.all(path, ({ req: { method }, env: { local } }) => {

@@ -51,6 +51,17 @@ function start(overrides: Partial<AdminOptions> = {}) {
 
 const POST = { method: "POST" };
 
+test("a waypoint's readiness is also on the port of pilot-agent, a ztunnel's is not", async () => {
+  const { stats, readiness } = start({ mode: "waypoint" });
+  const task = readiness.task("certificate");
+  const pending = await stats("/healthz/ready");
+  expect([pending.status, await pending.text()]).toEqual([503, "not ready, pending: certificate\n"]);
+  task.ready();
+  const ready = await stats("/healthz/ready");
+  expect([ready.status, await ready.text()]).toEqual([200, "ready\n"]);
+  expect((await start().stats("/healthz/ready")).status).toBe(404);
+});
+
 test("what ends or drains a waypoint is asked for by POST, and from the pod itself only", async () => {
   const done: string[] = [];
   const orders = { drain: () => void done.push("drain"), quit: () => void done.push("quit") };
