@@ -19,6 +19,10 @@ export interface HoldingPod {
   /** Let in, and those that wait to be. */
   readonly connections: number;
   readonly waiting: number;
+  /** Clients of its DNS over TCP that have not ended, and questions without an answer. */
+  readonly questions: number;
+  /** Tunnels to it that have not ended. */
+  readonly tunnels: number;
   /** Its oldest, in that order; no more than MOST_CONNECTIONS are needed. */
   readonly oldest: readonly HeldConnection[];
 }
@@ -39,12 +43,11 @@ export function drainFields(
   nameOf: (ip: string) => string | undefined,
   now: { readonly monotonic: number; readonly wall: number },
 ): Field[] {
-  const holding = pods.filter(({ connections, waiting }) => connections + waiting > 0)
+  const holding = pods
+    .filter(({ connections, waiting, questions, tunnels }) => connections + waiting + questions + tunnels > 0)
     .sort((a, b) => b.connections + b.waiting - a.connections - a.waiting);
   const total = holding.reduce((sum, { connections, waiting }) => sum + connections + waiting, 0);
-  const named = holding.slice(0, MOST_PODS).map(({ pod, connections, waiting }) =>
-    `${pod}: ${connections}${waiting > 0 ? ` and ${waiting} not let in yet` : ""}`
-  );
+  const named = holding.slice(0, MOST_PODS).map((pod) => `${pod.pod}: ${held(pod)}`);
   if (holding.length > MOST_PODS) named.push(`and ${holding.length - MOST_PODS} more`);
   const place = ({ ip, port }: SocketAddress) => {
     const name = nameOf(ip);
@@ -66,4 +69,13 @@ export function drainFields(
     ["pods", named.join(", ")],
     ...(oldest.length === 0 ? [] : [["oldest", oldest.join("; ")] as const]),
   ];
+}
+
+function held({ connections, waiting, questions, tunnels }: HoldingPod): string {
+  return [
+    connections,
+    ...(waiting > 0 ? [`${waiting} not let in yet`] : []),
+    ...(questions > 0 ? [`${questions} to be answered by DNS`] : []),
+    ...(connections + waiting === 0 && tunnels > 0 ? [`tunnels that have not ended: ${tunnels}`] : []),
+  ].join(" and ");
 }

@@ -134,6 +134,8 @@ export class WorkloadProxy {
       pod,
       connections: tracker.size,
       waiting: held + (this.#inbound?.handshakes ?? 0),
+      questions: this.#dns?.open ?? 0,
+      tunnels: this.#inbound?.size ?? 0,
       oldest: tracker.oldest(MOST_CONNECTIONS).map((connection) => ({
         pod,
         direction: connection.direction,

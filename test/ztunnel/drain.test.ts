@@ -19,7 +19,7 @@ function held(pod: string, startedAt: number, originalDst: string | null = "10.0
 }
 
 function holding(pod: string, connections: number, waiting = 0, oldest: readonly HeldConnection[] = []): HoldingPod {
-  return { pod, connections, waiting, oldest };
+  return { pod, connections, waiting, questions: 0, tunnels: 0, oldest };
 }
 
 test("says which pods hold on, how many connections, and the oldest: who to whom, since when", () => {
@@ -37,6 +37,19 @@ test("says which pods hold on, how many connections, and the oldest: who to whom
     `a/few ${way} since 2025-12-31T23:59:59.000Z (1 s)`,
     `a/many ${way} since 2025-12-31T23:59:59.500Z (1 s)`,
   ]);
+});
+
+test("says what holds a pod that has no connection", () => {
+  const pods = [
+    { ...holding("a/asks", 0), questions: 2 },
+    { ...holding("a/ends", 0), tunnels: 1 },
+    { ...holding("a/both", 1), questions: 1, tunnels: 1 },
+  ];
+  expect(Object.fromEntries(drainFields(pods, nameOf, NOW))).toEqual({
+    connections: 1,
+    pods: "a/both: 1 and 1 to be answered by DNS, a/asks: 0 and 2 to be answered by DNS, " +
+      "a/ends: 0 and tunnels that have not ended: 1",
+  });
 });
 
 test("names some pods and counts the others", () => {

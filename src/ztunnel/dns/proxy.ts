@@ -97,6 +97,11 @@ export class DnsProxy {
     });
   }
 
+  /** What a drain waits for: clients that have not ended, and questions without an answer. */
+  get open(): number {
+    return this.#servers.reduce((sum, server) => sum + server.open, this.#running);
+  }
+
   /** Hears no new questions; resolves when those under way are answered. */
   async drain(): Promise<void> {
     if (this.#state === "open") {

@@ -63,13 +63,14 @@ export class TcpServer implements Ticking {
     this.#state = "draining";
     for (const connection of [...this.#connections]) connection.retire();
     await finishListening(this.#listener);
-    if (this.#busy) await new Promise<void>((resolve) => this.#emptied = resolve);
+    if (this.open > 0) await new Promise<void>((resolve) => this.#emptied = resolve);
   }
 
-  /** Whether somebody is still to be answered; those who have been may take their time to hang up. */
-  get #busy(): boolean {
-    for (const { finished } of this.#connections) if (!finished) return true;
-    return false;
+  /** Who is still to be answered; those who have been may take their time to hang up. */
+  get open(): number {
+    let open = 0;
+    for (const { finished } of this.#connections) if (!finished) open++;
+    return open;
   }
 
   close(): void {
@@ -81,7 +82,7 @@ export class TcpServer implements Ticking {
   }
 
   #connectionFinished(): void {
-    if (this.#state === "draining" && this.#emptied !== undefined && !this.#busy) this.#emptied();
+    if (this.#state === "draining" && this.#emptied !== undefined && this.open === 0) this.#emptied();
   }
 
   tick(now: number): void {

@@ -51,6 +51,11 @@ export class UdpServer implements Waiting {
     return this.#socket.address;
   }
 
+  /** Questions that have not been taken. */
+  get open(): number {
+    return this.#waiting.length - this.#next;
+  }
+
   /**
    * Hears no new questions. Resolves when those that had arrived are taken, which are read yet for 200 ms at most; answers go
    * out until close().
