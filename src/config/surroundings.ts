@@ -17,10 +17,19 @@ export function ownSurroundings(): Surroundings {
   return {
     cores: availableParallelism(),
     root: process.getuid?.() === 0,
-    home: homedir(),
+    home: home(),
     ipv6Loopback: ipv6Loopback(),
     exists: existsSync,
   };
+}
+
+/** A container may run as a user whom nobody has named, and without HOME. */
+function home(): string {
+  try {
+    return homedir();
+  } catch {
+    return "/";
+  }
 }
 
 function ipv6Loopback(): boolean {

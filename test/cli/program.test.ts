@@ -31,6 +31,16 @@ test("without configuration the first word is --config", () => {
   expect(waypoint.stderr.trim().split("\n")).toHaveLength(1);
 });
 
+test.skipIf(process.getuid?.() !== 0)("a user without a name and without a home starts as any other", () => {
+  const { stderr } = spawnSync(process.execPath, [MAIN, "--mode=waypoint"], {
+    env: { PATH: env.PATH },
+    cwd: "/",
+    uid: 61_234,
+    encoding: "utf8",
+  });
+  expect(stderr).toStartWith("waypoint mode needs --config PATH ");
+});
+
 test("a reader who has enough is no error: `ambient schema | head -1`", () => {
   const script = '"$0" "$1" schema | head -1; echo "${PIPESTATUS[0]}"';
   const { stdout, stderr } = spawnSync("bash", ["-c", script, process.execPath, MAIN], { env, encoding: "utf8" });
