@@ -77,9 +77,11 @@ export class HboneServer implements TransportOwner {
     return this.#transports.size;
   }
 
-  /** Connections whose peer is not verified yet. */
+  /** Connections whose peer is not verified yet, but for those that wait for our certificate: whoever gives it knows them. */
   get handshakes(): number {
-    return this.#handshakes.size;
+    let begun = 0;
+    for (const { waitsForUs } of this.#handshakes) if (!waitsForUs) begun++;
+    return begun;
   }
 
   stopListening(): void {
@@ -217,6 +219,11 @@ class Handshake implements Unverified {
     certificate.then((fetched) => {
       if (this.#state === "certificate") this.#upgrade(fetched);
     }, (error: Error) => this.fail(error.message));
+  }
+
+  /** It has not begun yet: the certificate is being made. */
+  get waitsForUs(): boolean {
+    return this.#state === "certificate";
   }
 
   #upgrade(certificate: WorkloadCertificate): void {

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { labSuite, Mesh, sharedMesh, TEST_MS } from "./fixture.ts";
-import { ambientBinary, LAB_NAMESPACE, READINESS_PORT, writeConfiguration, Ztunnel } from "./mesh/mod.ts";
+import { ambientBinary, LAB_NAMESPACE, READINESS_PORT, total, writeConfiguration, Ztunnel } from "./mesh/mod.ts";
 import { findProgram, type Lab, LabProcess } from "./topology/mod.ts";
 import { eventually } from "./topology/mod.ts";
 import { Conversation, doubling, PodServer } from "./traffic/mod.ts";
@@ -171,6 +171,33 @@ labSuite("shutdown", () => {
       expect(took).toBeGreaterThan(1400);
       expect(took).toBeLessThan(4000);
       expect(await held.readToEnd()).toBe("");
+    } finally {
+      await mesh.close();
+    }
+  }, 60_000);
+
+  test("a connection that waits for the pod's record is one that the end tells of", async () => {
+    const mesh = new Mesh({
+      ...plan,
+      pods: [...PODS, { name: "raw", node: 0, captured: false }],
+      configuration: (lab) => ({ workloads: [{ pod: lab.pod("client"), hbone: true }] }),
+      environment: { CONNECTION_TERMINATION_DEADLINE: "500ms" },
+    });
+    try {
+      await mesh.start();
+      const { lab } = mesh;
+      const waiting = await Conversation.open(lab.pod("raw").namespace, { ip: lab.pod("server").ip, port: 15008 });
+      const { process } = mesh.ztunnel(1);
+      await eventually(
+        "it to wait",
+        async () => total(await mesh.ztunnel(1).metrics(), "ambient_held_connections") === 1,
+      );
+      process.signal("SIGTERM");
+      expect(await process.line((line) => line.includes("forcefully shutting down"))).toContain(
+        `pods="${LAB_NAMESPACE}/server: 0 and 1 not let in yet"`,
+      );
+      expect(await process.exited).toBe(0);
+      waiting.close();
     } finally {
       await mesh.close();
     }
