@@ -9,6 +9,10 @@
  * falls back to its hash, which then has no choice. From the moment in which the newer process listens, everything new is
  * its own, and nothing waits in the older one's queue when that goes; and when the newer one dies, the older has all again.
  *
+ * What it cannot do: a newer process that hangs without dying keeps all that comes, and a third one does not change that,
+ * being the third; the kernel gives it back when the one that hangs is killed. Of three it is the second that is served,
+ * which is why nobody is started before the oldest has closed its listeners: a DaemonSet with maxSurge 1 does so.
+ *
  * Two other ways, and why not: net.ipv4.tcp_migrate_req moves the queue of a socket that closes (Linux 5.14), but it is a
  * sysctl of each pod's namespace and /proc/sys is read-only for a container that is not privileged; programs of the kind
  * BPF_PROG_TYPE_SK_REUSEPORT could choose by name, and need CAP_BPF or CAP_SYS_ADMIN and a map that outlives its maker. A
@@ -34,7 +38,7 @@ newerProgram.setUint16(SOCK_FPROG, 0x06, true);
 newerProgram.setUint32(SOCK_FPROG + 4, NEWER, true);
 
 /**
- * Gives the newest socket of this one's group all that comes, from now on and also of sockets that join the group later.
+ * Gives the newer of two sockets of this one's group all that comes, from now on and also of sockets that join the group later.
  * To be called when the socket listens, or is bound for UDP: before that it has a group of its own, whose program is lost.
  */
 export function preferNewest(fd: number): SystemError | undefined {
