@@ -57,7 +57,9 @@ export interface PacketShape {
  * throws; the descriptors stay the caller's whatever comes out.
  */
 export function parsePacket({ bytes, fdCount, truncated }: PacketShape): ParsedPacket {
-  if (truncated) return refused(`packet was truncated: more than ${MAX_PACKET} bytes, or too many descriptors`);
+  if (truncated) {
+    return refused(`packet was truncated: more than ${MAX_PACKET} bytes, too many descriptors, or none free here`);
+  }
   let request: ZdsRequest | undefined;
   try {
     request = readRequest(bytes);
