@@ -213,6 +213,7 @@ class Ztunnel {
       const refused = config.packetMark === undefined ? undefined : markRefusal(config.packetMark);
       if (refused !== undefined) throw new Error(`shared mode needs CAP_NET_ADMIN: ${refused.message}`);
     }
+    proxy.ready(); // what may still be missing has tasks of its own (spec/ztunnel.md §11.2, §14.3)
 
     await this.#authority.check();
     this.#authority.follow(this.#certificates);
@@ -235,7 +236,6 @@ class Ztunnel {
       const context = new WorkloadContext(this.#plane, config.selfWorkload, undefined, undefined, true);
       this.#own.push(new WorkloadProxy(context, "inbound"));
     }
-    proxy.ready();
     if (this.#pods !== undefined && pods !== undefined) this.#followCni(this.#pods, pods);
 
     const started = setTimeout(releaseStartupCode, STARTUP_MS);

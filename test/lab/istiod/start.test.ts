@@ -31,7 +31,7 @@ labSuite("a start", () => {
     mesh.serve("server");
     ztunnel = mesh.startZtunnel(mesh.lab.node(0));
     await logLine(ztunnel, "cannot connect to the control plane");
-    expect(await pending(ztunnel)).toBe("not ready, pending: proxy, state manager, workload proxy manager\n");
+    expect(await pending(ztunnel)).toBe("not ready, pending: state manager, workload proxy manager\n");
     // Connected, but nothing is said.
     await mesh.istiod.setDiscovery({ silent: true });
     await mesh.istiod.setPort({ connections: "accept" });
