@@ -20,6 +20,8 @@ const PER_SECOND = 0.5;
 const MOST_PODS = 6;
 /** Identities of them; a cluster has not a new one for each pod. */
 const ACCOUNTS = 8;
+/** Services that come and go. Metrics have the names of those that a pod was behind, for ever. */
+const PASSING_SERVICES = 6;
 /** What Kubernetes leaves a pod that ends for what is under way, ms. */
 const GRACE_MS = 500;
 /** From a pod's death to the end of its connections elsewhere, ms. */
@@ -375,11 +377,11 @@ export class Churn {
       this.#services.delete(first);
       return await this.#pushed(this.#scene.istiod.put({ removedAddresses: [first] }));
     }
-    const name = `passing-${this.#next()}`;
+    const number = this.#next() % PASSING_SERVICES;
     const service = serviceText({
-      name,
+      name: `passing-${number}`,
       namespace: LAB_NAMESPACE,
-      addresses: [`10.97.${this.#made >> 8 & 255}.${this.#made & 255}`],
+      addresses: [`10.97.0.${number}`],
       ports: { [SERVICE_PORT]: PORT },
     });
     this.#services.add(service.name);

@@ -195,7 +195,7 @@ class Soak {
         await Bun.sleep(LOOK_MS);
         const now = this.#census().map(({ held }) => held);
         if (this.#baseline !== undefined) return same(this.#baseline, now);
-        if (!same(last, now)) since = performance.now();
+        if (!same(last, now) || now.some(isConnected)) since = performance.now();
         last = now;
         return performance.now() - since >= STILL_MS;
       }, BASELINE_MS);
@@ -272,4 +272,9 @@ class Soak {
     }
     for (const failure of this.#churn.failures.slice(-2)) this.#say(`    ${failure.slice(0, 300)}`);
   }
+}
+
+/** Whether a process has connections but those to the control plane: of peers that vanished, until they are given up. */
+function isConnected(held: Census["held"]): boolean {
+  return Object.keys(held).some((kind) => kind.endsWith(" ESTABLISHED"));
 }
