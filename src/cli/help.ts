@@ -38,6 +38,8 @@ The ones wanted most often:
   INPOD_UDS              socket of the CNI agent (default /var/run/ztunnel/ztunnel.sock)
   CA_ADDRESS=embedded    certificates from the embedded CA of this machine (also FAKE_CA=true)
   XDS_ADDRESS            address of istiod; empty: none (CA_ADDRESS: of the CA)
+  XDS_ROOT_CA, CA_ROOT_CA, AUTH_TOKEN
+                         files (or texts) to trust istiod by, and to be known to it (default: where Istio mounts them)
   LOCAL_XDS_PATH         as --config
   NETWORK, NODE_NAME, CLUSTER_ID, CLUSTER_DOMAIN
   AMBIENT_ENDPOINT_EJECTION

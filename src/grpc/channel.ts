@@ -122,7 +122,7 @@ export class GrpcChannel {
     try {
       return requestHeaders(this.#authority, path, await this.#options.metadata());
     } catch (error) {
-      const text = `the call's metadata cannot be had: ${(error as Error).message}`;
+      const text = `the call has not been sent: ${(error as Error).message}`;
       throw new GrpcError("connect", GrpcStatus.unauthenticated, text);
     }
   }

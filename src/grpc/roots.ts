@@ -26,10 +26,16 @@ export function rootsReader(source: RootsSource): () => Promise<string | undefin
     case "system":
       return () => Promise.resolve(undefined);
     case "pem":
-      return () => Promise.resolve(source.pem).then((pem) => requireRoots(pem, "the roots given as text"));
+      return () =>
+        Promise.resolve(source.pem).then((pem) => requireRoots(pem, `the roots given as text${fileHint(pem)}`));
     case "file":
       return async () => requireRoots(await readRoots(source.path), `roots file ${source.path}`);
   }
+}
+
+/** For a text that was meant as the name of a file: names without a slash are files only if they are there at the start. */
+function fileHint(pem: string): string {
+  return /^\S{1,200}$/.test(pem) ? ` (no file ${pem} was there at the start)` : "";
 }
 
 /** The system's store as PEM. Throws Error where there is none. */

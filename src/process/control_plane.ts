@@ -50,11 +50,19 @@ function metadata({ headers }: ControlPlaneServer, { token, clusterId }: Control
   return list;
 }
 
+function readToken(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new Error(`the token file ${path} cannot be read: ${(error as Error).message}`);
+  }
+}
+
 /** The token of the moment: a projected one changes. Throws Error naming the file. */
 function tokenText(token: AuthToken): string | undefined {
   if (token.kind === "none") return undefined;
   if (token.kind === "static") return token.token;
-  const text = readFileSync(token.path, "utf8").trim();
+  const text = readToken(token.path).trim();
   if (text === "") throw new Error(`the token file ${token.path} is empty`);
   if (!/^[\x21-\x7e]+$/.test(text)) throw new Error(`the token file ${token.path} holds characters no header may have`);
   return text;

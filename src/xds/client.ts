@@ -351,6 +351,9 @@ export class AdsClient {
         ["resources", resources],
         ["error", error],
       ]);
+      if (!this.#isSynced && subscription.type.expected && !subscription.accepted) {
+        log.warn("not ready before a push of this type is taken whole", [["type", lastPart(typeUrl)]]);
+      }
     }
     if (!log.enabled("debug")) return;
     log.debug("took a push", [

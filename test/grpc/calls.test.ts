@@ -40,7 +40,7 @@ describe("unary calls", () => {
     const metadata = () => Promise.reject(new Error("token file /t is empty"));
     const [server, channel] = pair({ message: echo }, { metadata });
     expect(await failure(call(channel))).toBe(
-      "connect 16: the call's metadata cannot be had: token file /t is empty",
+      "connect 16: the call has not been sent: token file /t is empty",
     );
     expect(server.connections.length).toBe(0);
   });

@@ -60,7 +60,7 @@ test("a file that is not there is named", async () => {
 test("PEM text and the system's store", async () => {
   expect(await rootsReader({ kind: "pem", pem: root })()).toBe(root);
   await expect((async () => await rootsReader({ kind: "pem", pem: "typo" })())()).rejects.toThrow(
-    "the roots given as text: it holds no PEM certificate",
+    "the roots given as text (no file typo was there at the start): it holds no PEM certificate",
   );
   expect(await rootsReader({ kind: "system" })()).toBeUndefined();
   expect(await systemRoots({ SSL_CERT_FILE: file("system.pem", root) })).toBe(root);

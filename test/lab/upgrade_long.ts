@@ -15,6 +15,11 @@ const DEADLINE_MS = 3_000;
 /** Restarts between two lines. */
 const PROGRESS = 10;
 
+const numbers = process.argv.slice(2).map(Number);
+if (numbers.length > 3 || !numbers.every((number) => Number.isInteger(number) && number > 0)) {
+  console.error(`cannot read ${process.argv.slice(2).join(" ")}: wanted RESTARTS RATE DEADLINE, whole numbers above 0`);
+  process.exit(1);
+}
 const host = inspectHost();
 if (host.kind === "wants user namespace") await rerunIn(host.command);
 if (host.kind !== "available") {
@@ -22,7 +27,7 @@ if (host.kind !== "available") {
   process.exit(1);
 }
 removeAbandoned();
-const [restarts = RESTARTS, rate = RATE, deadlineMs = DEADLINE_MS] = process.argv.slice(2).map(Number);
+const [restarts = RESTARTS, rate = RATE, deadlineMs = DEADLINE_MS] = numbers;
 const mesh = upgradeMesh();
 try {
   await mesh.start();

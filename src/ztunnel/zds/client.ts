@@ -118,7 +118,10 @@ export class ZdsClient {
       socket = SeqpacketSocket.connect(this.#path);
     } catch (error) {
       const delay = this.#connectBackoff.next();
-      this.#handler.log("warn", "failed to connect to the Istio CNI node agent", { error: text(error), delay });
+      this.#handler.log("warn", "failed to connect to the Istio CNI node agent", {
+        error: text(error),
+        next_try: `in ${delay}ms`,
+      });
       return this.#reconnect(delay);
     }
     this.#connectBackoff.reset();
@@ -130,7 +133,7 @@ export class ZdsClient {
     } catch (error) {
       this.#closeSocket();
       const delay = this.#handshakeBackoff.next();
-      this.#handler.log("warn", "failed to send the ZDS hello", { error: text(error), delay });
+      this.#handler.log("warn", "failed to send the ZDS hello", { error: text(error), next_try: `in ${delay}ms` });
       return this.#reconnect(delay);
     }
     this.#handler.log("info", "connected to the Istio CNI node agent", { path: this.#path });
