@@ -12,7 +12,7 @@ const paths = process.argv.slice(2);
 const steps = [
   { name: "types", command: process.execPath, args: ["check", "--no-script", "--no-pretty", ...paths] },
   { name: "lint", command: deno, args: ["lint", "--quiet", ...paths] },
-  { name: "format", command: deno, args: ["fmt", "--check", "--quiet", ...paths] },
+  { name: "format", command: deno, args: ["fmt", "--check", ...paths] },
 ];
 
 let failed = 0;
