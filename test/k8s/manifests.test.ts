@@ -139,9 +139,7 @@ describe.each(modes)("$file", ({ mode, file, workload, container }) => {
   test("names agree: selector, account, namespace", () => {
     expect(metadata.labels).toMatchObject(workload.selector.matchLabels);
     expect(objectOf(file, "ServiceAccount").metadata.name).toBe(spec.serviceAccountName);
-    const namespaces = objects(file).filter(({ kind }) => kind !== "Namespace").map((object) =>
-      object.metadata.namespace
-    );
+    const namespaces = objects(file).map((object) => object.metadata.namespace);
     expect(new Set(namespaces).size).toBe(1);
     expect(metadata.labels).toMatchObject({
       "sidecar.istio.io/inject": "false",
