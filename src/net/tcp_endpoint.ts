@@ -39,6 +39,8 @@ export class TcpEndpoint extends Endpoint {
   #early: Uint8Array[] | undefined = undefined;
   /** Another process may have the socket: it is neither read nor written, and its end is kept here. */
   #suspended: { end: { readonly error: Error | undefined } | undefined } | undefined = undefined;
+  /** Another process may hold the descriptor without using it: closing ours is then not the end of the connection. */
+  #shared = false;
 
   constructor(socket: TcpSocket) {
     super();
@@ -97,6 +99,7 @@ export class TcpEndpoint extends Endpoint {
   resume(): void {
     const end = this.#suspended?.end;
     this.#suspended = undefined;
+    this.#shared = true;
     if (end !== undefined) this.#closed(end.error);
     if (this.#socket === undefined) return;
     if (this.#inFlight === 0) this.#resume();
@@ -155,6 +158,7 @@ export class TcpEndpoint extends Endpoint {
     const socket = this.#socket;
     const unread = this.peer === undefined && this.#early !== undefined;
     this.#closed(undefined);
+    if (this.#shared) socket?.shutdown();
     // As the kernel closes a socket: with a FIN, or with a RST if the peer sent bytes that nobody will read.
     if (unread) socket?.terminate();
     else socket?.end();

@@ -5,7 +5,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { SOL_SOCKET } from "../../src/linux/constants.ts";
-import { duplicateFd, listenTcp, openFdCount } from "../../src/linux/mod.ts";
+import { closeFd, duplicateFd, listenTcp, openFdCount } from "../../src/linux/mod.ts";
 import { requireOption } from "../../src/linux/socket.ts";
 import { Endpoint } from "../../src/net/endpoint.ts";
 import { Relay } from "../../src/net/relay.ts";
@@ -177,6 +177,20 @@ test("what waits in the kernel, unread, is read by whoever goes on", async () =>
   await moved(suspension, finished);
   await server.until(({ ended }) => ended);
   expect(server.bytes).toBe(50_000);
+});
+
+test("what goes on here after all ends for its peers when it is cut, also where another process has the descriptors", async () => {
+  const { client, server, relay, finished } = await rig();
+  const suspension = suspend(relay);
+  const elsewhere = suspension.fds.map(duplicateFd);
+  suspension.resume();
+  client.send(Buffer.from("after"));
+  await server.until(({ bytes }) => bytes === 5);
+  relay.cut({ text: "policy" });
+  await client.until(({ ended, closed }) => ended || closed);
+  await server.until(({ ended, closed }) => ended || closed);
+  expect(finished).toEqual([relay]);
+  elsewhere.forEach(closeFd);
 });
 
 test("bytes that were read and not sent go along, and arrive in order, both ways", async () => {
