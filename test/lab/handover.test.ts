@@ -174,6 +174,30 @@ labSuite("hand-over", () => {
     expect(await old.process.exited).toBe(0);
     for (const conversation of conversations) expect(await ask(conversation)).toBe(22);
   }, 60_000);
+
+  test(
+    "a successor that hangs holds what it was offered for a moment only, and has none of it when it wakes up",
+    async () => {
+      serve();
+      const node = await handoverNode(mesh);
+      const conversations = await both();
+      const old = node.ztunnel;
+      const hung = SeqpacketSocket.connect(upgradeSocket(mesh));
+      hung.send(new TextEncoder().encode(JSON.stringify({ version: 1, kind: "hello" })));
+      old.process.signal("SIGTERM");
+      const offers = [hung.receive(10_000), hung.receive(10_000)];
+      for (const conversation of conversations) conversation.write("hello world");
+      for (const conversation of conversations) expect((await conversation.read(22)).length).toBe(22);
+      const taken = new TextEncoder().encode(JSON.stringify({ version: 1, kind: "taken", id: 0 }));
+      expect(() => hung.send(taken)).toThrow("EPIPE");
+      await successor(node);
+      expect(await old.process.exited).toBe(0);
+      for (const conversation of conversations) expect(await ask(conversation)).toBe(22);
+      for (const { fds } of offers) fds.forEach(closeFd);
+      hung.close();
+    },
+    60_000,
+  );
 });
 
 /** Starts the node's next process beside the one that is ending. */

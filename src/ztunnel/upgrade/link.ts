@@ -22,12 +22,12 @@ export class Link {
     try {
       const { peerUser } = socket;
       if (peerUser !== user) throw new Error(`the other process is of user ${peerUser}, not ${user}`);
-      this.#unwatch = watchReadable(socket.fd, () => this.#read());
+      this.#unwatch = watchReadable(socket.fd, () => this.read());
     } catch (error) {
       socket.close();
       throw error;
     }
-    queueMicrotask(() => this.#read()); // what came before we watched
+    queueMicrotask(() => this.read()); // what came before we watched
   }
 
   /**
@@ -46,6 +46,15 @@ export class Link {
     }
   }
 
+  get open(): boolean {
+    return this.#open;
+  }
+
+  /** As if the other one had gone; `reason` is told. */
+  giveUp(reason: string): void {
+    this.#lose(reason);
+  }
+
   /** Nothing can be said to us any more; what was said before is still received. */
   close(): void {
     if (!this.#open) return;
@@ -58,7 +67,8 @@ export class Link {
     this.#socket.close();
   }
 
-  #read(): void {
+  /** Receives what has come; nobody needs to ask for it, unless it is urgent. */
+  read(): void {
     while (this.#open) {
       const next = this.#next();
       if (next === undefined) return;

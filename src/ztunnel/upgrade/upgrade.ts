@@ -12,6 +12,8 @@ export interface UpgradeOptions extends TakerOptions {
   /** Where the process before us listens, and then we do. */
   readonly path: string;
   readonly log: LogScope;
+  /** How long the process after us may leave all offers unanswered, ms; default: 2 s. */
+  readonly answerMs?: number;
 }
 
 /**
@@ -144,7 +146,7 @@ export class Upgrade implements LinkOwner {
   #give(): void {
     const link = [...this.#ready].at(-1);
     if (this.#leaving === undefined || this.#giving !== undefined || link === undefined) return;
-    const giver = new Giver(link, this.#leaving, this.#options.log);
+    const giver = new Giver(link, this.#leaving, this.#options.log, this.#options.answerMs);
     this.#giving = { link, giver };
     giver.start();
   }

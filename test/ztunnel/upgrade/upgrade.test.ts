@@ -16,6 +16,7 @@ import {
   type UpgradeMessage,
 } from "../../../src/ztunnel/upgrade/messages.ts";
 import { Upgrade } from "../../../src/ztunnel/upgrade/mod.ts";
+import type { UpgradeOptions } from "../../../src/ztunnel/upgrade/upgrade.ts";
 import { keptLogger } from "../../telemetry/lines.ts";
 
 const cleanups: (() => void)[] = [];
@@ -49,10 +50,14 @@ class Offered {
   }
 }
 
-function upgrade(path: string, continueRelay: () => string = () => "not here") {
+function upgrade(
+  path: string,
+  options: Pick<UpgradeOptions, "answerMs"> & Partial<Pick<UpgradeOptions, "continueRelay">> = {},
+) {
+  const continueRelay = () => "not here";
   const { logger, lines } = keptLogger();
   const { sockets } = new TrafficMetrics(new MetricRegistry());
-  const made = new Upgrade({ path, log: (logger as Logger).scope("upgrade"), sockets, continueRelay });
+  const made = new Upgrade({ path, log: (logger as Logger).scope("upgrade"), sockets, continueRelay, ...options });
   cleanups.push(() => made.close());
   return { made, lines };
 }
@@ -64,8 +69,8 @@ function socketPath(): string {
 }
 
 /** A process with these connections, which is ending. */
-function leaving(path: string, connections: readonly Offered[]) {
-  const { made, lines } = upgrade(path);
+function leaving(path: string, connections: readonly Offered[], answerMs?: number) {
+  const { made, lines } = upgrade(path, answerMs === undefined ? {} : { answerMs });
   made.start();
   const tracker = new ConnectionTracker(undefined);
   for (const connection of connections) tracker.add(connection as unknown as Connection);
@@ -144,6 +149,85 @@ test("so it is when this one ends without having heard of it; the other one cann
   made.close(); // in the same turn: nothing was read of it
   expect(connections.map(({ fate }) => fate)).toEqual(["kept", "released"]);
   expect(() => say(socket, { kind: "taken", id: 0 })).toThrow("EPIPE");
+});
+
+test("a successor that falls silent is left: what it took is its, the rest goes on here or with another one", async () => {
+  const path = socketPath();
+  const connections = [new Offered(), new Offered(), new Offered()];
+  const { lines } = leaving(path, connections, 200);
+  const socket = successor(path);
+  await next(socket);
+  const before = openFdCount();
+  await next(socket);
+  say(socket, { kind: "taken", id: 1 });
+  await until(() => connections.every(({ fate }) => fate !== undefined));
+  expect(connections.map(({ fate }) => fate)).toEqual(["kept", "released", "kept"]);
+  // It wakes up: an offer with its descriptors is there still, and it cannot say that it takes it.
+  expect((await next(socket)).fds.length).toBe(2);
+  expect(() => say(socket, { kind: "taken", id: 0 })).toThrow("EPIPE");
+  const said = lines().join("\n");
+  expect(said).toMatch(/hand-over broken off.*no answer for 200 ms/);
+  expect(said).toMatch(/connections handed over.*connections=1 refused="not answered \(2\)"/);
+  expect(openFdCount()).toBe(before - 1); // our end of the link
+});
+
+test("an answer that is there when time is up counts, and gives the next ones their time", async () => {
+  const path = socketPath();
+  const connections = [new Offered(), new Offered()];
+  leaving(path, connections, 300);
+  const socket = successor(path);
+  await next(socket);
+  await next(socket);
+  await Bun.sleep(5);
+  say(socket, { kind: "taken", id: 0 });
+  // This process stands still for longer than it would wait.
+  for (const began = performance.now(); performance.now() - began < 400;);
+  await until(() => connections[0]?.fate === "released");
+  expect(connections[1]?.fate).toBeUndefined();
+  say(socket, { kind: "taken", id: 1 });
+  await until(() => connections[1]?.fate !== undefined);
+  expect(connections[1]?.fate).toBe("released");
+});
+
+test("who wakes up when the link is closed uses none of the descriptors that wait there", async () => {
+  const path = socketPath();
+  const listener = new SeqpacketListener(path);
+  const echo = Bun.listen({
+    ...{ hostname: "127.0.0.1", port: 0 },
+    socket: { data: (socket, bytes) => void socket.write(bytes) },
+  });
+  cleanups.push(() => echo.stop(true), () => listener.close());
+  const heard = Promise.withResolvers<string>();
+  const to = { hostname: "127.0.0.1", port: echo.port };
+  const client = await Bun.connect({ ...to, socket: { data: (_, bytes) => heard.resolve(`${bytes}`) } });
+  const asked: string[] = [];
+  const { made, lines } = upgrade(path, {
+    continueRelay: (uid) => {
+      asked.push(uid);
+      return () => asked.push("went on");
+    },
+  });
+  made.start();
+  const old = listener.accept();
+  const { suspension: _, keep: __, release: ___, ...relay } = new Offered().suspend();
+  const there = address(echo.port);
+  const facts = { ...relay, source: there, dialled: there, age: 0 };
+  const { fd } = client as unknown as { fd: number };
+  const before = openFdCount();
+  for (const id of [0, 1]) {
+    const pod = { uid: `pod-${id}`, namespace: { device: 1n, inode: 1n } };
+    old.send(encodeMessage({ kind: "relay", id, pod, relay: facts }), [fd, fd]);
+  }
+  old.shutdown(); // the old process waited long enough, before this one's turn came
+  old.close();
+  let said = "";
+  await until(() => (said += lines().join("\n")).includes("the process before has gone"));
+  expect(asked).toEqual(["pod-0", "pod-1"]);
+  expect(said).toContain("connections=0");
+  expect(openFdCount()).toBe(before - 2); // both ends of the link
+  client.write("hello");
+  expect(await heard.promise).toBe("hello");
+  client.terminate();
 });
 
 test("a few at a time, those that begin later too, and no descriptor is left", async () => {
