@@ -61,8 +61,8 @@ export class Link {
     this.#open = false;
     this.#unwatch();
     this.#socket.shutdown();
-    for (let next = this.#next(); next !== undefined && "message" in next; next = this.#next()) {
-      this.#owner.received(this, next.message, next.fds);
+    for (let next = this.#next(); next !== undefined && !("end" in next); next = this.#next()) {
+      if ("message" in next) this.#owner.received(this, next.message, next.fds);
     }
     this.#socket.close();
   }
@@ -73,13 +73,14 @@ export class Link {
       const next = this.#next();
       if (next === undefined) return;
       if ("message" in next) this.#owner.received(this, next.message, next.fds);
-      else this.#lose(next.end);
+      else this.#lose("malformed" in next ? next.malformed : next.end);
     }
   }
 
-  /** The next message, the end and why, or nothing yet. */
+  /** The next message, what is wrong with it, the end and why, or nothing yet. */
   #next():
     | { readonly message: UpgradeMessage; readonly fds: number[] }
+    | { readonly malformed: string }
     | { readonly end: string | undefined }
     | undefined {
     let packet;
@@ -92,10 +93,10 @@ export class Link {
     if (packet === undefined) return undefined;
     const { bytes, fds, truncated } = packet;
     if (bytes.length === 0 && fds.length === 0) return { end: undefined };
-    const message = truncated ? "a packet that is too long" : parseMessage(bytes);
+    const message = truncated ? "a packet that is too long, or no descriptor is free" : parseMessage(bytes);
     if (typeof message !== "string" && fds.length === descriptorsOf(message)) return { message, fds };
     fds.forEach(closeFd);
-    return { end: typeof message === "string" ? message : `${fds.length} descriptors with "${message.kind}"` };
+    return { malformed: typeof message === "string" ? message : `${fds.length} descriptors with "${message.kind}"` };
   }
 
   #lose(reason: string | undefined): void {

@@ -11,6 +11,8 @@ import type { PlainRelay } from "../connection.ts";
 const VERSION = 1;
 /** Longest packet, bytes. */
 export const MAX_PACKET = 8192;
+/** Longest text of an error or a refusal, characters: it fits a packet also where JSON escapes each as 6 bytes. */
+export const MAX_REASON = 1_000;
 /** What a process may have read of a relay and not sent on, bytes, each way: some reads of the runtime. */
 const MAX_UNSENT = 16 << 20;
 
@@ -46,7 +48,7 @@ export function parseMessage(bytes: Uint8Array): UpgradeMessage | string {
   try {
     return message(new Part(JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)), "message"));
   } catch (error) {
-    return (error as Error).message;
+    return (error as Error).message.slice(0, MAX_REASON);
   }
 }
 

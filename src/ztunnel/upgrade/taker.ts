@@ -4,7 +4,7 @@ import { adoptHandlers, adoptTcp } from "../../net/tcp.ts";
 import type { LogScope, TrafficMetrics } from "../../telemetry/mod.ts";
 import type { GoOn, PlainRelay } from "../connection.ts";
 import type { Link } from "./link.ts";
-import { encodeMessage, type RelayOffer } from "./messages.ts";
+import { encodeMessage, MAX_REASON, type RelayOffer } from "./messages.ts";
 
 export interface TakerOptions {
   /** How to go on with a relay; or why not. */
@@ -32,11 +32,11 @@ export class Taker {
   /** Answers an offer; the descriptors are ours. */
   async offered(link: Link, { id, pod, relay }: RelayOffer, fds: readonly number[]): Promise<void> {
     const [downstream = -1, upstream = -1, memory] = fds;
-    const wanted = this.#wanted(pod, relay, downstream, upstream, memory);
+    const wanted = this.#asked(() => this.#wanted(pod, relay, downstream, upstream, memory));
     if (memory !== undefined) closeFd(memory);
     // It is ours from the moment in which we said so: only then may anything be read or written.
     const answer = typeof wanted === "string"
-      ? { kind: "refused", id, reason: wanted } as const
+      ? { kind: "refused", id, reason: wanted.slice(0, MAX_REASON) } as const
       : { kind: "taken", id } as const;
     const said = link.send(encodeMessage(answer));
     if (typeof wanted === "string" || !said) {
@@ -46,6 +46,17 @@ export class Taker {
     }
     this.taken++;
     await this.#adopt(relay, downstream, upstream, wanted);
+  }
+
+  /** What throws, such as a third descriptor that is no file, is a reason too. */
+  #asked(ask: () => Wanted | string): Wanted | string {
+    try {
+      return ask();
+    } catch (error) {
+      const { message } = error as Error;
+      this.#options.log.warn("an offer is refused", [["error", message]]);
+      return message;
+    }
   }
 
   #wanted(
@@ -76,7 +87,13 @@ export class Taker {
     else closeFd(downstream);
     if (up.status === "rejected") closeFd(upstream);
     if (down.status === "fulfilled" && up.status === "fulfilled") {
-      wanted.goOn(down.value, up.value);
+      try {
+        wanted.goOn(down.value, up.value);
+      } catch (bug) {
+        down.value.abort();
+        up.value.abort();
+        log.error("a connection that was handed over is lost", [["error", (bug as Error).stack ?? String(bug)]]);
+      }
       return;
     }
     for (const result of [down, up]) {

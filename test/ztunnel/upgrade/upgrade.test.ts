@@ -1,106 +1,27 @@
 /** Two processes' ends of an upgrade in one: what they do with connections, descriptors and each other's end. */
 import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import process from "node:process";
-import { closeFd, openFdCount, ownNamespace, SeqpacketListener, SeqpacketSocket } from "../../../src/linux/mod.ts";
-import { Logger, MetricRegistry, TrafficMetrics } from "../../../src/telemetry/mod.ts";
-import type { Connection, SuspendedConnection } from "../../../src/ztunnel/connection.ts";
+import { openFdCount, ownNamespace, SeqpacketListener, SeqpacketSocket } from "../../../src/linux/mod.ts";
+import type { Connection } from "../../../src/ztunnel/connection.ts";
 import { ConnectionTracker } from "../../../src/ztunnel/tracker.ts";
 import { Link } from "../../../src/ztunnel/upgrade/link.ts";
+import { encodeMessage } from "../../../src/ztunnel/upgrade/messages.ts";
 import {
-  encodeMessage,
-  parseMessage,
-  type RelayOffer,
-  type UpgradeMessage,
-} from "../../../src/ztunnel/upgrade/messages.ts";
-import { Upgrade } from "../../../src/ztunnel/upgrade/mod.ts";
-import type { UpgradeOptions } from "../../../src/ztunnel/upgrade/upgrade.ts";
-import { keptLogger } from "../../telemetry/lines.ts";
+  address,
+  cleanUp,
+  cleanups,
+  leaving,
+  next,
+  Offered,
+  say,
+  socketPath,
+  successor,
+  until,
+  upgrade,
+} from "./fixtures.ts";
 
-const cleanups: (() => void)[] = [];
-afterEach(() => cleanups.splice(0).reverse().forEach((cleanup) => cleanup()));
-
-const address = (port: number) => ({ ip: "127.0.0.1", port });
-
-/** A connection that is offered as two descriptors, and remembers what became of it. */
-class Offered {
-  fate: "kept" | "released" | undefined;
-  readonly #facts: Partial<SuspendedConnection>;
-
-  constructor(facts: Partial<SuspendedConnection> = {}) {
-    this.#facts = facts;
-  }
-
-  suspend(): SuspendedConnection {
-    return {
-      direction: "outbound",
-      source: address(1),
-      destination: address(2),
-      dialled: address(2),
-      workload: undefined,
-      service: undefined,
-      ...{ received: 0, sent: 0, unsentUp: 0, unsentDown: 0, age: 0.5 },
-      suspension: { fds: [0, 1], unsent: [[], []] },
-      keep: () => void (this.fate = "kept"),
-      release: () => void (this.fate = "released"),
-      ...this.#facts,
-    };
-  }
-}
-
-function upgrade(
-  path: string,
-  options: Pick<UpgradeOptions, "answerMs"> & Partial<Pick<UpgradeOptions, "continueRelay">> = {},
-) {
-  const continueRelay = () => "not here";
-  const { logger, lines } = keptLogger();
-  const { sockets } = new TrafficMetrics(new MetricRegistry());
-  const made = new Upgrade({ path, log: (logger as Logger).scope("upgrade"), sockets, continueRelay, ...options });
-  cleanups.push(() => made.close());
-  return { made, lines };
-}
-
-function socketPath(): string {
-  const directory = mkdtempSync(join(tmpdir(), "upgrade-"));
-  cleanups.push(() => rmSync(directory, { recursive: true }));
-  return join(directory, "socket");
-}
-
-/** A process with these connections, which is ending. */
-function leaving(path: string, connections: readonly Offered[], answerMs?: number) {
-  const { made, lines } = upgrade(path, answerMs === undefined ? {} : { answerMs });
-  made.start();
-  const tracker = new ConnectionTracker(undefined);
-  for (const connection of connections) tracker.add(connection as unknown as Connection);
-  made.handOver([{ uid: "pod", namespace: ownNamespace(), tracker }]);
-  return { made, lines, tracker };
-}
-
-/** A successor by hand. */
-function successor(path: string): SeqpacketSocket {
-  const socket = SeqpacketSocket.connect(path);
-  cleanups.push(() => socket.close());
-  socket.send(encodeMessage({ kind: "hello" }));
-  return socket;
-}
-
-async function until(what: () => boolean): Promise<void> {
-  while (!what()) await Bun.sleep(1);
-}
-
-async function next(socket: SeqpacketSocket): Promise<{ message: RelayOffer; fds: number[] }> {
-  let packet = socket.poll(10_000);
-  while (packet === undefined) {
-    await Bun.sleep(1);
-    packet = socket.poll(10_000);
-  }
-  packet.fds.forEach(closeFd);
-  return { message: parseMessage(packet.bytes) as RelayOffer, fds: packet.fds };
-}
-
-const say = (socket: SeqpacketSocket, message: UpgradeMessage) => socket.send(encodeMessage(message));
+afterEach(cleanUp);
 
 test("taken is released, refused is kept, unanswered is kept when the other one goes", async () => {
   const path = socketPath();
