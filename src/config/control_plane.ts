@@ -91,13 +91,14 @@ export function rootCertificate(variables: Variables, name: string, surroundings
 }
 
 /**
- * AUTH_TOKEN is a file, if it exists or is written as a path, or the token itself; without it the projected token, if
- * there is one. The token is secret: errors do not show it.
+ * AUTH_TOKEN is a file, if it exists or is written as a path, or the token itself; without it the projected token: in a
+ * cluster also where it is not there yet. The token is secret: errors do not show it.
  */
 export function authToken(variables: Variables, surroundings: Surroundings): AuthToken {
   const text = variables.text("AUTH_TOKEN");
   if (text === undefined) {
-    return surroundings.exists(TOKEN_FILE) ? { kind: "file", path: TOKEN_FILE } : { kind: "none" };
+    const projected = variables.has("KUBERNETES_SERVICE_HOST") || surroundings.exists(TOKEN_FILE);
+    return projected ? { kind: "file", path: TOKEN_FILE } : { kind: "none" };
   }
   if (PATH.test(text) || surroundings.exists(text)) return { kind: "file", path: text };
   const token = text.trim();
@@ -107,6 +108,17 @@ export function authToken(variables: Variables, surroundings: Surroundings): Aut
     );
   }
   return { kind: "static", token };
+}
+
+/** What a control plane will be told of who we are, where that may not be what was meant. */
+export function tokenWarning(token: AuthToken): string | undefined {
+  if (token.kind === "none") {
+    return `the control plane is called without a token: AUTH_TOKEN is not set, and there is no ${TOKEN_FILE}`;
+  }
+  if (token.kind === "static" && token.token.includes("/")) {
+    return "AUTH_TOKEN names no file that is there and is taken for the token itself; write a path with ./ or / in front";
+  }
+  return undefined;
 }
 
 /** `XDS_HEADER_<name>` and `CA_HEADER_<name>`: extra gRPC metadata. Values may be secret: errors do not show them. */

@@ -10,7 +10,14 @@ import type {
   SocketSettings,
   ZtunnelConfig,
 } from "./config.ts";
-import { authoritySource, authToken, extraHeaders, rootCertificate, xdsAddress } from "./control_plane.ts";
+import {
+  authoritySource,
+  authToken,
+  extraHeaders,
+  rootCertificate,
+  tokenWarning,
+  xdsAddress,
+} from "./control_plane.ts";
 import { LONGEST_TIMER } from "./duration.ts";
 import {
   ADMIN_PORT,
@@ -164,12 +171,16 @@ export function certificateSettings(
   warnings: string[],
   metadata: Readonly<Record<string, string>>,
 ): CertificateSettings {
+  const authority = authoritySource(variables, flags, surroundings, warnings);
+  const token = authToken(variables, surroundings);
+  const warning = authority.kind === "remote" ? tokenWarning(token) : undefined;
+  if (warning !== undefined) warnings.push(warning);
   return {
-    authority: authoritySource(variables, flags, surroundings, warnings),
+    authority,
     caRootCertificate: rootCertificate(variables, "CA_ROOT_CA", surroundings),
     altCaHostname: variables.text("ALT_CA_HOSTNAME") || undefined,
     caHeaders: extraHeaders(variables, "CA_HEADER_"),
-    authToken: authToken(variables, surroundings),
+    authToken: token,
     clusterId: metadata["CLUSTER_ID"] ?? variables.text("CLUSTER_ID") ?? "Kubernetes",
     secretTtl: variables.duration("SECRET_TTL") ?? 24 * 60 * MINUTE,
     crlPath: variables.text("CRL_PATH") || undefined,

@@ -1,5 +1,6 @@
 /** Where the certificates of a process come from, as its settings say. */
 import type { CertificateSettings } from "../config/mod.ts";
+import { GrpcError } from "../grpc/mod.ts";
 import {
   type CertificateAuthority,
   type CertificateCache,
@@ -73,7 +74,15 @@ function remoteAuthority({ settings, impersonate, log }: AuthorityOptions, addre
     { token, clusterId, tlsPolicy: { tls12, pqc } },
   );
   const ca = new RemoteCa({
-    call: (request) => channel.unary(CREATE_CERTIFICATE, request, { timeoutMs: CREATE_CERTIFICATE_MS }),
+    call: async (request) => {
+      try {
+        return await channel.unary(CREATE_CERTIFICATE, request, { timeoutMs: CREATE_CERTIFICATE_MS });
+      } catch (error) {
+        // What kept us from connecting says with whom.
+        if (!(error instanceof GrpcError) || error.kind === "connect") throw error;
+        throw new Error(`${new URL(address).host}: ${error.message}`, { cause: error });
+      }
+    },
     ttlMs,
     impersonate,
     ...(certSigner === undefined ? {} : { certSigner }),

@@ -6,10 +6,9 @@ import { HostnameResolver } from "../dns/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
 import { CertificateCache } from "../identity/mod.ts";
 import { markRefusal, namespaceRefusal, releaseStartupCode } from "../linux/mod.ts";
-import { MeshState, type MeshUpdate } from "../mesh/mod.ts";
+import { MeshState } from "../mesh/mod.ts";
 import {
   type Authority,
-  controlPlaneChannel,
   dumpCertificates,
   dumpMesh,
   followLocalState,
@@ -22,7 +21,6 @@ import {
   startLog,
   surviveBugs,
   watchFile,
-  watchRoots,
 } from "../process/mod.ts";
 import {
   AccessLog,
@@ -39,10 +37,8 @@ import {
   registerProcessMetrics,
   registerWorkloadManagerMetrics,
   TrafficMetrics,
-  XdsMetrics,
 } from "../telemetry/mod.ts";
 import { PeerTrust } from "../tls/mod.ts";
-import { ADDRESS_TYPE, AdsClient, ztunnelNode } from "../xds/mod.ts";
 import type { DataPlane } from "./data_plane.ts";
 import { Demand } from "./demand.ts";
 import { dnsSettings, readResolvConf } from "./dns/mod.ts";
@@ -50,10 +46,10 @@ import { DryRunRecorder } from "./dry_run.ts";
 import { Ejections } from "./ejection.ts";
 import { explainConnection } from "./explain_connection.ts";
 import { LocalCertificates } from "./local_certificates.ts";
-import { addressType, authorizationType } from "./mesh_resources.ts";
 import { MeshSource } from "./mesh_source.ts";
 import { drainAll } from "./drain.ts";
 import { Pods } from "./pods.ts";
+import { RemoteState } from "./remote_state.ts";
 import { Upgrade } from "./upgrade/mod.ts";
 import { WorkloadContext } from "./workload_context.ts";
 import { dumpWorkloadState } from "./workload_dump.ts";
@@ -92,8 +88,7 @@ class Ztunnel {
   #source: LocalSource | undefined = undefined;
   /** What the local state says, where istiod adds to it. */
   #static: MeshState | undefined = undefined;
-  #ads: AdsClient | undefined = undefined;
-  #adsRoots: { close(): void } | undefined = undefined;
+  #remote: RemoteState | undefined = undefined;
   #zds: ZdsClient | undefined = undefined;
   #upgrade: Upgrade | undefined = undefined;
   /** The workload of dedicated mode, and the listener of ztunnel itself. */
@@ -144,7 +139,7 @@ class Ztunnel {
       },
       mesh: this.#mesh,
       demand: config.xdsOnDemand && config.xdsAddress !== undefined
-        ? new Demand(this.#mesh, (name) => this.#ads?.demand(ADDRESS_TYPE, name) ?? Promise.resolve())
+        ? new Demand(this.#mesh, (name) => this.#remote?.demand(name) ?? Promise.resolve())
         : undefined,
       certificates: this.#certificates,
       tlsPolicy,
@@ -261,35 +256,26 @@ class Ztunnel {
 
   /** Follows istiod, if there is one, and waits for its state; false: we were told to stop before it came. */
   async #loadRemoteState(): Promise<boolean> {
-    const { config } = this.#plane;
-    const { xdsAddress: address, xdsRootCertificate: root, altXdsHostname: altHostname, xdsHeaders: headers } = config;
+    const { xdsAddress: address } = this.#config;
     if (address === undefined) return true;
-    const { authToken: token, clusterId } = config;
-    const xdsLog = log.scope("xds::client");
-    const owner = {
-      apply: (update: MeshUpdate) => {
-        const change = this.#mesh.apply(update);
-        this.#localCertificates.changed(change);
-        return change;
+    this.#remote = new RemoteState({
+      address,
+      config: this.#config,
+      mesh: {
+        apply: (update) => {
+          const change = this.#mesh.apply(update);
+          this.#localCertificates.changed(change);
+          return change;
+        },
+        hasPolicy: (key) => this.#mesh.current.policies.get(key) !== undefined,
       },
-      hasPolicy: (key: string) => this.#mesh.current.policies.get(key) !== undefined,
-    };
-    const ads = this.#ads = new AdsClient({
-      channel: controlPlaneChannel(
-        { address, root, altHostname, headers },
-        { token, clusterId, tlsPolicy: this.#plane.tlsPolicy },
-      ),
-      node: ztunnelNode({ ...config, metadata: config.proxyMetadata }),
-      types: [addressType(owner, xdsLog, config.xdsOnDemand), authorizationType(owner, xdsLog)],
-      log: xdsLog,
-      metrics: new XdsMetrics(this.#registry),
+      registry: this.#registry,
+      log: log.scope("xds::client"),
       // The CA is where istiod is: its back-off, minutes long by then, need not be waited for.
       onConnected: () => this.#certificates.retryFailed(),
     });
-    ads.start();
-    this.#adsRoots = watchRoots(root, xdsLog, () => ads.retryNow());
     return await Promise.race([
-      ads.synced.then(() => true),
+      this.#remote.synced.then(() => true),
       this.#stopping.promise.then(() => false),
     ]);
   }
@@ -361,8 +347,7 @@ class Ztunnel {
     });
     this.#upgrade?.close();
     this.#source?.close();
-    this.#adsRoots?.close();
-    this.#ads?.close();
+    this.#remote?.close();
     this.#certificates.close();
     this.#authority.close();
     this.#trust.close();

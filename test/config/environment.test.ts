@@ -291,6 +291,28 @@ test.each(["", " ", "a b", "päss"])("the token %j is refused, and not shown", (
   );
 });
 
+test.each<[env: Record<string, string>, warning: string]>([
+  [
+    {},
+    "the control plane is called without a token: AUTH_TOKEN is not set, and there is no " +
+    "./var/run/secrets/tokens/istio-token",
+  ],
+  [
+    { AUTH_TOKEN: "tokens/mine" },
+    "AUTH_TOKEN names no file that is there and is taken for the token itself; write a path with ./ or / in front",
+  ],
+])("a token that may not be what was meant is told: %j", (env, warning) => {
+  const result = read({ XDS_ADDRESS: "x:1", CA_ADDRESS: "c:2", ...env });
+  expect(result).toMatchObject({ ok: true, config: { warnings: [warning] } });
+});
+
+test("in a cluster the projected token may come later", () => {
+  expect(read({ KUBERNETES_SERVICE_HOST: "10.0.0.1" })).toMatchObject({
+    ok: true,
+    config: { authToken: { kind: "file", path: "./var/run/secrets/tokens/istio-token" }, warnings: [] },
+  });
+});
+
 test("a bad ISTIO_METAJSON value is refused by name", () => {
   expect(errors({ ISTIO_METAJSON_X: "{" })[0]).toStartWith("invalid env var ISTIO_METAJSON_X={ (");
 });

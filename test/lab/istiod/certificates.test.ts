@@ -69,7 +69,7 @@ const FAULTS: readonly Fault[] = [
     name: "no question, as the token file is empty",
     make: (istiod) => Promise.resolve(writeFileSync(istiod.tokenPath, "")),
     mend: (istiod) => Promise.resolve(writeFileSync(istiod.tokenPath, "another-token")),
-    error: /signing gRPC error: the call's metadata cannot be had: the token file \S+ is empty/,
+    error: /signing gRPC error: the call has not been sent: the token file \S+ is empty/,
   },
 ];
 

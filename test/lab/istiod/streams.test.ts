@@ -113,7 +113,7 @@ const FAULTS: readonly Fault[] = [
       await cut(istiod);
     },
     line: UNCONNECTED,
-    error: /error="the call's metadata cannot be had: the token file \S+istio-token is empty"/,
+    error: /error="the call has not been sent: the token file \S+istio-token is empty"/,
     mend: (istiod) => Promise.resolve(writeFileSync(istiod.tokenPath, "another-token")),
     reason: "ConnectionError",
   },
