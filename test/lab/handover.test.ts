@@ -198,6 +198,28 @@ labSuite("hand-over", () => {
     },
     60_000,
   );
+
+  test("a ztunnel that wakes up too late to take over leaves the old one what that goes on with", async () => {
+    serve();
+    const node = await handoverNode(mesh);
+    const conversations = await both();
+    const old = node.ztunnel;
+    const { ztunnel } = node.spawn();
+    mesh.onClose(async () => void (await ztunnel.process.stop("SIGKILL")));
+    await ztunnel.untilReady(30_000);
+    ztunnel.process.signal("SIGSTOP");
+    old.process.signal("SIGTERM");
+    await old.process.line((line) => line.includes("shutdown: draining"));
+    for (const conversation of conversations) expect(await ask(conversation)).toBe(22);
+    await old.process.line((line) => line.includes("no answer for"));
+    ztunnel.process.signal("SIGCONT");
+    const gone = await ztunnel.process.line((line) => line.includes("the process before has gone"));
+    expect(gone).toContain("connections=0");
+    for (const conversation of conversations) expect(await ask(conversation)).toBe(22);
+    for (const conversation of conversations) conversation.finish();
+    expect(await old.process.exited).toBe(0);
+    expect([ends(old).length, ends(ztunnel).length]).toEqual([2, 0]);
+  }, 60_000);
 });
 
 /** Starts the node's next process beside the one that is ending. */
