@@ -23,5 +23,5 @@ export { EmbeddedCa, type EmbeddedCaOptions } from "./embedded_ca.ts";
 export { CREATE_CERTIFICATE } from "./istio_ca.ts";
 export { parseCertificate, type ParsedCertificate } from "./parsed_certificate.ts";
 export { encodePem, pemBlocks } from "./pem.ts";
-export { RemoteCa, type RemoteCaOptions } from "./remote_ca.ts";
+export { RemoteCa, type RemoteCaOptions, SigningError } from "./remote_ca.ts";
 export { formatIdentity, type Identity, parseIdentity } from "./spiffe.ts";

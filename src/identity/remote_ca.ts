@@ -6,10 +6,22 @@ import { type NewKey, newKey } from "./issuance.ts";
 import { decodeCertificateResponse, encodeCertificateRequest } from "./istio_ca.ts";
 import { parseIdentity, quoteIdentity } from "./spiffe.ts";
 
+/** A call of the CA that failed. */
+export class SigningError extends Error {
+  override readonly name = "SigningError";
+  /** Name of the gRPC status, `UNAVAILABLE`. */
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
 export interface RemoteCaOptions {
   /**
    * One unary call of CREATE_CERTIFICATE: the request's bytes, the response's. Settles in bounded time; what it rejects
-   * with is told as the cause.
+   * with, a SigningError where the status is known, is told as the cause.
    */
   readonly call: (request: Uint8Array) => Promise<Uint8Array>;
   /** Life that is asked for; ms. SECRET_TTL. The CA may give less. */
@@ -80,9 +92,10 @@ function chainOf(identity: string, response: Uint8Array): string[] {
   }
 }
 
-/** Of a call that reached the CA, and of one that did not; as GrpcError tells them apart. */
+/** The text of spec/ztunnel.md §10.4. */
 function callError(error: unknown): string {
-  return `signing gRPC error: ${messageOf(error)}`;
+  const code = error instanceof SigningError ? ` (${error.code})` : "";
+  return `signing gRPC error${code}: ${messageOf(error)}`;
 }
 
 function messageOf(error: unknown): string {

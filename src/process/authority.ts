@@ -1,6 +1,6 @@
 /** Where the certificates of a process come from, as its settings say. */
 import type { CertificateSettings } from "../config/mod.ts";
-import { GrpcError } from "../grpc/mod.ts";
+import { GrpcError, statusName } from "../grpc/mod.ts";
 import {
   type CertificateAuthority,
   type CertificateCache,
@@ -8,6 +8,7 @@ import {
   EmbeddedCa,
   RemoteCa,
   sameSigner,
+  SigningError,
 } from "../identity/mod.ts";
 import type { LogScope } from "../telemetry/mod.ts";
 import type { PeerTrust } from "../tls/mod.ts";
@@ -65,6 +66,13 @@ function embeddedAuthority({ settings, trustDomain }: AuthorityOptions, director
   };
 }
 
+/** With whom, which only failures to connect say themselves, and the status apart. */
+function signingError(error: GrpcError, host: string): SigningError {
+  const code = statusName(error.code);
+  const text = error.message.startsWith(`${code}: `) ? error.message.slice(code.length + 2) : error.message;
+  return new SigningError(code, error.kind === "connect" ? text : `${host}: ${text}`, { cause: error });
+}
+
 function remoteAuthority({ settings, impersonate, log }: AuthorityOptions, address: string): Authority {
   const { caRootCertificate: root, altCaHostname: altHostname, caHeaders: headers } = settings;
   const { authToken: token, clusterId, pqc, tls12, secretTtl: ttlMs } = settings;
@@ -78,9 +86,7 @@ function remoteAuthority({ settings, impersonate, log }: AuthorityOptions, addre
       try {
         return await channel.unary(CREATE_CERTIFICATE, request, { timeoutMs: CREATE_CERTIFICATE_MS });
       } catch (error) {
-        // What kept us from connecting says with whom.
-        if (!(error instanceof GrpcError) || error.kind === "connect") throw error;
-        throw new Error(`${new URL(address).host}: ${error.message}`, { cause: error });
+        throw error instanceof GrpcError ? signingError(error, new URL(address).host) : error;
       }
     },
     ttlMs,

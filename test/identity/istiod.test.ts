@@ -117,11 +117,11 @@ describe("from istiod", () => {
 
 describe("a CA that fails is told with identity and cause", () => {
   const table: [what: string, fault: () => Promise<unknown>, error: string][] = [
-    ["token refused", () => istiod.setPort({ refuseTokens: true }), `${ID}: signing gRPC error: UNAUTHENTICATED`],
+    ["token refused", () => istiod.setPort({ refuseTokens: true }), `${ID}: signing gRPC error (UNAUTHENTICATED): `],
     [
       "identity refused",
       () => istiod.setCa({ refuse: { code: 7, message: "not on this node" } }),
-      `${ID}: signing gRPC error: PERMISSION_DENIED: not on this node`,
+      `${ID}: signing gRPC error (PERMISSION_DENIED): ${new URL(istiod.url).host}: not on this node`,
     ],
     ["no root", () => istiod.setCa({ chain: "leaf" }), `chain returned from CA is empty for: ${ID}`],
     ["empty answer", () => istiod.setCa({ chain: "empty" }), `chain returned from CA is empty for: ${ID}`],
@@ -142,14 +142,14 @@ describe("a CA that fails is told with identity and cause", () => {
       () => istiod.setCa({ shiftSeconds: 2 * 3600 }),
       `${ID}: the CA issued a certificate that begins at`,
     ],
-    ["empty token file", () => Promise.resolve(writeFileSync(istiod.tokenPath, "")), `${ID}: signing gRPC error: `],
-    ["nobody listens", () => istiod.kill("lost"), `${ID}: signing gRPC error: `],
+    ["empty token file", () => Promise.resolve(writeFileSync(istiod.tokenPath, "")), `${ID}: signing gRPC error (`],
+    ["nobody listens", () => istiod.kill("lost"), `${ID}: signing gRPC error (`],
   ];
   test.each(table)("%s", async (_, fault, error) => {
     await fault();
     const message = await refusal(cache.get(ID));
     expect(message).toStartWith(error);
-    expect(message.length).toBeGreaterThan(`${ID}: signing gRPC error: `.length);
+    expect(message.length).toBeGreaterThan(`${ID}: signing gRPC error (`.length);
     expect(failures.at(-1)?.error.message).toBe(message);
   }, PATIENCE);
 
@@ -175,7 +175,7 @@ test("short certificates are renewed before they end, and serve until they do", 
   expect(ended).toBe(second);
   expect(Date.now()).toBeGreaterThanOrEqual(second.notAfter);
   expect(cache.peek(ID)).toBeUndefined();
-  expect(await refusal(cache.get(ID))).toEndWith("UNAVAILABLE: down");
+  expect(await refusal(cache.get(ID))).toMatch(/signing gRPC error \(UNAVAILABLE\): \S+: down$/);
   await istiod.setCa({ refuse: undefined, ttlSeconds: undefined });
   await next(() => true);
 }, PATIENCE);

@@ -57,19 +57,19 @@ const FAULTS: readonly Fault[] = [
     "a refusal in its place",
     { refuse: { code: 14, message: "the signer is not ready" } },
     { refuse: undefined },
-    /signing gRPC error: UNAVAILABLE: the signer is not ready/,
+    /signing gRPC error \(UNAVAILABLE\): \S+: the signer is not ready/,
   ),
   {
     name: "a refusal for the token",
     make: (istiod) => istiod.setPort({ refuseTokens: true }),
     mend: (istiod) => istiod.setPort({ refuseTokens: false }),
-    error: /signing gRPC error: UNAUTHENTICATED/,
+    error: /signing gRPC error \(UNAUTHENTICATED\): /,
   },
   {
     name: "no question, as the token file is empty",
     make: (istiod) => Promise.resolve(writeFileSync(istiod.tokenPath, "")),
     mend: (istiod) => Promise.resolve(writeFileSync(istiod.tokenPath, "another-token")),
-    error: /signing gRPC error: the call has not been sent: the token file \S+ is empty/,
+    error: /signing gRPC error \(UNAUTHENTICATED\): the call has not been sent: the token file \S+ is empty/,
   },
 ];
 
