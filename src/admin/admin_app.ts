@@ -30,7 +30,10 @@ export function adminApp(options: AdminOptions): (request: Request, wait: () => 
   app.all("/debug/eventloop", (context) => eventLoopAnswer(queryOf(context.req.url), context.env.wait));
   app.all("/debug/pprof/heap", heapAnswer);
   app.all("/debug/pprof/heap/profiling", heapAnswer);
-  const { dryRun, explain } = options;
+  const { controlPlane, dryRun, explain } = options;
+  if (controlPlane !== undefined) {
+    app.all("/debug/controlplane", (context) => context.body(streamed(sortedJson(controlPlane())), 200, JSON_HEADERS));
+  }
   if (dryRun !== undefined) {
     app.all("/debug/dryrun", (context) => context.body(streamed(sortedJson(dryRun())), 200, JSON_HEADERS));
   }

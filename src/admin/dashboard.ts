@@ -40,10 +40,19 @@ const DRY_RUN: Endpoint = {
   does: "connections that policies in dry run would have denied",
 };
 
+const CONTROL_PLANE: Endpoint = {
+  path: "/debug/controlplane",
+  method: "GET",
+  does: "the stream to the control plane, what of its pushes was refused, and the revocation lists in force",
+};
+
 /** The pages that a process with these options has. */
-export function endpointsOf({ dryRun, explain }: Pick<AdminOptions, "dryRun" | "explain">): Endpoint[] {
+export function endpointsOf(
+  { controlPlane, dryRun, explain }: Pick<AdminOptions, "controlPlane" | "dryRun" | "explain">,
+): Endpoint[] {
   return [
     ...ENDPOINTS,
+    ...(controlPlane === undefined ? [] : [CONTROL_PLANE]),
     ...(explain === undefined ? [] : [EXPLAIN]),
     ...(dryRun === undefined ? [] : [DRY_RUN]),
   ];

@@ -23,6 +23,8 @@ export interface AdminOptions {
   readonly configDump: () => Record<string, unknown> | Promise<Record<string, unknown>>;
   /** `/debug/dryrun`: flows that policies in dry run would have denied, as plain data; undefined: the page is not there. */
   readonly dryRun?: () => unknown;
+  /** `/debug/controlplane`: how it stands with the control plane, as plain data; undefined: the page is not there. */
+  readonly controlPlane?: () => unknown;
   /**
    * `/debug/explain?src=…&dst=…`: what would become of a connection, as plain data; undefined: the page is not there.
    * Gets the two parameters as they came, not empty; an error is answered with 400.

@@ -7,6 +7,7 @@ export { socketAddresses } from "./addresses.ts";
 export { openListener } from "./listener.ts";
 export { type Authority, followRoots, openAuthority } from "./authority.ts";
 export { controlPlaneChannel, watchRoots } from "./control_plane.ts";
+export { dumpControlPlane } from "./control_plane_dump.ts";
 export { observeCertificates } from "./certificate_observer.ts";
 export { dumpCertificates } from "./certificate_dump.ts";
 export { dumpMesh, type Json } from "./mesh_dump.ts";

@@ -12,6 +12,7 @@ import { canonicalIp, formatAddress, isLoopback } from "../net/address.ts";
 import { CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
 import {
   type Authority,
+  dumpControlPlane,
   followLocalState,
   followRoots,
   observeCertificates,
@@ -128,6 +129,7 @@ class Waypoint {
       registry: this.#registry,
       logger: log,
       build: buildInfo(),
+      controlPlane: () => dumpControlPlane(undefined, this.#trust.status()),
       configDump: () => dumpWaypoint(config, this.#mesh, this.#certificates, this.#serving?.plane),
       shutdown: () => this.#stopping.resolve(),
       drain: () => {

@@ -1,7 +1,7 @@
 import type { ZtunnelConfig } from "../config/mod.ts";
 import { controlPlaneChannel, watchRoots } from "../process/mod.ts";
 import { type LogScope, type MetricRegistry, XdsMetrics } from "../telemetry/mod.ts";
-import { ADDRESS_TYPE, AdsClient, ztunnelNode } from "../xds/mod.ts";
+import { ADDRESS_TYPE, AdsClient, type AdsStatus, ztunnelNode } from "../xds/mod.ts";
 import { addressType, authorizationType, type MeshOwner } from "./mesh_resources.ts";
 
 /** How often the wait for the first state is told, ms. */
@@ -56,6 +56,10 @@ export class RemoteState {
   /** Asks for a workload or service of this name (XDS_ON_DEMAND); resolves when the answer is in force. */
   demand(name: string): Promise<void> {
     return this.#client.demand(ADDRESS_TYPE, name);
+  }
+
+  status(): AdsStatus {
+    return this.#client.status();
   }
 
   close(): void {

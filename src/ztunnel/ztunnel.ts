@@ -10,6 +10,7 @@ import { MeshState } from "../mesh/mod.ts";
 import {
   type Authority,
   dumpCertificates,
+  dumpControlPlane,
   dumpMesh,
   followLocalState,
   followRoots,
@@ -197,6 +198,7 @@ class Ztunnel {
       logger: log,
       build: buildInfo(),
       configDump: () => this.#dump(),
+      controlPlane: () => dumpControlPlane(this.#remote?.status(), this.#trust.status()),
       dryRun: () => this.#plane.dryRun.report(),
       explain: (source, destination) => explainConnection(this.#plane, source, destination),
       shutdown: () => this.#stopping.resolve(),

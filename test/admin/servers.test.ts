@@ -254,13 +254,26 @@ describe("admin", () => {
     ];
     for (const path of always) expect(page).toContain(path);
     expect((await admin("/", POST)).status).toBe(200);
-    for (const path of ["/debug/dryrun", "/debug/explain"]) {
+    const others = ["/debug/controlplane", "/debug/dryrun", "/debug/explain"];
+    for (const path of others) {
       expect(page).not.toContain(path);
       expect([path, (await admin(path)).status]).toEqual([path, 404]);
     }
-    const { admin: more } = start({ dryRun: () => ({}), explain: () => ({ error: "" }) });
+    const { admin: more } = start({
+      controlPlane: () => ({}),
+      dryRun: () => ({}),
+      explain: () => ({ error: "" }),
+    });
     const longer = await (await more("/")).text();
-    for (const path of [...always, "/debug/dryrun", "/debug/explain"]) expect(longer).toContain(path);
+    for (const path of [...always, ...others]) expect(longer).toContain(path);
+  });
+
+  test("control plane: what the process tells, as it is now", async () => {
+    let connected = false;
+    const { admin } = start({ controlPlane: () => ({ discovery: { connected, since: undefined } }) });
+    expect(await (await admin("/debug/controlplane")).json()).toEqual({ discovery: { connected: false } });
+    connected = true;
+    expect(await (await admin("/debug/controlplane")).json()).toEqual({ discovery: { connected: true } });
   });
 
   test("dry run: what the process tells, as it is now", async () => {

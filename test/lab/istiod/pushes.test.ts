@@ -6,7 +6,7 @@ import { expect, test } from "bun:test";
 import { AUTHORIZATION_TYPE, badResources, badService, type PolicyPlan, policyText } from "../../istiod/mod.ts";
 import { Action, Scope } from "../../../proto/gen/authorization_pb.ts";
 import { labSuite } from "../fixture.ts";
-import { LAB_NAMESPACE, total } from "../mesh/mod.ts";
+import { ADMIN_PORT, LAB_NAMESPACE, total } from "../mesh/mod.ts";
 import { Bystanders } from "./bystanders.ts";
 import { controlledMesh, logLine, PORT } from "./fixture.ts";
 
@@ -80,6 +80,10 @@ labSuite("pushes", () => {
       expect(line).toContain(`refused=${bad.length + 1}`);
       expect(line).toContain(bad[0]?.name);
       expect(total(await mesh.ztunnel(1).metrics(), "ambient_xds_resources_refused_total")).toBe(bad.length + 1);
+      const page = JSON.parse((await mesh.ztunnel(1).ask(ADMIN_PORT, "/debug/controlplane")).body);
+      expect(page).toMatchObject({
+        discovery: { connected: true, types: [{ refused: { error: answers[0]?.error?.message } }, {}] },
+      });
       // The next good push of that type is accepted as if nothing had been.
       const again = await mesh.istiod.answers(
         await mesh.istiod.put({
