@@ -12,7 +12,7 @@ const VIP = "10.96.0.10";
 const OTHER_VIP = "10.96.0.11";
 const SERVICE_PORT = 80;
 const KEY = `${LAB_NAMESPACE}/web.${LAB_NAMESPACE}.svc.cluster.local`;
-/** Rounds of each change: on a busy machine the fastest shows what the proxy needs. */
+/** Rounds of each change: the median of them counts, for on a busy machine a probe may be late. */
 const ROUNDS = 5;
 /** From the push being written to the end of the first connection that sees it. */
 const IN_FORCE_MS = 100;
@@ -106,7 +106,7 @@ labSuite("changes under traffic", () => {
       console.log(
         `${label}: fastest ${ms(sorted[0])}, median ${ms(sorted[ROUNDS >> 1])}, slowest ${ms(sorted.at(-1))} ms`,
       );
-      expect(sorted[0]).toBeLessThan(IN_FORCE_MS);
+      expect(sorted[ROUNDS >> 1], label).toBeLessThan(IN_FORCE_MS);
     }
     console.log(`meanwhile elsewhere: ${figures(witness)}`);
     expect(witness.failures).toEqual([]);
