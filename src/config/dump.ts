@@ -111,6 +111,7 @@ export function dumpConfig(config: ZtunnelConfig, resolver?: ResolverConfig): { 
     },
     socks5Addr: config.socks5Address === undefined ? null : formatListenAddress(config.socks5Address),
     statsAddr: listenAddress(config.statsAddress),
+    upgradeSocket: config.upgradeSocket ?? null,
     windowSize: config.streamWindow,
     xdsAddress: config.xdsAddress ?? null,
     xdsHeaders: headers(config.xdsHeaders),

@@ -198,7 +198,7 @@ test("settings: the original's keys, each with a value of the same kind, and our
   const resolver = { nameservers: ["10.0.0.53"], search: [], ndots: 1, timeoutMs: 5000, attempts: 2, problems: [] };
   const dump = printed(dumpConfig(config, resolver));
   expect(difference(dump, ORIGINAL.config)).toEqual({
-    ours: ["embeddedCaDirectory", "endpointEjection", "idleTimeout", "localXdsPath"],
+    ours: ["embeddedCaDirectory", "endpointEjection", "idleTimeout", "localXdsPath", "upgradeSocket"],
     theirs: [],
   });
   for (const [key, value] of Object.entries(ORIGINAL.config)) {
