@@ -1,4 +1,5 @@
 /** How the control plane is reached: addresses, trust, tokens, extra headers. */
+import { metadataProblem } from "../grpc/request.ts"; // not its door: whoever only reads settings needs no client
 import type { AuthoritySource, AuthToken, Flags, RootCertificate } from "./config.ts";
 import type { Surroundings } from "./surroundings.ts";
 import type { Variables } from "./variables.ts";
@@ -124,11 +125,8 @@ export function tokenWarning(token: AuthToken): string | undefined {
 /** `XDS_HEADER_<name>` and `CA_HEADER_<name>`: extra gRPC metadata. Values may be secret: errors do not show them. */
 export function extraHeaders(variables: Variables, prefix: string): (readonly [string, string])[] {
   return variables.withPrefix(prefix).map(([name, value]) => {
-    if (!/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(name)) {
-      variables.errors.push(`invalid env var ${prefix}${name} (${JSON.stringify(name)} is no header name)`);
-    } else if (!/^[\x20-\x7e\t]*$/.test(value)) {
-      variables.errors.push(`invalid env var ${prefix}${name} (the value has characters no header may have)`);
-    }
+    const problem = metadataProblem(name.toLowerCase(), value);
+    if (problem !== undefined) variables.errors.push(`invalid env var ${prefix}${name} (${problem})`);
     return [name.toLowerCase(), value] as const;
   });
 }

@@ -20,13 +20,20 @@ export function requestHeaders(authority: string, path: string, metadata: Header
     ["content-type", "application/grpc"],
   ];
   for (const [name, value] of metadata) {
-    if (!NAME.test(name) || OWN.includes(name) || name.startsWith("grpc-")) {
-      throw new Error(`${JSON.stringify(name)} is no name for metadata`);
-    }
-    if (!VALUE.test(value) || value !== value.trim()) {
-      throw new Error(`the value of ${name} has characters that a header may not have there`);
-    }
+    const problem = metadataProblem(name, value);
+    if (problem !== undefined) throw new Error(problem);
     headers.push([name, value]);
   }
   return headers;
+}
+
+/** What is wrong with a piece of metadata; undefined: nothing. The value may be secret, so it is not shown. */
+export function metadataProblem(name: string, value: string): string | undefined {
+  if (!NAME.test(name) || OWN.includes(name) || name.startsWith("grpc-")) {
+    return `${JSON.stringify(name)} is no name for metadata`;
+  }
+  if (!VALUE.test(value) || value !== value.trim()) {
+    return `the value of ${name} has characters that a header may not have there`;
+  }
+  return undefined;
 }

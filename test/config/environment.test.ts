@@ -243,8 +243,20 @@ const bad: [env: Record<string, string>, error: string, given?: Given][] = [
     { CA_ADDRESS: "" },
     "invalid env var CA_ADDRESS= (there is no running without certificates: give an address, or embedded)",
   ],
-  [{ "XDS_HEADER_a b": "1" }, 'invalid env var XDS_HEADER_a b ("a b" is no header name)'],
-  [{ CA_HEADER_a: "secret\n" }, "invalid env var CA_HEADER_a (the value has characters no header may have)"],
+  [{ "XDS_HEADER_a b": "1" }, 'invalid env var XDS_HEADER_a b ("a b" is no name for metadata)'],
+  [{ XDS_HEADER_TE: "1" }, 'invalid env var XDS_HEADER_TE ("te" is no name for metadata)'],
+  [
+    { "CA_HEADER_grpc-timeout": "1S" },
+    'invalid env var CA_HEADER_grpc-timeout ("grpc-timeout" is no name for metadata)',
+  ],
+  [
+    { CA_HEADER_a: "secret\n" },
+    `invalid env var CA_HEADER_a (the value of a has characters that a header may not have there)`,
+  ],
+  [
+    { CA_HEADER_a: "secret " },
+    `invalid env var CA_HEADER_a (the value of a has characters that a header may not have there)`,
+  ],
   [{ SECRET_TTL: "soon" }, "invalid env var SECRET_TTL=soon (expected a duration such as 5m, 1h30m or 500ms)"],
   [
     { POOL_MAX_STREAMS_PER_CONNECTION: "65536" },
