@@ -1,14 +1,15 @@
 /** The client of the control plane: one stream of delta ADS, kept up for ever (spec/ztunnel.md §3.2). */
-import type { GrpcChannel, GrpcError, GrpcStream } from "../grpc/mod.ts";
-import type { LogScope, XdsMetrics } from "../telemetry/mod.ts";
+import type { GrpcError, GrpcStream } from "../grpc/mod.ts";
 import { Backoff, STABLE_MS, terminationOf } from "./backoff.ts";
 import { type AdsClock, SYSTEM_CLOCK } from "./clock.ts";
-import { type DeltaRequest, DeltaRequestWriter, encodeDeltaRequest, type XdsNode } from "./delta_request.ts";
+import { type DeltaRequest, DeltaRequestWriter, encodeDeltaRequest } from "./delta_request.ts";
 import { Pace } from "./pace.ts";
 import { Push, type PushContext, type PushOutcome, type TakenOutcome } from "./push.ts";
+import type { AdsOptions } from "./options.ts";
 import type { ResourceType } from "./resource_type.ts";
-import { shortName, shortText } from "./shortened.ts";
+import { duration, lastPart, shortName, shortText } from "./shortened.ts";
 import { Slices } from "./slices.ts";
+import { type AdsStatus, typeStatus } from "./status.ts";
 import { Subscription } from "./subscription.ts";
 
 const METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
@@ -31,43 +32,6 @@ const SLICE_MS = 0.3;
 const MAX_UNKNOWN_TOLD = 16;
 /** Stands in the metrics for types that nobody registered. */
 const UNKNOWN_TYPE = "unknown";
-
-export interface AdsOptions {
-  readonly channel: Pick<GrpcChannel, "stream" | "renew">;
-  readonly node: XdsNode;
-  /** In the order in which they are asked for. */
-  readonly types: readonly ResourceType[];
-  readonly log: LogScope;
-  readonly metrics: XdsMetrics;
-  /** The control plane has answered on a new stream: it can be reached, perhaps again. */
-  readonly onConnected?: () => void;
-  readonly clock?: AdsClock;
-  /** How long a push may hold the event loop at a time; ms, default 0.3. */
-  readonly sliceMs?: number;
-}
-
-/** For the admin pages. Times are ms since the epoch. */
-export interface AdsStatus {
-  readonly connected: boolean;
-  /** When the control plane first answered on the present stream, or the last one ended; undefined: there has been none. */
-  readonly since: number | undefined;
-  /** When the next try is due, while not connected. */
-  readonly nextTry: number | undefined;
-  /** Why the last stream ended or could not be opened; undefined: none has. */
-  readonly lastError: string | undefined;
-  readonly synced: boolean;
-  readonly types: readonly AdsTypeStatus[];
-}
-
-export interface AdsTypeStatus {
-  readonly typeUrl: string;
-  /** Resources that are in force. */
-  readonly resources: number;
-  /** When a push of this type was last taken in whole. */
-  readonly lastPush: number | undefined;
-  /** What was last refused, as the control plane was told; gone with the next push that is accepted. */
-  readonly refused: { readonly at: number; readonly error: string } | undefined;
-}
 
 /** A stream while it lives. */
 interface Stream {
@@ -185,12 +149,7 @@ export class AdsClient {
       nextTry: this.#retry?.at,
       lastError: this.#lastError,
       synced: this.#isSynced,
-      types: [...this.#subscriptions.values()].map(({ type, size, last }) => ({
-        typeUrl: type.typeUrl,
-        resources: size,
-        lastPush: last?.at,
-        refused: last?.error === undefined ? undefined : { at: last.at, error: last.error },
-      })),
+      types: [...this.#subscriptions.values()].map(typeStatus),
     };
   }
 
@@ -437,13 +396,4 @@ export class AdsClient {
 /** What is not listed comes again in whole, with wildcard; of the others nobody asks for so many. */
 function roomFor(type: ResourceType): number {
   return type.subscription === "wildcard" ? VERSIONS_ROOM : Infinity;
-}
-
-/** `istio.workload.Address` of a type URL. */
-function lastPart(typeUrl: string): string {
-  return typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
-}
-
-function duration(ms: number): string {
-  return ms < 1_000 ? `${ms.toFixed(ms < 10 ? 1 : 0)}ms` : `${(ms / 1_000).toFixed(1)}s`;
 }

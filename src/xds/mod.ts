@@ -1,5 +1,7 @@
 /** What the control plane sends, as records: messages of delta ADS, the types of Istio, and the client that fetches them. */
-export { AdsClient, type AdsOptions, type AdsStatus, type AdsTypeStatus } from "./client.ts";
+export { AdsClient } from "./client.ts";
+export type { AdsOptions } from "./options.ts";
+export type { AdsStatus, AdsTypeStatus } from "./status.ts";
 export { type AdsClock, SYSTEM_CLOCK } from "./clock.ts";
 export { ADDRESS_TYPE, type AddressResult, decodeAddress, type DecodedAddress } from "./istio/address.ts";
 export { AUTHORIZATION_TYPE, type AuthorizationResult, decodeAuthorization } from "./istio/authorization.ts";

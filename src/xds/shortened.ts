@@ -16,3 +16,13 @@ export function shortText(text: string): string {
 function cut(text: string, longest: number): string {
   return text.length > longest ? `${text.slice(0, longest - 1)}…` : text;
 }
+
+/** `istio.workload.Address` of a type URL. */
+export function lastPart(typeUrl: string): string {
+  return typeUrl.slice(typeUrl.lastIndexOf("/") + 1);
+}
+
+/** Milliseconds, or seconds where there are some. */
+export function duration(ms: number): string {
+  return ms < 1_000 ? `${ms.toFixed(ms < 10 ? 1 : 0)}ms` : `${(ms / 1_000).toFixed(1)}s`;
+}
