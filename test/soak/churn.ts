@@ -10,12 +10,15 @@ import { eventually, type LabPod, must } from "../lab/topology/mod.ts";
 import { Conversation } from "../lab/traffic/mod.ts";
 import { drop } from "./application.ts";
 import { greet, PATIENCE_MS, say } from "./errands.ts";
+import type { Plan } from "./plan.ts";
 import type { Random } from "./random.ts";
 import { PORT, type Scene, SERVICE_PORT, serviceKey, SERVICES } from "./scene.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** Changes a second. */
 const PER_SECOND = 0.5;
+/** Runs shorter than this have no change with lasting traces. */
+const BRIEF_MINUTES = 1;
 /** Most pods that come and go at a time. */
 const MOST_PODS = 6;
 /** Identities of them; a cluster has not a new one for each pod. */
@@ -48,6 +51,8 @@ interface Change {
   readonly name: string;
   /** How often, in comparison. */
   readonly weight: number;
+  /** Its traces last: peers of what vanished are given up after half a minute. */
+  readonly lasting?: true;
   run(): Promise<void>;
 }
 
@@ -70,6 +75,7 @@ export class Churn {
   readonly #random: Random;
   readonly #pace: number;
   readonly #note: (line: string) => void;
+  readonly #brief: boolean;
   readonly #guests: Guest[] = [];
   readonly #services = new Set<string>();
   readonly #policies = new Set<string>();
@@ -78,19 +84,21 @@ export class Churn {
   #loop: Promise<void> = Promise.resolve();
   #rotation: { readonly old: number; readonly fresh: number; readonly signs: boolean } | undefined;
 
-  constructor(scene: Scene, traffic: Traffic, random: Random, pace: number, note: (line: string) => void) {
+  /** @param plan of it how often, and whether there is no time for what lasts */
+  constructor(scene: Scene, traffic: Traffic, random: Random, plan: Plan, note: (line: string) => void) {
     this.#note = note;
+    this.#brief = plan.minutes < BRIEF_MINUTES;
     this.#scene = scene;
     this.#traffic = traffic;
     this.#random = random;
-    this.#pace = pace;
+    this.#pace = plan.pace;
   }
 
   readonly #changes: readonly Change[] = [
     { name: "pod comes", weight: 6, run: () => this.#comes() },
     { name: "pod goes", weight: 3, run: () => this.#goes() },
     { name: "pod dies under its connections", weight: 2, run: () => this.#dies() },
-    { name: "pod vanishes from the network", weight: 1, run: () => this.#vanishes() },
+    { name: "pod vanishes from the network", weight: 1, lasting: true, run: () => this.#vanishes() },
     { name: "agent starts anew", weight: 0.5, run: () => this.#agent() },
     { name: "stream breaks", weight: 2, run: () => this.#breaks() },
     { name: "istiod starts anew", weight: 0.5, run: () => this.#restarts() },
@@ -147,12 +155,13 @@ export class Churn {
   }
 
   async #go(): Promise<void> {
-    const sum = this.#changes.reduce((total, { weight }) => total + weight, 0);
+    const changes = this.#changes.filter(({ lasting }) => lasting !== true || !this.#brief);
+    const sum = changes.reduce((total, { weight }) => total + weight, 0);
     while (this.#running) {
       await Bun.sleep(this.#random.pause(PER_SECOND * this.#pace));
       if (!this.#running) break;
       let left = this.#random.next() * sum;
-      const change = this.#changes.find(({ weight }) => (left -= weight) < 0);
+      const change = changes.find(({ weight }) => (left -= weight) < 0);
       if (change !== undefined) await this.#attempt(change.name, change.run);
     }
   }

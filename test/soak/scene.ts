@@ -161,7 +161,7 @@ export class Scene {
     await this.istiod.issue({ identity: REVOKED });
     await this.writeRevocations();
     const resolvConf = join(this.lab.directory, "resolv.conf");
-    writeFileSync(resolvConf, `nameserver ${this.lab.pod("nameserver").ip}\noptions timeout:5 attempts:2\n`);
+    writeFileSync(resolvConf, `nameserver ${this.lab.pod("nameserver").ip}\noptions timeout:1 attempts:1\n`);
     for (const node of this.lab.nodes) {
       const mine = this.lab.pods.filter((pod) => pod.node === node && pod.captured);
       const socket = join(this.lab.directory, `cni-${node.name}.sock`);

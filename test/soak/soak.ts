@@ -66,6 +66,7 @@ class Soak {
   readonly #plan: Plan;
   readonly #scene: Scene;
   readonly #say: Say;
+  readonly #note: Say;
   readonly #traffic: Traffic;
   readonly #churn: Churn;
   readonly #nodes: NodeRecord[];
@@ -81,9 +82,10 @@ class Soak {
     this.#plan = plan;
     this.#scene = scene;
     this.#say = say;
+    this.#note = (text) => note(`${new Date().toISOString()} ${text}`);
     const random = new Random(plan.seed);
     this.#traffic = new Traffic(scene, random, plan.pace, note);
-    this.#churn = new Churn(scene, this.#traffic, random, plan.pace, note);
+    this.#churn = new Churn(scene, this.#traffic, random, plan, note);
     this.#nodes = scene.ztunnels.map(({ node }) => ({ node: node.name, busy: [], quiet: [] }));
     for (const ztunnel of scene.ztunnels) {
       ztunnel.process.exited.then((code) => {
@@ -147,13 +149,16 @@ class Soak {
         this.#scene.ztunnels.map((ztunnel) => this.#traffic.attempt("scrape", () => ztunnel.metrics())),
       );
     }
+    this.#note("work ends");
     await this.#churn.pause();
     await this.#traffic.pause();
+    this.#note("nothing runs");
   }
 
   async #quietPoint(settlingMs: number): Promise<void> {
     const from = performance.now();
     const settledMs = await this.#settle(from);
+    this.#note("the baseline");
     await Bun.sleep(settlingMs);
     const least = this.#scene.ztunnels.map(() => ({ rssKb: Infinity, anonymousKb: Infinity }));
     let censuses = this.#census();

@@ -18,6 +18,8 @@ export interface Failure {
 
 /** Failures that are told in full; all are counted. */
 const FAILURES_KEPT = 50;
+/** Errands that took longer are told, ms. */
+const SLOW_MS = 5_000;
 /** A proxy that hangs must not fill our memory with errands that wait, each. */
 const MOST_AT_ONCE = 200;
 
@@ -31,6 +33,8 @@ export class Traffic {
   readonly #pace: number;
   readonly #note: (line: string) => void;
   #running = false;
+  /** Resolves when no more is to begin. */
+  #ending = Promise.withResolvers<void>();
   #loops: Promise<void>[] = [];
 
   constructor(scene: Scene, random: Random, pace: number, note: (line: string) => void) {
@@ -54,6 +58,7 @@ export class Traffic {
 
   start(): void {
     this.#running = true;
+    this.#ending = Promise.withResolvers<void>();
     for (const errand of ERRANDS) this.#loops.push(this.#repeat(errand));
     for (let i = 0; i < STANDING.count; i++) this.#loops.push(this.#stand());
   }
@@ -61,6 +66,7 @@ export class Traffic {
   /** Begins nothing more; resolves when everything that runs has ended. */
   async pause(): Promise<void> {
     this.#running = false;
+    this.#ending.resolve();
     await Promise.all(this.#loops);
     this.#loops = [];
   }
@@ -69,9 +75,14 @@ export class Traffic {
   async attempt(name: string, work: () => Promise<unknown>): Promise<boolean> {
     const count = this.counts.get(name) ?? { done: 0, failed: 0 };
     this.counts.set(name, count);
+    const start = performance.now();
     try {
       await work();
       count.done++;
+      const took = performance.now() - start;
+      if (took > SLOW_MS && name !== STANDING.name) {
+        this.#note(`${new Date().toISOString()} errand ${name} took ${Math.round(took)} ms`);
+      }
       return true;
     } catch (error) {
       count.failed++;
@@ -86,7 +97,8 @@ export class Traffic {
   async #repeat(errand: Errand): Promise<void> {
     const open = new Set<Promise<unknown>>();
     while (this.#running) {
-      await Bun.sleep(this.#random.pause(errand.perSecond * this.#pace));
+      // Rare ones would keep everybody waiting at the end.
+      await Promise.race([Bun.sleep(this.#random.pause(errand.perSecond * this.#pace)), this.#ending.promise]);
       if (!this.#running) break;
       if (open.size >= MOST_AT_ONCE) {
         this.held++;
