@@ -1,7 +1,7 @@
 /** The run: rounds of work and churn, a reading every few seconds, and between two rounds a point where nothing goes on. */
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { cpuTime } from "../bench/gauge.ts";
-import { DeadlineError, eventually, type Redirector } from "../lab/topology/mod.ts";
+import { DeadlineError, eventually, isAlive, type Redirector } from "../lab/topology/mod.ts";
 import { inNamespace } from "../../src/linux/mod.ts";
 import { type Census, changes, descriptors, type Place, socketTable, takeCensus, waitedMs } from "./census.ts";
 import { Churn } from "./churn.ts";
@@ -99,11 +99,18 @@ class Soak {
     this.#say(`${count} rounds of ${Math.round(busyMs / 1000)} s, a quiet point after each; ${warmUp} to warm up`);
     // Steps that leave no time for renewal would break connections by themselves.
     const rotates = busyMs > CERTIFICATE_SECONDS * 1000;
-    for (let round = 1; round <= count && this.#alive(); round++) {
-      await this.#work(busyMs);
-      await this.#quietPoint(settlingMs);
-      if (rotates) await this.#churn.rotate();
-      this.#tell(round, count);
+    try {
+      for (let round = 1; round <= count && this.#alive(); round++) {
+        await this.#work(busyMs);
+        await this.#quietPoint(settlingMs);
+        if (rotates) await this.#churn.rotate();
+        this.#tell(round, count);
+      }
+    } catch (error) {
+      const gone = this.#scene.ztunnels.filter(({ process }) => !isAlive(process.pid));
+      if (gone.length === 0) throw error;
+      // They are among the wrongs then, and the run is judged by what it has seen.
+      await Promise.all(gone.map(({ process }) => process.exited));
     }
     this.#ending = true;
     return {
