@@ -373,7 +373,7 @@ export class AdsClient {
     const fields = [
       ["reason", { display: reason }],
       ["error", text],
-      ["next_try", { display: `in ${duration(wait)}` }],
+      ["next_try", `in ${duration(wait)}`],
     ] as const;
     if (accepted === undefined) log.warn("cannot connect to the control plane", fields);
     // istiod ends streams when they are old: nothing is wrong.

@@ -334,7 +334,7 @@ describe("reconnection", () => {
     const error = "DeltaDiscoveryResponse: resources: truncated: 127 bytes announced, 1 left";
     expect(lines()).toEqual([
       `error\txds::client\tresponse of the control plane cannot be read\terror="${error}"`,
-      `warn\txds::client\tdisconnected from the control plane\treason=Error error="${error}" next_try=in 20ms`,
+      `warn\txds::client\tdisconnected from the control plane\treason=Error error="${error}" next_try="in 20ms"`,
     ]);
     expect(channel.last.sent()).toEqual([]);
     expect(client.status()).toMatchObject({ connected: false, lastError: error, nextTry: clock.time + 20 });
@@ -600,7 +600,7 @@ describe("an outage", () => {
     );
     expect(lines()).toEqual([
       "info\txds::client\tdisconnected from the control plane\treason=Reconnect " +
-      'error="UNAVAILABLE: received prior goaway: code: NO_ERROR" next_try=in 10ms',
+      'error="UNAVAILABLE: received prior goaway: code: NO_ERROR" next_try="in 10ms"',
     ]);
     clock.pass(10);
     const waits: number[] = [];
@@ -613,7 +613,7 @@ describe("an outage", () => {
     expect(waits).toEqual([20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240, 15000, 15000, 15000, 15000]);
     expect(lines()[0]).toBe(
       "warn\txds::client\tcannot connect to the control plane\treason=ConnectionError " +
-        'error="10.0.0.9:15012: refused" next_try=in 20ms',
+        'error="10.0.0.9:15012: refused" next_try="in 20ms"',
     );
     expect(type.names).toEqual(["a"]);
     channel.last.open();
@@ -666,7 +666,7 @@ describe("an outage", () => {
     expect(waits).toEqual([20, 40, 80]);
     expect(lines()[0]).toBe(
       "warn\txds::client\tcannot connect to the control plane\treason=ConnectionError " +
-        'error="UNAUTHENTICATED: no" next_try=in 20ms',
+        'error="UNAUTHENTICATED: no" next_try="in 20ms"',
     );
     expect([...exposition(registry)].join("")).toContain(
       'istio_xds_connection_terminations_total{reason="ConnectionError"} 3\n',
