@@ -32,8 +32,8 @@ const QUIET_MS = 20_000;
 const LEAST_BUSY_MS = 6_000;
 /** Enough for memory to come to rest; a short run is not judged by it. */
 const SETTLING_MS = 6_000;
-/** Of the time, at the beginning. */
-const WARM_UP_PART = 0.15;
+/** Of the time, at the beginning: for some twenty minutes the runtime compiles what runs, and its heaps find their size. */
+const WARM_UP_PART = 0.35;
 
 /** @throws Error for what is not known, and for numbers that are none */
 export function readPlan(args: readonly string[]): Plan {
