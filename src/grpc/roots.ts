@@ -1,6 +1,7 @@
 /** Roots that a control plane is verified against: where they come from, and what is taken for some. */
 import { Buffer } from "node:buffer";
 import { DerError, parseCertificate, pemBlocks } from "../identity/mod.ts";
+import { SYSTEM_ROOT_FILES } from "../tls/system_roots.ts";
 
 /** XDS_ROOT_CA and CA_ROOT_CA as the configuration understands them (spec/ztunnel.md §1.3). */
 export type RootsSource =
@@ -8,15 +9,6 @@ export type RootsSource =
   | { readonly kind: "system" }
   | { readonly kind: "pem"; readonly pem: string };
 
-/** Where operating systems keep their roots in one file. SSL_CERT_FILE goes first, as for OpenSSL. */
-const SYSTEM_FILES: readonly string[] = [
-  "/etc/ssl/certs/ca-certificates.crt",
-  "/etc/pki/tls/certs/ca-bundle.crt",
-  "/etc/ssl/ca-bundle.pem",
-  "/etc/pki/tls/cacert.pem",
-  "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-  "/etc/ssl/cert.pem",
-];
 /** A bundle that names more is no bundle. */
 const MAX_ROOTS_BYTES = 16 << 20;
 
@@ -38,10 +30,10 @@ function fileHint(pem: string): string {
   return /^\S{1,200}$/.test(pem) ? ` (no file ${pem} was there at the start)` : "";
 }
 
-/** The system's store as PEM. Throws Error where there is none. */
+/** The system's store as PEM; SSL_CERT_FILE goes first, as for OpenSSL. Throws Error where there is none. */
 export async function systemRoots(environment: Readonly<Record<string, string | undefined>>): Promise<string> {
   const named = environment.SSL_CERT_FILE;
-  const files = named === undefined || named === "" ? SYSTEM_FILES : [named];
+  const files = named === undefined || named === "" ? SYSTEM_ROOT_FILES : [named];
   for (const path of files) {
     if (await Bun.file(path).exists()) return requireBundle(await readRoots(path), `system's roots file ${path}`);
   }

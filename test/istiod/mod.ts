@@ -28,3 +28,4 @@ export {
   type ServicePlan,
   serviceText,
 } from "./content.ts";
+export { ztunnelEnvironment } from "./ztunnel_environment.ts";

@@ -5,7 +5,15 @@
 import { renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Action, Scope } from "../../proto/gen/authorization_pb.ts";
-import { type Istiod, type PodWorkload, podWorkload, policyText, serviceText, startIstiod } from "../istiod/mod.ts";
+import {
+  type Istiod,
+  type PodWorkload,
+  podWorkload,
+  policyText,
+  serviceText,
+  startIstiod,
+  ztunnelEnvironment,
+} from "../istiod/mod.ts";
 import { CniStandIn, ZdsError } from "../lab/cni/mod.ts";
 import { ambientBinary, LAB_NAMESPACE, type LogLine, Ztunnel } from "../lab/mesh/mod.ts";
 import { Nameserver, PodResolver } from "../lab/peers/mod.ts";
@@ -173,7 +181,6 @@ export class Scene {
   }
 
   #ztunnel(node: LabNode, socket: string, resolvConf: string): Ztunnel {
-    const { url, rootPath, tokenPath } = this.istiod;
     return new Ztunnel({
       binary: ambientBinary(),
       node,
@@ -182,18 +189,10 @@ export class Scene {
       socket,
       resolvConf,
       environment: {
-        XDS_ADDRESS: url,
-        XDS_ROOT_CA: rootPath,
-        CA_ADDRESS: url,
-        CA_ROOT_CA: rootPath,
-        AUTH_TOKEN: tokenPath,
+        ...ztunnelEnvironment(this.istiod, node),
         CRL_PATH: this.#crlPath,
         SECRET_TTL: `${CERTIFICATE_SECONDS}s`,
         POOL_UNUSED_RELEASE_TIMEOUT: `${UNUSED_SECONDS}s`,
-        POD_NAME: `ztunnel-${node.name}`,
-        POD_NAMESPACE: "istio-system",
-        SERVICE_ACCOUNT: "ztunnel",
-        INSTANCE_IP: node.ip,
         RUST_LOG: "info",
       },
       onAccess: (line) => {

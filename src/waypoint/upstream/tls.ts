@@ -8,6 +8,7 @@ import type { Endpoint } from "../../net/endpoint.ts";
 import { errorCode, osErrorText } from "../../net/os_error.ts";
 import { surfaceBug } from "../../net/surface.ts";
 import { TcpEndpoint, type TcpSocket } from "../../net/tcp_endpoint.ts";
+import { SYSTEM_ROOT_FILES } from "../../tls/system_roots.ts";
 import type { StreamTarget } from "./target.ts";
 
 type TargetTls = NonNullable<StreamTarget["tls"]>;
@@ -25,21 +26,12 @@ const TLS_1_3 = 0x0304;
 /** SSL_OP_NO_TICKET: a resumed session would not show its certificate again. */
 const NO_SESSION_TICKETS = 0x4000;
 
-/** Where operating systems keep their roots, as Istio looks for them. */
-const SYSTEM_ROOTS = [
-  "/etc/ssl/certs/ca-certificates.crt",
-  "/etc/pki/tls/certs/ca-bundle.crt",
-  "/etc/ssl/ca-bundle.pem",
-  "/etc/pki/tls/cacert.pem",
-  "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-  "/etc/ssl/cert.pem",
-];
 let systemRoots: string | undefined;
 
 /** The roots of the operating system; without any, those that the runtime brings. */
 function rootsOfSystem(): string {
   if (systemRoots === undefined) {
-    const file = SYSTEM_ROOTS.find((path) => existsSync(path));
+    const file = SYSTEM_ROOT_FILES.find((path) => existsSync(path));
     systemRoots = file === undefined ? "" : readFileSync(file, "latin1");
   }
   return systemRoots;

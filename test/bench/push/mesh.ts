@@ -1,7 +1,7 @@
 /** Two nodes whose ztunnels have a control plane, a client and a server in captured pods, and the load between them. */
 import { join } from "node:path";
 import process from "node:process";
-import { type Istiod, podWorkload, removeProgramBundle, startIstiod } from "../../istiod/mod.ts";
+import { type Istiod, podWorkload, removeProgramBundle, startIstiod, ztunnelEnvironment } from "../../istiod/mod.ts";
 import { CniStandIn } from "../../lab/cni/mod.ts";
 import { ADMIN_PORT, ambientBinary, LAB_NAMESPACE, Ztunnel } from "../../lab/mesh/mod.ts";
 import { httpRequest } from "../../lab/traffic/mod.ts";
@@ -86,15 +86,7 @@ export class PushMesh {
       caDirectory: undefined,
       socket,
       environment: {
-        XDS_ADDRESS: this.istiod.url,
-        XDS_ROOT_CA: this.istiod.rootPath,
-        CA_ADDRESS: this.istiod.url,
-        CA_ROOT_CA: this.istiod.rootPath,
-        AUTH_TOKEN: this.istiod.tokenPath,
-        POD_NAME: `ztunnel-${node.name}`,
-        POD_NAMESPACE: "istio-system",
-        SERVICE_ACCOUNT: "ztunnel",
-        INSTANCE_IP: node.ip,
+        ...ztunnelEnvironment(this.istiod, node),
         // What a node runs with: access log lines for completed connections.
         RUST_LOG: "info",
       },

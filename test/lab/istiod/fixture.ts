@@ -11,6 +11,7 @@ import {
   podWorkload,
   type ResourceText,
   startIstiod,
+  ztunnelEnvironment,
 } from "../../istiod/mod.ts";
 import { CniStandIn } from "../cni/mod.ts";
 import { PREPARATION_MS } from "../fixture.ts";
@@ -112,15 +113,7 @@ export class ControlledMesh {
       caDirectory: undefined,
       socket: this.#socket(node),
       environment: {
-        XDS_ADDRESS: this.istiod.url,
-        XDS_ROOT_CA: this.istiod.rootPath,
-        CA_ADDRESS: this.istiod.url,
-        CA_ROOT_CA: this.istiod.rootPath,
-        AUTH_TOKEN: this.istiod.tokenPath,
-        POD_NAME: `ztunnel-${node.name}`,
-        POD_NAMESPACE: "istio-system",
-        SERVICE_ACCOUNT: "ztunnel",
-        INSTANCE_IP: node.ip,
+        ...ztunnelEnvironment(this.istiod, node),
         ...(typeof planned === "function" ? planned(this.lab.nodes.indexOf(node), this.lab) : planned),
         ...environment,
       },
