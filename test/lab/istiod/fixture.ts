@@ -181,16 +181,11 @@ export class ControlledMesh {
   /** Why new connections fail: tries one, and finds its line in the log of the node that it leaves. */
   async refusal(from: string, to: string, port = PORT): Promise<LogLine> {
     const ztunnel = this.ztunnel(this.lab.nodes.indexOf(this.lab.pod(from).node));
-    const since = ztunnel.access.length;
     const conversation = await Conversation.open(this.lab.pod(from).namespace, { ip: this.lab.pod(to).ip, port });
-    const { address } = conversation;
     const through = await pingPong(conversation).then(() => true, () => false);
     conversation.close();
     if (through) throw new Error(`${from} reaches ${to}`);
-    return await ztunnel.accessLine(
-      ({ fields }) => fields["error"] !== undefined && (address === "" || fields["src.addr"] === address),
-      since,
-    );
+    return await ztunnel.endOf(conversation.address);
   }
 
   async close(): Promise<void> {

@@ -70,7 +70,6 @@ labSuite("istiod is killed", () => {
 
       // The CNI goes on working; nobody knows who the pod is.
       const late = await mesh.addPod({ name: "late", node: 0, captured: true });
-      const asked = mesh.ztunnel(0).access.length;
       const held = await Conversation.open(late.namespace, { ip: mesh.lab.pod("server").ip, port: PORT });
       held.write("ab");
       const waiting = { reason: "workload" };
@@ -80,7 +79,7 @@ labSuite("istiod is killed", () => {
       );
       await held.readToEnd();
       held.close();
-      const refused = await mesh.ztunnel(0).accessLine(({ fields }) => fields["error"] !== undefined, asked);
+      const refused = await mesh.ztunnel(0).endOf(held.address);
       expect(refused.fields["error"]).toBe(RECORD_MISSING);
 
       await Bun.sleep(Math.max(0, OUTAGE_MS - (performance.now() - killed)));

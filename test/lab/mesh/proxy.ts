@@ -1,6 +1,6 @@
 /** What all modes of `ambient` have in common in a lab: a process in a namespace, asked, listened to, ended. */
 import { type HttpAnswer, httpRequest } from "../traffic/mod.ts";
-import { eventually, LabProcess, type NetworkNamespace } from "../topology/mod.ts";
+import { eventually, LAB_DEADLINE_MS, LabProcess, type NetworkNamespace } from "../topology/mod.ts";
 import { isAccessLine, type LogLine, parseLogLine } from "./access_log.ts";
 import { parseMetrics, type Sample } from "./metrics.ts";
 
@@ -80,15 +80,37 @@ export class Proxy {
     return JSON.parse((await this.ask(ADMIN_PORT, "/config_dump")).body) as Record<string, unknown>;
   }
 
-  /** Waits for a line of ztunnel's access log, among those from index `since` on. @throws DeadlineError */
-  accessLine(matches: (line: LogLine) => boolean, since = 0, deadlineMs = 5000): Promise<LogLine> {
-    return eventually(
-      `access log line of ${this.#label}; seen:\n${
-        this.access.slice(since).map((line) => `${line.message} ${JSON.stringify(line.fields)}`).join("\n")
-      }`,
-      () => this.access.slice(since).find(matches),
-      deadlineMs,
-    );
+  /**
+   * Waits for a line of ztunnel's access log, among those from index `since` on. A line comes a while after what it tells
+   * of: lines of earlier connections may come behind `since`, so `matches` must be of one connection only.
+   * @throws DeadlineError with what was seen instead
+   */
+  async accessLine(
+    matches: (line: LogLine) => boolean,
+    since = 0,
+    deadlineMs = LAB_DEADLINE_MS,
+    what = "access log line",
+  ): Promise<LogLine> {
+    try {
+      return await eventually(
+        `${what} of ${this.#label}`,
+        () => this.access.slice(since).find(matches),
+        deadlineMs,
+      );
+    } catch (error) {
+      const seen = this.access.slice(since).map((line) => `${line.message} ${JSON.stringify(line.fields)}`);
+      throw new Error(`${(error as Error).message}; seen:\n${seen.join("\n")}`);
+    }
+  }
+
+  /**
+   * Waits for the last line about the connection that came from `address`, whether it was served or turned away: what a
+   * pod dialled (`Conversation.address`), or what came to a pod without a tunnel. @throws DeadlineError
+   */
+  endOf(address: string, deadlineMs = LAB_DEADLINE_MS): Promise<LogLine> {
+    const ended = ({ message, fields }: LogLine) =>
+      fields["src.addr"] === address && (message === "connection complete" || message === "connection failed");
+    return this.accessLine(ended, 0, deadlineMs, `end of the connection from ${address} in the access log`);
   }
 
   stop(): Promise<number> {

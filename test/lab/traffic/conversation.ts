@@ -47,6 +47,7 @@ export class Conversation {
   #unsent: Uint8Array[] = [];
   #finishing = false;
   #socket: Socket<Conversation> | undefined;
+  #address = "";
 
   /** @throws ConversationError when refused or reset; DeadlineError */
   static async open(
@@ -62,6 +63,8 @@ export class Conversation {
     });
     if (fd instanceof SystemError) throw new ConversationError(fd.code, fd.message);
     const conversation = new Conversation();
+    // The kernel has chosen it already, and forgets it when the connection ends.
+    conversation.#address = addressOf(fd);
     const deadline = options.deadlineMs ?? LAB_DEADLINE_MS;
     await within(deadline, `connect to ${destination.ip}:${destination.port}`, conversation.#adopt(fd, options.tls));
     return conversation;
@@ -71,6 +74,7 @@ export class Conversation {
   static of(socket: Socket<Conversation>): Conversation {
     const conversation = new Conversation();
     conversation.#socket = socket;
+    conversation.#address = addressOf(conversation.fd);
     socket.data = conversation;
     return conversation;
   }
@@ -98,10 +102,9 @@ export class Conversation {
     return descriptorOf(this.socket);
   }
 
-  /** Own address as `ip:port`, as the proxy's log writes it. */
+  /** Own address as `ip:port`, as the proxy's log writes it; also of a connection that has ended. */
   get address(): string {
-    const own = localAddress(this.fd);
-    return own === undefined ? "" : formatAddress(own);
+    return this.#address;
   }
 
   get socket(): Socket<Conversation> {
@@ -291,6 +294,11 @@ export class Conversation {
     adoptConnection({ fd, data: this, socket, tls }).catch(fail);
     await promise;
   }
+}
+
+function addressOf(fd: number): string {
+  const own = localAddress(fd);
+  return own === undefined ? "" : formatAddress(own);
 }
 
 /** Handlers of every socket whose data is a Conversation. */
