@@ -85,6 +85,7 @@ describe("from istiod", () => {
     expect(certificate.certificates.length).toBe(2);
     expect(certificate.rootsPem).toBe(await istiod.roots());
     expect(certificate.notAfter - Date.now()).toBeWithin(HOUR - PATIENCE, HOUR + 1_000);
+    await istiod.caughtUp();
     const [request] = istiod.seen.certificateRequests();
     expect(request).toMatchObject({ validitySeconds: 3600, impersonated: ID, status: 0 });
     expect(request?.csr).toEqual({
@@ -111,6 +112,7 @@ describe("from istiod", () => {
     authority.close();
     open(false);
     await cache.get(ID);
+    await istiod.caughtUp();
     expect(istiod.seen.certificateRequests().at(-1)?.impersonated).toBeUndefined();
   }, PATIENCE);
 });

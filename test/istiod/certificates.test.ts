@@ -99,6 +99,7 @@ describe("certificates", () => {
     const to = Date.parse(leaf.validTo);
     expect((to - from) / 1000).toBe(2 * HOUR + 120);
     expect(Math.abs(to - Date.now() - 2 * HOUR * 1000)).toBeLessThan(60_000);
+    await istiod.caughtUp();
     const seen = istiod.seen.certificateRequests().at(-1);
     expect(seen).toMatchObject({
       validitySeconds: 2 * HOUR,
@@ -143,6 +144,7 @@ describe("certificates", () => {
     // The last byte is of the signature.
     der.writeUInt8(der.readUInt8(der.length - 1) ^ 1, der.length - 1);
     expect(await refused(ask(HOUR, GOOD, [begin, der.toString("base64"), end, ""].join("\n")))).toBe(3);
+    await istiod.caughtUp();
     expect(istiod.seen.certificateRequests().at(-1)?.csr?.signatureGood).toBeFalse();
     expect(await refused(ask(91 * 24 * HOUR))).toBe(3);
   });
@@ -182,7 +184,7 @@ describe("certificates", () => {
     expect(await refused(ask())).toBe(14);
     expect(await ask()).toHaveLength(3);
     await istiod.setCa({ refuse: undefined, refusals: undefined, silent: true });
-    const mark = istiod.seen.mark;
+    const mark = await istiod.caughtUp();
     const unanswered = ask();
     let answered = false;
     unanswered.then(() => answered = true, () => answered = true);

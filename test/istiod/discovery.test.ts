@@ -135,7 +135,7 @@ describe("discovery", () => {
 
   test("an answer to anything but the latest push is dropped; a NACK is noted and changes nothing", async () => {
     const { stream } = await synced();
-    const mark = istiod.seen.mark;
+    const mark = await istiod.caughtUp();
     const one = await istiod.put({ put: [podWorkload(pod("a", "10.1.0.1"))] });
     const two = await istiod.put({ put: [podWorkload(pod("b", "10.1.0.2"))] });
     const [first, second] = [await stream.next(), await stream.next()];
@@ -263,6 +263,7 @@ describe("discovery", () => {
 
   test("what a request held is in the log", async () => {
     const { stream } = await synced({ "default/gone": "7" });
+    await istiod.caughtUp();
     const request = istiod.seen.requests(ADDRESS_TYPE).findLast(({ node }) => node !== undefined);
     expect(request?.node?.id).toBe("ztunnel~10.1.2.3~ztunnel-x.istio-system~istio-system.svc.cluster.local");
     expect(request?.node?.metadata).toMatchObject({ NODE_NAME: "node-x" });

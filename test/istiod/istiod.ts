@@ -109,6 +109,8 @@ export interface Istiod {
   revoke(revocation: Revocation): Promise<string>;
 
   status(): Promise<Status>;
+  /** Resolves when `seen` has all that has been seen by now, which comes over a pipe. @returns the mark behind it */
+  caughtUp(): Promise<number>;
   /**
    * Kills the process (SIGKILL). With its state kept, `start` brings mesh, authority and settings back; lost, it begins
    * as at first, with a new authority.
@@ -337,6 +339,12 @@ class IstiodProcess implements Istiod {
 
   status(): Promise<Status> {
     return this.#running.ask({ verb: "status" });
+  }
+
+  async caughtUp(): Promise<number> {
+    // Answers come over the same pipe as events, behind those of before.
+    await this.status();
+    return this.seen.mark;
   }
 }
 

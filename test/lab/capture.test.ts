@@ -76,11 +76,8 @@ labSuite("traffic captured in pods", () => {
     const before = await Promise.all(
       reporters.map(([ztunnel, reporter]) => counts(ztunnel, { ...labels, reporter })),
     );
-    const sinceSource = source.access.length;
-    const sinceDestination = destination.access.length;
 
     const conversation = await Conversation.open(from.namespace, { ip: to.ip, port: PORT });
-    const address = conversation.address;
     conversation.write(REQUEST);
     expect(await conversation.read(22)).toBe("x".repeat(22));
     conversation.finish();
@@ -112,10 +109,8 @@ labSuite("traffic captured in pods", () => {
       "dst.addr": `${to.ip}:15008`,
       "dst.hbone_addr": `${to.ip}:${PORT}`,
     };
-    const out = await source.accessLine(
-      (line) => line.message === "connection complete" && line.fields["src.addr"] === address,
-      sinceSource,
-    );
+    const out = await source.endOf(conversation.address);
+    expect(out.message).toBe("connection complete");
     expect(out.level).toBe("info");
     expect(out.fields).toMatchObject({ ...identities, ...names, bytes_sent: "11", bytes_recv: "22" });
     expect(out.fields["duration"]).toMatch(/^\d+ms$/);
@@ -124,7 +119,6 @@ labSuite("traffic captured in pods", () => {
       (line) =>
         line.message === "connection complete" && line.fields["direction"] === "inbound" &&
         line.fields["dst.workload"] === server,
-      sinceDestination,
     );
     expect(into.fields).toMatchObject({ ...identities, ...names, bytes_sent: "22", bytes_recv: "11" });
   }
@@ -152,16 +146,12 @@ labSuite("traffic captured in pods", () => {
 
   test("server_uncaptured_inpod: plain TCP to a pod without HBONE", async () => {
     const mesh = shared();
-    const since = mesh.ztunnel(0).access.length;
     const to = mesh.lab.pod("plain");
     const conversation = await Conversation.open(mesh.lab.pod("client").namespace, { ip: to.ip, port: PORT });
     expect(await conversation.write(REQUEST).read(22)).toBe("x".repeat(22));
-    const address = conversation.address;
     conversation.finish();
-    const line = await mesh.ztunnel(0).accessLine(
-      (entry) => entry.message === "connection complete" && entry.fields["src.addr"] === address,
-      since,
-    );
+    const line = await mesh.ztunnel(0).endOf(conversation.address);
+    expect(line.message).toBe("connection complete");
     expect(line.fields).toMatchObject({ "dst.addr": `${to.ip}:${PORT}`, "dst.workload": "plain", bytes_sent: "11" });
     expect(line.fields["dst.hbone_addr"]).toBeUndefined();
     expect(line.fields["src.identity"]).toBeUndefined();
@@ -173,16 +163,12 @@ labSuite("traffic captured in pods", () => {
     const mesh = shared();
     const server = mesh.serve("server", 8083, doubling);
     const outsider = mesh.lab.pod("outsider");
-    const since = mesh.ztunnel(1).access.length;
     const conversation = await Conversation.open(outsider.namespace, { ip: mesh.lab.pod("server").ip, port: 8083 });
     expect(await conversation.write(REQUEST).read(22)).toBe("x".repeat(22));
-    const address = conversation.address;
     conversation.finish();
     expect(server.visits.map((visit) => visit.ip)).toEqual([outsider.ip]);
-    const line = await mesh.ztunnel(1).accessLine(
-      (entry) => entry.message === "connection complete" && entry.fields["src.addr"] === address,
-      since,
-    );
+    const line = await mesh.ztunnel(1).endOf(conversation.address);
+    expect(line.message).toBe("connection complete");
     expect(line.fields).toMatchObject({ direction: "inbound", "dst.workload": "server", bytes_sent: "22" });
     expect(line.fields["src.identity"]).toBeUndefined();
   }, TEST_MS);

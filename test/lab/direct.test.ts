@@ -8,7 +8,7 @@ import { brotliDecompressSync, gunzipSync, inflateSync } from "node:zlib";
 import { parseExposition } from "../telemetry/exposition.ts";
 import { labSuite, Mesh, PREPARATION_MS, sharedMesh, TEST_MS } from "./fixture.ts";
 import { ADMIN_PORT, hostnameOf, identityOf, READINESS_PORT, STATS_PORT, total, type Ztunnel } from "./mesh/mod.ts";
-import { eventually, type Lab } from "./topology/mod.ts";
+import { eventually, type Lab, LAB_DEADLINE_MS } from "./topology/mod.ts";
 import { Conversation, doubling, http1, openThroughSocks, PodServer } from "./traffic/mod.ts";
 
 const PORT = 8080;
@@ -64,10 +64,9 @@ labSuite("life of a process", () => {
   test(
     "shutdown lifecycle: SIGTERM without connections ends it with 0, and nothing stays bound",
     () =>
-      alone({}, async (mesh, ztunnel) => {
-        const start = performance.now();
-        expect(await ztunnel.stop()).toBe(0);
-        expect(performance.now() - start).toBeLessThan(2000);
+      alone({ CONNECTION_TERMINATION_DEADLINE: "60s" }, async (mesh, ztunnel) => {
+        // Long before the deadline, or it is killed and ends with another status.
+        expect(await ztunnel.process.stop("SIGTERM", LAB_DEADLINE_MS)).toBe(0);
         expect(mesh.lab.pod("client").namespace.run(["ss", "-Hltn"]).trim()).toBe("");
       }),
     PREPARATION_MS,
@@ -96,15 +95,14 @@ labSuite("life of a process", () => {
     () =>
       alone({ CONNECTION_TERMINATION_DEADLINE: "200ms" }, async (mesh, ztunnel) => {
         const held = await hold(mesh);
-        const { address } = held;
         const start = performance.now();
         ztunnel.process.signal("SIGTERM");
         expect(await ztunnel.process.exited).toBe(0);
-        expect(performance.now() - start).toBeLessThan(1000);
+        // Where nothing is said, it is 5 s.
+        expect(performance.now() - start).toBeLessThan(4000);
         expect(await held.readToEnd()).toBe("");
-        const line = await ztunnel.accessLine(({ message, fields }) =>
-          message === "connection complete" && fields["src.addr"] === address
-        );
+        const line = await ztunnel.endOf(held.address);
+        expect(line.message).toBe("connection complete");
         expect(line.fields["error"]).toBe("connection closed due to connection drain");
         const forced = "drain duration expired with pending connections, forcefully shutting down";
         expect(ztunnel.process.lines.some((text) => text.includes(forced))).toBe(true);
@@ -172,11 +170,10 @@ labSuite("dedicated mode", () => {
     const { lab } = shared();
     const server = shared().serve(to, port, doubling);
     const conversation = await Conversation.open(lab.pod(from).namespace, { ip: lab.pod(to).ip, port });
-    const { address } = conversation;
     expect(await conversation.write(REQUEST).read(22)).toBe("x".repeat(22));
     conversation.finish();
     expect(await conversation.readToEnd()).toBe("");
-    return { visitors: server.visits.map(({ ip }) => ip), address };
+    return { visitors: server.visits.map(({ ip }) => ip), address: conversation.address };
   }
 
   test("cross_node_captured_dedicated: HBONE between two proxies, each in its pod", async () => {
@@ -187,9 +184,8 @@ labSuite("dedicated mode", () => {
       "src.identity": identityOf({ pod: lab.pod("client"), hbone: true }),
       "dst.identity": identityOf({ pod: lab.pod("server"), hbone: true }),
     };
-    const out = await proxy("client").accessLine(({ message, fields }) =>
-      message === "connection complete" && fields["src.addr"] === address
-    );
+    const out = await proxy("client").endOf(address);
+    expect(out.message).toBe("connection complete");
     expect(out.fields).toMatchObject({ ...identities, direction: "outbound", bytes_sent: "11", bytes_recv: "22" });
     const into = await proxy("server").accessLine(({ message, fields }) =>
       message === "connection complete" && fields["dst.hbone_addr"] === `${lab.pod("server").ip}:8081`
@@ -201,9 +197,8 @@ labSuite("dedicated mode", () => {
     const { lab } = shared();
     const { visitors, address } = await exchange("client", "plain", 8082);
     expect(visitors).toEqual([lab.pod("client").ip]);
-    const line = await proxy("client").accessLine(({ message, fields }) =>
-      message === "connection complete" && fields["src.addr"] === address
-    );
+    const line = await proxy("client").endOf(address);
+    expect(line.message).toBe("connection complete");
     expect(line.fields).toMatchObject({ "dst.addr": `${lab.pod("plain").ip}:8082`, "dst.workload": "plain" });
     expect(line.fields["src.identity"]).toBeUndefined();
   }, TEST_MS);
@@ -212,9 +207,8 @@ labSuite("dedicated mode", () => {
     const { lab } = shared();
     const { visitors, address } = await exchange("outsider", "server", 8083);
     expect(visitors).toEqual([lab.pod("outsider").ip]);
-    const line = await proxy("server").accessLine(({ message, fields }) =>
-      message === "connection complete" && fields["src.addr"] === address
-    );
+    const line = await proxy("server").endOf(address);
+    expect(line.message).toBe("connection complete");
     expect(line.fields).toMatchObject({ direction: "inbound", "dst.workload": "server" });
     expect(line.fields["src.identity"]).toBeUndefined();
   }, TEST_MS);
@@ -234,15 +228,11 @@ for (const local of [true, false]) {
     /** One exchange, and the source's line of it. */
     async function ask(host: string, port: number, source = "127.0.0.2") {
       const mesh = shared();
-      const since = mesh.ztunnel(0).access.length;
       const conversation = await openThroughSocks(mesh.lab.pod("client").namespace, { host, port }, { source });
-      const { address } = conversation;
       expect(await conversation.write(REQUEST).read(22)).toBe("x".repeat(22));
       conversation.finish();
-      const line = await mesh.ztunnel(0).accessLine(
-        ({ message, fields }) => message === "connection complete" && fields["src.addr"] === address,
-        since,
-      );
+      const line = await mesh.ztunnel(0).endOf(conversation.address);
+      expect(line.message).toBe("connection complete");
       return line.fields;
     }
 
@@ -349,7 +339,11 @@ labSuite("metrics of a process", () => {
       return ["connections_opened", "connections_closed", "received_bytes", "sent_bytes"]
         .map((name) => total(samples, `istio_tcp_${name}_total`, labels));
     };
-    const base = await read();
+    // Earlier connections may be ending still.
+    const base = await eventually("earlier connections to be closed", async () => {
+      const now = await read();
+      return now[0] === now[1] && now;
+    });
     const delta = async () => (await read()).map((value, index) => value - (base[index] ?? 0));
     const to = { ip: mesh.lab.pod("server").ip, port: PORT };
     const conversation = await Conversation.open(mesh.lab.pod("client").namespace, to);

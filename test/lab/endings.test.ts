@@ -127,5 +127,5 @@ labSuite("endings", () => {
     for (const flag of ["-", "DENY", "CONNECT"]) {
       expect(total(flags, "istio_tcp_connections_closed_total", { response_flags: flag })).toBeGreaterThan(5);
     }
-  }, 60_000);
+  }, 120_000);
 });

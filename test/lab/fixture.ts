@@ -31,9 +31,9 @@ import { EchoApplication, type EchoPlan, PodCaller, TunnelEnd, type TunnelEndPla
 
 const host = inspectHost();
 
-/** Deadline of a suite's preparation: namespaces, certificates, two processes; milliseconds. */
-export const PREPARATION_MS = 60_000;
-export const TEST_MS = 30_000;
+/** Deadline of a suite's preparation: namespaces, certificates, two processes; milliseconds. The machine may be busy. */
+export const PREPARATION_MS = 120_000;
+export const TEST_MS = 60_000;
 
 export interface MeshPlan {
   readonly pods: readonly PodPlan[];

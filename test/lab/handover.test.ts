@@ -51,7 +51,7 @@ labSuite("hand-over", () => {
     expect(report.statuses, said).toEqual(Array.from({ length: RESTARTS }, () => 0));
     // Nobody had to wait for the deadline.
     expect(report.slowest, said).toBeLessThan(30_000);
-  }, 60_000 + RESTARTS * MS_PER_RESTART);
+  }, 120_000 + RESTARTS * MS_PER_RESTART);
 
   test("it is opened once, closed once, and told once: by the last, with all of its bytes and time", async () => {
     serve();
@@ -89,7 +89,7 @@ labSuite("hand-over", () => {
     expect(total(metrics, "istio_tcp_sockets_open")).toBe(0);
     // What came before was counted where it came.
     expect(total(metrics, "istio_tcp_received_bytes_total")).toBe(2 * 11);
-  }, 60_000);
+  }, 120_000);
 
   test("whoever starts when the other one is ending already takes over too", async () => {
     serve();
@@ -102,7 +102,7 @@ labSuite("hand-over", () => {
     await successor(node);
     expect(await old.process.exited).toBe(0);
     for (const conversation of conversations) expect(await ask(conversation)).toBe(22);
-  }, 60_000);
+  }, 120_000);
 
   test("policies that come later still cut it", async () => {
     serve();
@@ -120,7 +120,7 @@ labSuite("hand-over", () => {
     await node.ztunnel.process.line((line) =>
       line.includes("connection complete") && line.includes("connection closed due to policy change")
     );
-  }, 60_000);
+  }, 120_000);
 
   test("what is said wrongly is refused, and costs nothing", async () => {
     serve();
@@ -152,7 +152,7 @@ labSuite("hand-over", () => {
     await node.upgrade();
     await node.settled();
     for (const conversation of conversations) expect(await ask(conversation)).toBe(22);
-  }, 60_000);
+  }, 120_000);
 
   test("what a successor that dies was offered goes on in the old process, or with another successor", async () => {
     serve();
@@ -173,7 +173,7 @@ labSuite("hand-over", () => {
     await successor(node);
     expect(await old.process.exited).toBe(0);
     for (const conversation of conversations) expect(await ask(conversation)).toBe(22);
-  }, 60_000);
+  }, 120_000);
 
   test(
     "a successor that hangs holds what it was offered for a moment only, and has none of it when it wakes up",
@@ -196,7 +196,7 @@ labSuite("hand-over", () => {
       for (const { fds } of offers) fds.forEach(closeFd);
       hung.close();
     },
-    60_000,
+    120_000,
   );
 
   test("a ztunnel that wakes up too late to take over leaves the old one what that goes on with", async () => {
@@ -219,7 +219,7 @@ labSuite("hand-over", () => {
     for (const conversation of conversations) conversation.finish();
     expect(await old.process.exited).toBe(0);
     expect([ends(old).length, ends(ztunnel).length]).toEqual([2, 0]);
-  }, 60_000);
+  }, 120_000);
 });
 
 /** Starts the node's next process beside the one that is ending. */

@@ -10,7 +10,7 @@ const STREAM_PORT = 8081;
 /** Longer than anything here takes: a process that waits for its deadline has failed to hand something over. */
 const DEADLINE_MS = 60_000;
 /** So long a pause explains that an answer was not seen in time: half of what is waited for it, ms. */
-const FROZEN_MS = 4_000;
+const FROZEN_MS = 10_000;
 
 export interface HandoverPlan {
   readonly restarts: number;

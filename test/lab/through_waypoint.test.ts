@@ -44,16 +44,11 @@ labSuite("traffic through a waypoint", () => {
     const mesh = shared();
     const pod = mesh.lab.pod(from);
     const ztunnel = mesh.ztunnel(pod.node === mesh.lab.nodes[0] ? 0 : 1);
-    const since = ztunnel.access.length;
     const conversation = await Conversation.open(pod.namespace, to);
-    const { address } = conversation;
     conversation.finish();
     const answer = await conversation.readToEnd();
-    const line = await ztunnel.accessLine(
-      ({ message, fields }) =>
-        message === "connection complete" && fields["src.addr"] === address && fields["direction"] === "outbound",
-      since,
-    );
+    const line = await ztunnel.endOf(conversation.address);
+    expect([line.message, line.fields["direction"]]).toEqual(["connection complete", "outbound"]);
     return { answer, fields: line.fields };
   }
 

@@ -8,7 +8,7 @@ export const VIP = "10.96.0.10";
 /** Where pods send their questions; nobody has it, so that only the proxy can answer. */
 const NAMESERVER = "10.96.0.53";
 /** How long a process that goes may wait for its connections unless a plan says otherwise, ms. */
-export const DEADLINE_MS = 1_500;
+const DEADLINE_MS = 1_500;
 /** A long-lived connection may break so far from a process's end, ms: how late a busy test hears of either. */
 const SLACK_MS = 2_000;
 

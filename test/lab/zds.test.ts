@@ -64,7 +64,7 @@ labSuite("the agent comes back", () => {
     expect(await kept.write("hello world").read(22)).toBe("x".repeat(22));
     (await open("late")).close();
     expect(agent.errors).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   test("a pod that it knows without a namespace is kept", async () => {
     const held = await open("server");
@@ -73,7 +73,7 @@ labSuite("the agent comes back", () => {
     expect(await held.write("hello world").read(22)).toBe("x".repeat(22));
     expect(listening("server")).toBe(true);
     expect(agent.errors).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   test(
     "a pod that could not start is forgotten with the connection, and tried with the next that names it",
@@ -96,7 +96,7 @@ labSuite("the agent comes back", () => {
       expect(listening("late")).toBe(true);
       (await open("late")).close();
     },
-    60_000,
+    120_000,
   );
 
   test("an agent that goes again in the middle of its snapshot stops nobody", async () => {
@@ -111,5 +111,5 @@ labSuite("the agent comes back", () => {
     await mesh.ztunnel(NODE).untilReady();
     expect(await held.write("hello world").read(22)).toBe("x".repeat(22));
     expect([listening("server"), listening("other")]).toEqual([true, false]);
-  }, 60_000);
+  }, 120_000);
 });

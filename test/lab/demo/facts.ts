@@ -22,7 +22,7 @@ async function encrypted(scene: Scene, since: readonly number[], from: LabPod, t
     const line = await scene.ztunnel(index).accessLine(
       (entry) =>
         entry.message === "connection complete" && entry.fields["direction"] === direction &&
-        entry.fields["dst.workload"] === to.name,
+        entry.fields["src.workload"] === from.name && entry.fields["dst.workload"] === to.name,
       since[index],
     );
     for (const [field, wanted] of Object.entries(identities)) {
@@ -85,7 +85,9 @@ export async function checkScene(scene: Scene, facts: Facts): Promise<void> {
     const { status } = await scene.get(scene.outsider, web, "/");
     require(status === 200, `answered ${status}`);
     const line = await scene.ztunnel(1).accessLine(
-      (entry) => entry.message === "connection complete" && entry.fields["direction"] === "inbound",
+      ({ message, fields }) =>
+        message === "connection complete" && fields["direction"] === "inbound" &&
+        (fields["src.addr"] ?? "").startsWith(`${scene.outsider.ip}:`),
       since,
     );
     require(line.fields["src.identity"] === undefined, `it has the identity ${line.fields["src.identity"]}`);
@@ -96,7 +98,13 @@ export async function checkScene(scene: Scene, facts: Facts): Promise<void> {
     const { greeting } = await scene.talkToMail(scene.outsider, "hello");
     require(greeting === "", `greeted with "${greeting}"`);
     const wanted = `connection closed due to policy rejection: explicitly denied by: ${LAB_NAMESPACE}/${STRICT}`;
-    const line = await scene.ztunnel(1).accessLine((entry) => entry.fields["error"] !== undefined, since);
+    const { ip } = scene.outsider;
+    const line = await scene.ztunnel(1).accessLine(
+      ({ message, fields }) =>
+        message !== "connection opened" && fields["dst.workload"] === scene.mail.name &&
+        (fields["src.addr"] ?? "").startsWith(`${ip}:`),
+      since,
+    );
     require(line.fields["error"] === wanted, `logged "${line.fields["error"]}"`);
     return `"${wanted}"`;
   });

@@ -157,7 +157,7 @@ export class Scene {
   /** GET from a pod. @returns the status, and how long it took in ms */
   async get(from: LabPod, to: { ip: string; port: number }, path: string): Promise<{ status: number; ms: number }> {
     const start = performance.now();
-    const { status } = await httpRequest(from.namespace, to, path, "GET", { deadlineMs: 5000 });
+    const { status } = await httpRequest(from.namespace, to, path, "GET");
     return { status, ms: performance.now() - start };
   }
 
@@ -168,7 +168,7 @@ export class Scene {
     try {
       const line = async () => {
         let got = "";
-        while (!got.endsWith("\n") && got.length < 200) got += await conversation.read(1, 5000).catch(() => "\n");
+        while (!got.endsWith("\n") && got.length < 200) got += await conversation.read(1).catch(() => "\n");
         return got.trim();
       };
       const greeting = await line();

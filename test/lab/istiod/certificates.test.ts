@@ -13,7 +13,7 @@ import { Bystanders, figures } from "./bystanders.ts";
 import { type ControlledMesh, controlledMesh, logLine, pingPong, PORT } from "./fixture.ts";
 
 /** Of a fault and its end, ms: retries come after 1, 2, 4 … s. */
-const FAULT_MS = 60_000;
+const FAULT_MS = 90_000;
 
 interface Fault {
   readonly name: string;
@@ -150,7 +150,7 @@ labSuite("roots", () => {
 
   /** Waits until every identity has been asked for anew since the mark. */
   async function renewed(mesh: ControlledMesh): Promise<void> {
-    const { mark } = mesh.istiod.seen;
+    const mark = await mesh.istiod.caughtUp();
     for (const { name } of PODS) {
       const identity = `spiffe://cluster.local/ns/${LAB_NAMESPACE}/sa/${name}`;
       await mesh.istiod.seen.until("csr", ({ impersonated, status }) => impersonated === identity && status === 0, {

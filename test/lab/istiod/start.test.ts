@@ -5,7 +5,7 @@ import { LAB_NAMESPACE, READINESS_PORT, type Ztunnel } from "../mesh/mod.ts";
 import { eventually } from "../topology/mod.ts";
 import { ControlledMesh, logLine } from "./fixture.ts";
 
-const SUITE_MS = 60_000;
+const SUITE_MS = 120_000;
 const PODS = [
   { name: "client", node: 0, captured: true },
   { name: "server", node: 1, captured: true },

@@ -13,7 +13,7 @@ import { Bystanders, figures } from "./bystanders.ts";
 import { ControlledMesh, controlledMesh, logLine, PORT } from "./fixture.ts";
 
 /** Of a fault and its end; ms. The back-off may have grown to some seconds. */
-const FAULT_MS = 60_000;
+const FAULT_MS = 90_000;
 /** Pings go out every 30 s and are waited for 10 s. */
 const STALL_MS = 90_000;
 
@@ -249,7 +249,10 @@ labSuite("a stream", () => {
       await fault.mend?.(istiod);
       const open = mesh;
       await eventually("the policy to be in force", async () => !await open.reaches("client", "guarded"), FAULT_MS);
-      expect(total(await ztunnel.metrics(), "ambient_xds_connected")).toBe(1);
+      await eventually(
+        "the stream to be back",
+        async () => total(await ztunnel.metrics(), "ambient_xds_connected") === 1,
+      );
       await bystanders.more(3);
       const witness = await bystanders.stop();
       expect(witness.failures).toEqual([]);

@@ -47,5 +47,5 @@ labSuite("a waypoint that starts before its CA", () => {
     } finally {
       await waypoint.process.stop("SIGKILL");
     }
-  }, 60_000);
+  }, 120_000);
 });

@@ -52,7 +52,7 @@ export class Proxy {
   }
 
   /** Waits until /healthz/ready says so. @throws DeadlineError with the process's last lines */
-  async untilReady(deadlineMs = 15_000): Promise<void> {
+  async untilReady(deadlineMs = 30_000): Promise<void> {
     try {
       await eventually(`readiness of ${this.#label}`, async () => {
         if (this.process.exitCode !== undefined) return true;

@@ -1,5 +1,5 @@
 /** One `ambient --mode=waypoint` process in a pod of the lab that is not captured. */
-import { eventually, type LabPod } from "../topology/mod.ts";
+import { eventually, LAB_DEADLINE_MS, type LabPod } from "../topology/mod.ts";
 import type { LogLine } from "./access_log.ts";
 import { ADMIN_PORT, Proxy } from "./proxy.ts";
 import { parseRequestRecord, type RequestRecord } from "./request_log.ts";
@@ -54,7 +54,7 @@ export class Waypoint extends Proxy {
   async record(
     matches: (record: RequestRecord) => boolean,
     since = 0,
-    deadlineMs = 5000,
+    deadlineMs = LAB_DEADLINE_MS,
   ): Promise<RequestRecord> {
     try {
       return await eventually(

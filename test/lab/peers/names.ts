@@ -4,6 +4,9 @@ import { LAB_DEADLINE_MS, type LabPod, type LabProcess } from "../topology/mod.t
 import { type DnsAnswer, type DnsQuestion, encodeQuestion, parseAnswer } from "../traffic/mod.ts";
 import { peerProcess } from "./echo_application.ts";
 
+/** How long a question waits for its answer unless it says otherwise; ms. */
+const PATIENCE_MS = 10_000;
+
 /** No answer came, for this reason: `timeout`, `closed`, or the errno's name. */
 export class ResolverError extends Error {
   override readonly name = "ResolverError";
@@ -48,7 +51,7 @@ export class PodResolver {
 
   /** Sends a message as it is. @throws ResolverError when no answer comes */
   async send(message: Buffer, options: AskOptions = {}): Promise<Buffer> {
-    const { protocol = "udp", server = this.#server, deadlineMs = 3000 } = options;
+    const { protocol = "udp", server = this.#server, deadlineMs = PATIENCE_MS } = options;
     const order = ++this.#orders;
     const since = this.#process.lines.length;
     const line = { order, protocol, server, message: message.toString("hex"), deadline: deadlineMs };

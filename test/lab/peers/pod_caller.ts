@@ -1,5 +1,5 @@
 /** The calling application in a pod: HTTP/2, gRPC and WebSocket by Node's own clients, told what to do over its stdin. */
-import { DeadlineError, type LabPod, type LabProcess } from "../topology/mod.ts";
+import { DeadlineError, LAB_DEADLINE_MS, type LabPod, type LabProcess } from "../topology/mod.ts";
 import { peerProcess } from "./echo_application.ts";
 
 export interface Http2Order {
@@ -85,15 +85,15 @@ export class PodCaller {
     return new PodCaller(process, pending);
   }
 
-  http2(order: Http2Order, deadlineMs = 10_000): Promise<Http2Answer> {
+  http2(order: Http2Order, deadlineMs = LAB_DEADLINE_MS): Promise<Http2Answer> {
     return this.#ask("http2", order, deadlineMs) as Promise<Http2Answer>;
   }
 
-  grpc(order: GrpcOrder, deadlineMs = 10_000): Promise<GrpcAnswer> {
+  grpc(order: GrpcOrder, deadlineMs = LAB_DEADLINE_MS): Promise<GrpcAnswer> {
     return this.#ask("call", order, deadlineMs) as Promise<GrpcAnswer>;
   }
 
-  websocket(order: WebSocketOrder, deadlineMs = 10_000): Promise<WebSocketAnswer> {
+  websocket(order: WebSocketOrder, deadlineMs = LAB_DEADLINE_MS): Promise<WebSocketAnswer> {
     return this.#ask("websocket", order, deadlineMs) as Promise<WebSocketAnswer>;
   }
 

@@ -5,7 +5,7 @@ import { commandEnvironment } from "./commands.ts";
 import { forgetProcess, recordProcess } from "./ledger.ts";
 
 /** How long anything in a lab may take before it is called a failure, unless told otherwise; milliseconds. */
-export const LAB_DEADLINE_MS = 10_000;
+export const LAB_DEADLINE_MS = 20_000;
 
 /** Lines remembered of a program whose lines are not kept. */
 const TAIL = 100;

@@ -107,5 +107,5 @@ labSuite("a waypoint that stops under load", () => {
     } finally {
       await mesh.close();
     }
-  }, 60_000);
+  }, 120_000);
 });

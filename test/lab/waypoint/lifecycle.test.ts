@@ -103,7 +103,7 @@ labSuite("a waypoint over time", () => {
     await traffic.stop();
     expect(traffic.count).toBeGreaterThan(100);
     expect(traffic.failures).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   const refusedObjects = [
     ["VirtualService", "networking.istio.io/v1", {}, "only istiod can compile VirtualService"],
@@ -308,5 +308,5 @@ labSuite("a waypoint over time", () => {
     mesh.waypoints.push(next);
     await next.untilReady();
     await eventually("traffic through the next one", async () => (await ask(mesh)).status === 200);
-  }, 60_000);
+  }, 120_000);
 });

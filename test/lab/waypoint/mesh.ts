@@ -39,7 +39,7 @@ export const RAW_TARGET = 8090;
 /** Nothing listens here. */
 export const DEAD_TARGET = 9999;
 /** How long the waypoint waits for a silent client of an undeclared port; short, so that tests need not wait 5 s. */
-export const DETECTION_MS = 300;
+export const DETECTION_MS = 1_000;
 
 const WEB_PORTS = {
   [HTTP]: HTTP_TARGET,

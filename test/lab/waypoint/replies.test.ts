@@ -144,16 +144,14 @@ labSuite("answers of the waypoint itself", () => {
   test(
     "504: the route's timeout, which cancels the application's work",
     () =>
-      withRules([{ timeouts: { request: "300ms" }, backendRefs: V1 }], async () => {
-        const path = `/?delay=20000&id=${crypto.randomUUID()}`;
-        const started = performance.now();
+      withRules([{ timeouts: { request: "2s" }, backendRefs: V1 }], async () => {
+        const path = `/?delay=60000&id=${crypto.randomUUID()}`;
         const { answer, record } = await logged(shared(), { path });
-        expect(performance.now() - started).toBeLessThan(5000);
         expectLocal(answer, 504, "upstream request timeout");
         expect([record.flags, record.details]).toEqual(["UT", "response_timeout"]);
         await applications.v1.process.line((line) => line === `cancelled ${path}`);
         const seen = jsonOf<EchoedRequest>(await ask(shared()));
-        expect(fieldOf(seen.headers, "x-envoy-expected-rq-timeout-ms")).toBe("300");
+        expect(fieldOf(seen.headers, "x-envoy-expected-rq-timeout-ms")).toBe("2000");
       }),
     TEST_MS,
   );

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { clientHello } from "../../tls/hello_bytes.ts";
 import { labSuite, type Mesh, sharedMesh, TEST_MS } from "../fixture.ts";
-import { hostnameOf, type KubernetesObject, waypointGateway } from "../mesh/mod.ts";
+import { hostnameOf, type KubernetesObject, type RequestRecord, waypointGateway } from "../mesh/mod.ts";
 import { eventually, must } from "../topology/mod.ts";
 import { Conversation, doubling, http1 } from "../traffic/mod.ts";
 import { ACCESS_LOG, authorization, HTTP_TARGET, waypointMesh } from "./mesh.ts";
@@ -89,16 +89,32 @@ labSuite("server names of TLS", () => {
     await server.line((line) => line === "ACCEPT");
   });
   const client = () => shared().lab.pod("client").namespace;
-  const open = (port: number) => Conversation.open(client(), { ip: VIP, port });
+  /** Connections so far. */
+  let made = 0;
+  const open = (port: number) => {
+    made++;
+    return Conversation.open(client(), { ip: VIP, port });
+  };
   const lineCount = () => shared().waypoint().process.lines.length;
-  const recordSince = (since: number) => shared().waypoint().record(({ cluster }) => cluster !== "", since, 10_000);
+  /** Waits until each connection so far has its line: then the next line is the next connection's. */
+  const told = () =>
+    eventually("a line of every connection", () => {
+      const records = shared().waypoint().records();
+      return records.length >= made && records;
+    });
+  const lastRecord = async () => {
+    const records = await told();
+    expect(records).toHaveLength(made);
+    return records.at(-1) as RequestRecord;
+  };
 
   /** curl over TLS. @returns what it says of its outcome, and the log's line */
   async function curl(name: string) {
-    const since = lineCount();
-    const command = ["curl", "-sk", "--max-time", "10", "-o", "/dev/null", "-w", "%{http_code}"];
+    await told();
+    made++;
+    const command = ["curl", "-sk", "--max-time", "30", "-o", "/dev/null", "-w", "%{http_code}"];
     const { stdout } = client().attempt([...command, "--resolve", `${name}:${HTTPS}:${VIP}`, `https://${name}/`]);
-    return { code: stdout, record: await recordSince(since) };
+    return { code: stdout, record: await lastRecord() };
   }
 
   async function under(policy: KubernetesObject | undefined, body: () => Promise<void>): Promise<void> {
@@ -147,12 +163,12 @@ labSuite("server names of TLS", () => {
   ];
   test.each(plain)("bytes that are no TLS have no name: %s", (_, policy, passes) =>
     under(policy, async () => {
-      const since = lineCount();
+      await told();
       const conversation = await open(TLS);
       conversation.write("hello").finish();
       expect(await conversation.readToEnd()).toBe(passes ? "x".repeat(10) : "");
       conversation.close();
-      const record = await recordSince(since);
+      const record = await lastRecord();
       expect([record.serverName, DENIED.test(record.termination)]).toEqual(["-", !passes]);
     }), TEST_MS);
 
@@ -176,12 +192,12 @@ labSuite("server names of TLS", () => {
     `a client that stalls for more than ${DETECTION_MS} ms has none: it passes only where no policy asks`,
     async () => {
       const half = HELLO.slice(0, 60);
-      const since = lineCount();
+      await told();
       const free = await open(TLS);
       free.write(half);
       await free.untilReceived(2 * half.length);
       free.close();
-      expect((await recordSince(since)).serverName).toBe("-");
+      expect((await lastRecord()).serverName).toBe("-");
       await under(sni("DENY", { values: ["other.example"] }), async () => {
         for (const first of [half, new Uint8Array(0)]) {
           const refused = await open(TLS);
@@ -198,12 +214,12 @@ labSuite("server names of TLS", () => {
     "a hello in which no name can be read passes no policy that asks for one",
     () =>
       under(sni("DENY", { values: ["bad.example"] }), async () => {
-        const since = lineCount();
+        await told();
         const conversation = await open(TLS);
         conversation.write(clientHello("bad.example."));
         expect(await conversation.readToEnd()).toBe("");
         conversation.close();
-        const record = await recordSince(since);
+        const record = await lastRecord();
         expect(record.upstreamFailure).toBe("a_policy_asks_for_the_server_name:_the_ClientHello_is_malformed");
       }),
     TEST_MS,
