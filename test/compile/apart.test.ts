@@ -50,7 +50,7 @@ beforeAll(async () => {
     version: "0",
     gitRevision: "unknown",
   });
-}, 60_000);
+}, 180_000);
 
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { buildExecutable } from "../../compile/executable.ts";
 
 const REPOSITORY = dirname(dirname(import.meta.dir));
-const MODULE_START_MS = 60_000;
+const MODULE_START_MS = 180_000;
 
 let scratch: string;
 let executable: string;

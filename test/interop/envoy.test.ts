@@ -108,7 +108,7 @@ function envoySuite(): void {
     expect(jsonOf<EchoedRequest>(up)).toMatchObject({ bytes: pattern.length, sha256: sum });
     const down = await http1(sidecar(), to, { path: `/?size=${pattern.length}` }, 30_000);
     expect(new Bun.CryptoHasher("sha256").update(down.body).digest("hex")).toBe(sum);
-  }, 60_000);
+  }, 120_000);
 
   const grpcWays = [
     { name: "from Envoy's tunnel", from: "sidecar", target: `127.0.0.1:${TO_GRPC}` },
@@ -169,7 +169,7 @@ function envoySuite(): void {
       Array.from({ length: 60 }, async () => (await http1(client(), to, { path: "/?delay=50" })).status),
     );
     expect(statuses).toEqual(Array.from({ length: 60 }, () => 200));
-  }, 60_000);
+  }, 120_000);
 }
 
 if (installed.kind === "installed") labSuite("Envoy as a neighbour", envoySuite);

@@ -5,7 +5,7 @@ import { judge } from "../soak/verdict.ts";
 import { labSuite } from "./fixture.ts";
 import { inspectHost } from "./topology/mod.ts";
 
-const SOAK_MS = 180_000;
+const SOAK_MS = 400_000;
 
 labSuite("a soak in short", () => {
   test("everybody is served while the mesh changes, and afterwards all is as before", async () => {

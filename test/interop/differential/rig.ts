@@ -17,7 +17,7 @@ import { originalHttpChain } from "./translation.ts";
 import { LoopbackWaypoint } from "./waypoint.ts";
 
 export const PRINCIPAL = "spiffe://cluster.local/ns/shop/sa/client";
-const START_MS = 15_000;
+const START_MS = 60_000;
 
 const LOG_FORMAT =
   '%REQ(X-CASE)% "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% ' +
@@ -249,13 +249,20 @@ const UNLIMITED = {
   max_retries: MAX_UINT32,
 };
 
+/** Below the ports that kernels give out (from 32768 on): what is free stays so until its listener comes. */
+const FIRST_PORT = 21_000;
+
 function freePorts(count: number): number[] {
-  // All of them are open at once: a port that is given back may be given out again.
-  const listeners = Array.from(
-    { length: count },
-    () => Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } }),
-  );
-  const ports = listeners.map(({ port }) => port);
-  for (const listener of listeners) listener.stop(true);
+  const ports: number[] = [];
+  for (let port = FIRST_PORT; ports.length < count; port++) if (isFree(port)) ports.push(port);
   return ports;
+}
+
+function isFree(port: number): boolean {
+  try {
+    Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -5,7 +5,7 @@ import type { LabPod, LabProcess } from "../../lab/topology/mod.ts";
 import type { EnvoyConfiguration } from "./configuration.ts";
 
 /** Longest start, milliseconds. */
-const START_MS = 20_000;
+const START_MS = 60_000;
 
 /**
  * Starts Envoy in a pod and waits until it serves. One worker thread, as our proxies have one thread that moves bytes:

@@ -11,7 +11,7 @@ import {
   waypointGateway,
 } from "../mesh/mod.ts";
 import { EchoApplication, type EchoedRequest, PodCaller } from "../peers/mod.ts";
-import type { Lab, LabPod, PodPlan } from "../topology/mod.ts";
+import { eventually, type Lab, type LabPod, type PodPlan } from "../topology/mod.ts";
 import { type Field, Http1Client, jsonOf } from "../traffic/mod.ts";
 
 export const SHOP_VIP = "10.96.0.20";
@@ -138,10 +138,12 @@ export class Shop {
     await Promise.all([this.#caller, ...this.#applications].map((application) => application.stop()));
   }
 
-  /** Statuses with which the applications answered requests that have this in their path. */
-  statusesOf(mark: string): string[] {
-    const lines = this.#applications.flatMap((application) => application.requests);
-    return lines.filter((line) => line.includes(mark)).map((line) => line.slice(line.lastIndexOf(" ") + 1));
+  /** Statuses with which the applications answered requests that have this in their path: waits for so many. */
+  statusesOf(mark: string, count: number): Promise<string[]> {
+    return eventually(`${count} requests with ${mark}`, () => {
+      const lines = this.#applications.flatMap(({ requests }) => requests).filter((line) => line.includes(mark));
+      return lines.length >= count && lines.map((line) => line.slice(line.lastIndexOf(" ") + 1));
+    });
   }
 
   connect(from: LabPod = this.#client): Promise<Http1Client> {

@@ -57,8 +57,8 @@ export async function checkShop(scene: Scene, facts: Facts): Promise<void> {
 
   await facts.tell("a retry hides a failing backend", async () => {
     const { status, mark } = await shop.askFlaky();
-    const statuses = shop.statusesOf(mark);
     require(status === 200, `the client got ${status}`);
+    const statuses = await shop.statusesOf(mark, 2);
     require(statuses.join() === "503,200", `the application answered ${statuses.join()}`);
     return "the application answered 503, then 200; the client saw 200";
   });
@@ -86,12 +86,16 @@ export async function checkShop(scene: Scene, facts: Facts): Promise<void> {
       source_workload: "client",
       connection_security_policy: "mutual_tls",
     };
-    const samples = await waypoint.metrics();
-    const ok = total(samples, "istio_requests_total", { ...labels, response_code: "200" });
-    const denied = total(samples, "istio_requests_total", { ...labels, response_code: "403" });
-    const sum = total(samples, "istio_requests_total", { reporter: "waypoint" });
-    require(denied === 1, `${denied} denied; in all ${sum}`);
-    require(ok > CANARY_REQUESTS, `${ok} answered; in all ${sum}`);
+    // A request may be counted after its answer has come.
+    const { ok, denied } = await eventually("the counts", async () => {
+      const samples = await waypoint.metrics();
+      const ok = total(samples, "istio_requests_total", { ...labels, response_code: "200" });
+      const denied = total(samples, "istio_requests_total", { ...labels, response_code: "403" });
+      const sum = total(samples, "istio_requests_total", { reporter: "waypoint" });
+      require(denied === 1, `${denied} denied; in all ${sum}`);
+      require(ok > CANARY_REQUESTS, `${ok} answered; in all ${sum}`);
+      return { ok, denied };
+    });
     return `client → shop: ${ok} with 200, ${denied} with 403`;
   });
 }

@@ -1,7 +1,7 @@
 /** The echo application in a pod: `echo.mjs` under Node, its settings, and the shape of its answers. */
 import { join } from "node:path";
 import { PROJECT } from "../mesh/mod.ts";
-import { type LabPod, LabProcess } from "../topology/mod.ts";
+import { eventually, type LabPod, LabProcess } from "../topology/mod.ts";
 import type { Field } from "../traffic/mod.ts";
 
 /** Where compile/setup.mjs puts the peers' packages. */
@@ -63,6 +63,14 @@ export class EchoApplication {
   /** Requests it has answered, as `METHOD path status`. */
   get requests(): readonly string[] {
     return this.process.lines.filter((line) => /^[A-Z]+ \//.test(line));
+  }
+
+  /** Waits until it has told of so many requests that have this in their path. @returns all such @throws DeadlineError */
+  told(part: string, count: number): Promise<readonly string[]> {
+    return eventually(`${count} requests with ${part}`, () => {
+      const lines = this.requests.filter((line) => line.includes(part));
+      return lines.length >= count && lines;
+    });
   }
 
   /** Waits until a request with `delay` in this path has come. @throws DeadlineError */

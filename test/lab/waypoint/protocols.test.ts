@@ -429,13 +429,16 @@ labSuite("protocols through a waypoint", () => {
   ];
   for (const [what, request, status] of bad) {
     test(`refused: ${what}`, async () => {
-      const before = applications.v1.requests.length + applications.v2.requests.length;
       const connection = await open(shared());
-      connection.conversation.write(request);
+      connection.conversation.write(request.replace(" / HTTP/", " /refused HTTP/"));
       expect((await connection.answer()).status).toBe(status);
       await eventually("the end of the connection", () => connection.conversation.ended);
       connection.close();
-      expect(applications.v1.requests.length + applications.v2.requests.length).toBe(before);
+      const path = `/behind-${crypto.randomUUID()}`;
+      expect((await ask(shared(), { path })).status).toBe(200);
+      await Promise.any([applications.v1, applications.v2].map((application) => application.told(path, 1)));
+      const told = [...applications.v1.requests, ...applications.v2.requests];
+      expect(told.filter((line) => line.includes(" /refused"))).toEqual([]);
     }, TEST_MS);
   }
 });

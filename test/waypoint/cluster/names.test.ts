@@ -50,7 +50,7 @@ class NameServer {
 
 function within<T>(promise: Promise<T>): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<T>();
-  const timer = setTimeout(() => reject(new Error("nothing happened within 3 s")), 3000);
+  const timer = setTimeout(() => reject(new Error("nothing happened within 20 s")), 20_000);
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
