@@ -18,12 +18,20 @@ const ROUNDS = 5;
 const IN_FORCE_MS = 100;
 /** Between the starts of connections that look for the change. */
 const PROBE_MS = 4;
+/** What becomes of that on a machine that has nothing else to do. Where it becomes more, limits grow with it. */
+const IDLE_PAUSE_MS = 5;
 
 interface Change {
   readonly label: string;
   readonly change: (mesh: ControlledMesh) => MeshChange;
   /** Whether the probe's connections get through when the change is in force. */
   readonly open: boolean;
+}
+
+interface Timing {
+  readonly tookMs: number;
+  /** Mean time between the starts of connections, which is PROBE_MS where nobody else wants the processors. */
+  readonly pauseMs: number;
 }
 
 /**
@@ -36,24 +44,27 @@ async function inForce(
   { label, change, open }: Change,
   probe: () => Promise<boolean>,
   probes: Promise<void>[],
-): Promise<number> {
+): Promise<Timing> {
   let seen: number | undefined;
-  const deadline = performance.now() + LAB_DEADLINE_MS;
+  let begun = 0;
+  const start = performance.now();
   const pushed = mesh.istiod.put(change(mesh));
   while (seen === undefined) {
-    if (performance.now() > deadline) throw new Error(`${label}: no connection saw it`);
+    if (performance.now() - start > LAB_DEADLINE_MS) throw new Error(`${label}: no connection saw it`);
     probes.push(
       probe().then((through) => {
         if (through === open) seen ??= Date.now();
       }),
     );
+    begun++;
     await Bun.sleep(PROBE_MS);
   }
+  const pauseMs = (performance.now() - start) / begun;
   const push = await pushed;
   await mesh.istiod.answers(push);
   const nonces = new Set(push.sent.map(({ nonce }) => nonce));
   const written = mesh.istiod.seen.all("response").filter(({ nonce }) => nonces.has(nonce)).map(({ at }) => at);
-  return seen - Math.max(...written);
+  return { tookMs: seen - Math.max(...written), pauseMs };
 }
 
 labSuite("changes under traffic", () => {
@@ -90,23 +101,30 @@ labSuite("changes under traffic", () => {
     const mesh = shared();
     const bystanders = await Bystanders.start(mesh, { from: "client", to: "server" });
     const times = new Map<string, number[]>();
+    const pauses: number[] = [];
     const probes: Promise<void>[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       for (const change of changes) {
-        const took = await inForce(mesh, change, () => mesh.reaches("prober", to, port), probes);
-        times.set(change.label, [...times.get(change.label) ?? [], took]);
+        const { tookMs, pauseMs } = await inForce(mesh, change, () => mesh.reaches("prober", to, port), probes);
+        times.set(change.label, [...times.get(change.label) ?? [], tookMs]);
+        pauses.push(pauseMs);
       }
     }
     await Promise.all(probes);
     await bystanders.more(5);
     const witness = await bystanders.stop();
+    const pauseMs = pauses.reduce((sum, pause) => sum + pause, 0) / pauses.length;
+    const slowness = Math.max(1, pauseMs / IDLE_PAUSE_MS);
+    console.log(
+      `a probe every ${pauseMs.toFixed(1)} ms: limits are those of an idle machine times ${slowness.toFixed(1)}`,
+    );
     for (const [label, list] of times) {
       const sorted = [...list].sort((left, right) => left - right);
       const ms = (value: number | undefined) => (value ?? NaN).toFixed(0);
       console.log(
         `${label}: fastest ${ms(sorted[0])}, median ${ms(sorted[ROUNDS >> 1])}, slowest ${ms(sorted.at(-1))} ms`,
       );
-      expect(sorted[ROUNDS >> 1], label).toBeLessThan(IN_FORCE_MS);
+      expect(sorted[ROUNDS >> 1], label).toBeLessThan(IN_FORCE_MS * slowness);
     }
     console.log(`meanwhile elsewhere: ${figures(witness)}`);
     expect(witness.failures).toEqual([]);
