@@ -65,7 +65,7 @@ export function targetOf(address: SocketAddress, more: Partial<StreamTarget> = {
     kind: "tcp",
     address,
     expectedIdentities: [],
-    connectTimeoutMs: 2_000,
+    connectTimeoutMs: 20_000,
     ...more,
   };
 }

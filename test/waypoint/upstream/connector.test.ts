@@ -70,6 +70,18 @@ class TlsServer {
   }
 }
 
+/** Where a program listens that says so in words of `ACCEPT 127.0.0.1:PORT`. */
+async function portOf(output: ReadableStream<Uint8Array>): Promise<number> {
+  let said = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of output) {
+    said += decoder.decode(chunk, { stream: true });
+    const port = /^ACCEPT \S*:(\d+)\n/m.exec(said)?.[1];
+    if (port !== undefined) return Number(port);
+  }
+  throw new Error(`it does not listen: ${said}`);
+}
+
 function tlsOf(more: Partial<NonNullable<StreamTarget["tls"]>>): NonNullable<StreamTarget["tls"]> {
   return { sni: "web.test", subjectAltNames: [], roots: ca.root, certificate: undefined, alpn: [], ...more };
 }
@@ -162,7 +174,8 @@ describe("TCP", () => {
     expect("endpoint" in result).toBe(true);
     const elapsed = performance.now() - start;
     expect(elapsed).toBeGreaterThan(280);
-    expect(elapsed).toBeLessThan(1_500);
+    // Long before its time limit.
+    expect(elapsed).toBeLessThan(10_000);
     if ("endpoint" in result) result.endpoint.abort();
     await until("sockets closed", () => openFdCount() <= before + 1); // the application's side may be there a moment
   });
@@ -276,20 +289,13 @@ describe("TLS", () => {
     const directory = ca.directory;
     await Bun.write(`${directory}/web.crt`, web.certificate);
     await Bun.write(`${directory}/web.key`, web.key);
-    const free = new Application("raw");
-    const { port } = free.address;
-    free.stop();
     const files = ["-cert", `${directory}/web.crt`, "-key", `${directory}/web.key`];
-    const server = Bun.spawn(["openssl", "s_server", "-accept", `127.0.0.1:${port}`, ...files, "-rev", "-quiet"], {
-      stdout: "ignore",
+    const server = Bun.spawn(["openssl", "s_server", "-accept", "127.0.0.1:0", ...files, "-rev"], {
+      stdout: "pipe",
       stderr: "ignore",
     });
     try {
-      let result: Outcome = { detail: "not tried", timedOut: false };
-      for (let i = 0; i < 50 && !("endpoint" in result); i++) {
-        result = await outcome(port, tlsOf({}));
-        if (!("endpoint" in result)) await new Promise((resolve) => setTimeout(resolve, 50)); // it is still starting
-      }
+      const result = await outcome(await portOf(server.stdout), tlsOf({}));
       if (!("endpoint" in result)) throw new Error(result.detail);
       const wire = new MemoryEndpoint().join(result.endpoint);
       wire.arrive("hello\n");
