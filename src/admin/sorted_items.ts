@@ -69,13 +69,13 @@ function* listItems<T>(
 
 function* objectEntries<T>(
   source: Iterable<readonly [key: string, item: T]>,
-  dump: (item: T) => unknown,
+  dump: (item: T, key: string) => unknown,
 ): Generator<[key: string, value: unknown] | Pause, void> {
   const list = yield* sorted(source, ([key]) => key);
   for (let n = 0; n < list.length; n++) {
     const { key, item: [, item] } = list[n] as Keyed<readonly [string, T]>;
     if (list[n + 1]?.key === key) continue;
-    const value = dump(item);
+    const value = dump(item, key);
     if (value !== undefined) yield [key, value];
   }
 }
@@ -113,7 +113,10 @@ export class SortedEntries {
   }
 
   /** Of entries with one key the last counts; each as what `dump` makes of it at that time, undefined leaves it out. */
-  static of<T>(source: Iterable<readonly [key: string, item: T]>, dump: (item: T) => unknown): SortedEntries {
+  static of<T>(
+    source: Iterable<readonly [key: string, item: T]>,
+    dump: (item: T, key: string) => unknown,
+  ): SortedEntries {
     return new SortedEntries(() => objectEntries(source, dump));
   }
 }

@@ -66,7 +66,8 @@ export function convertWorkload(yaml: WorkloadYaml): Workload {
 export function membershipsOfWorkload(yaml: WorkloadYaml): LocalMembership[] {
   return Object.entries(yaml.services).map(([service, ports]) => ({
     service,
-    endpoint: { workloadUid: uidOf(yaml), ports: portMap(ports), status: yaml.status ?? "Healthy" },
+    workloadUid: uidOf(yaml),
+    endpoint: { ports: portMap(ports), status: yaml.status ?? "Healthy" },
   }));
 }
 
@@ -74,7 +75,8 @@ export function membershipsOfWorkload(yaml: WorkloadYaml): LocalMembership[] {
 export function membershipsOfService(yaml: ServiceYaml): LocalMembership[] {
   return Object.values(yaml.endpoints ?? {}).map(({ workloadUid, port, status }) => ({
     service: serviceKey(yaml),
-    endpoint: { workloadUid, ports: portMap(port), status: status ?? "Healthy" },
+    workloadUid,
+    endpoint: { ports: portMap(port), status: status ?? "Healthy" },
   }));
 }
 

@@ -9,6 +9,7 @@ import type { WaypointSnapshot } from "../waypoint/snapshot/mod.ts";
 export interface LocalMembership {
   /** `namespace/hostname` */
   readonly service: string;
+  readonly workloadUid: string;
   readonly endpoint: Endpoint;
 }
 

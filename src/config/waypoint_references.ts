@@ -65,8 +65,8 @@ class Checker {
     for (const workload of mesh.workloads) {
       for (const ip of workload.addresses) this.#workloads.set(`${workload.network}/${ip}`, workload);
     }
-    for (const { service, endpoint } of mesh.memberships) {
-      const workload = byUid.get(endpoint.workloadUid);
+    for (const { service, workloadUid, endpoint } of mesh.memberships) {
+      const workload = byUid.get(workloadUid);
       if (workload === undefined) continue;
       const members = this.#members.get(service) ?? [];
       members.push({ workload, ports: endpoint.ports });

@@ -1,11 +1,12 @@
 /** Which workload is an endpoint of which service, and what waits for a service that is not known yet. */
 import { type Candidate, EndpointPool } from "./load_balancing.ts";
+import { sameItems } from "./same_items.ts";
 import { type Endpoint, type Service, serviceKey } from "./service.ts";
 import type { LiveService, ServiceIndex } from "./service_index.ts";
 import type { ServiceMembership } from "./update.ts";
 import type { VipRange } from "./vip_ranges.ts";
 import { TextMap } from "./text_map.ts";
-import type { Workload } from "./workload.ts";
+import type { HealthStatus, PortMap, Workload } from "./workload.ts";
 import type { WorkloadIndex } from "./workload_index.ts";
 
 const NONE: readonly never[] = [];
@@ -18,6 +19,16 @@ function sameServices({ services }: Workload, memberships: readonly ServiceMembe
   if (services.length !== memberships.length) return false;
   for (let i = 0; i < services.length; i++) if (services[i] !== memberships[i]!.service) return false;
   return true;
+}
+
+/** By their ports, which are one list for all that say the same (xds/istio/shared.ts). */
+const healthy = new WeakMap<PortMap, Endpoint>();
+
+function sharedEndpoint(ports: PortMap, status: HealthStatus): Endpoint {
+  if (status !== "Healthy") return { ports, status };
+  let endpoint = healthy.get(ports);
+  if (endpoint === undefined) healthy.set(ports, endpoint = { ports, status });
+  return endpoint;
 }
 
 /**
@@ -74,17 +85,23 @@ export class EndpointStore {
     if (listed.length > 0 || !sameServices(workload, memberships)) {
       this.#memberships.set(uid, [...listed, ...memberships.map(({ service }) => service)]);
     }
-    for (const { service, ports } of memberships) {
-      this.#put(service, { workloadUid: uid, ports, status });
+    for (const { service, ports } of memberships) this.#put(service, uid, sharedEndpoint(ports, status));
+  }
+
+  /** As `join` for a record that has taken the place of another. */
+  rejoin(before: Workload, after: Workload, memberships: readonly ServiceMembership[]): void {
+    // Those of the same services are replaced where they are.
+    if (this.#memberships.get(after.uid) !== undefined || !sameItems(before.services, after.services)) {
+      this.leave(before);
     }
+    this.join(after, memberships);
   }
 
   /** An endpoint that is listed with its service (a local file), whether its workload is known or not. */
-  list(key: string, endpoint: Endpoint): void {
-    const { workloadUid } = endpoint;
-    const workload = this.#workloads.byUid(workloadUid);
-    this.#memberships.set(workloadUid, [...this.#keys(workloadUid, workload), key]);
-    this.#put(key, endpoint);
+  list(key: string, uid: string, endpoint: Endpoint): void {
+    const workload = this.#workloads.byUid(uid);
+    this.#memberships.set(uid, [...this.#keys(uid, workload), key]);
+    this.#put(key, uid, endpoint);
   }
 
   /** Keys of the services that a workload was made an endpoint of. */
@@ -107,8 +124,7 @@ export class EndpointStore {
     this.#memberships.delete(uid);
   }
 
-  #put(key: string, endpoint: Endpoint): void {
-    const uid = endpoint.workloadUid;
+  #put(key: string, uid: string, endpoint: Endpoint): void {
     const service = this.#services.byKey(key);
     if (service === undefined) {
       let waiting = this.#staged.get(key);
@@ -152,8 +168,8 @@ export class EndpointStore {
     let pool = this.#pools.get(service);
     if (pool === undefined) {
       const candidates: Candidate[] = [];
-      for (const { workloadUid, ports } of service.endpoints.values()) {
-        const workload = this.#workloads.byUid(workloadUid);
+      for (const [uid, { ports }] of service.endpoints) {
+        const workload = this.#workloads.byUid(uid);
         if (workload !== undefined) candidates.push({ workload, ports });
       }
       this.#pools.set(service, pool = new EndpointPool(service, candidates));

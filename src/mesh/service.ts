@@ -13,9 +13,8 @@ export interface NetworkCidr {
   readonly cidr: string;
 }
 
-/** Membership of a workload in a service. */
+/** Membership of a workload in a service. One value stands for all workloads of which it says the same. */
 export interface Endpoint {
-  readonly workloadUid: string;
   readonly ports: PortMap;
   readonly status: HealthStatus;
 }

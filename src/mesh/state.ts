@@ -45,7 +45,7 @@ export class MeshState {
       policies,
     });
     if (rejected !== undefined) throw new Error(rejected.error);
-    for (const { service, endpoint } of memberships) state.#endpoints.list(service, endpoint);
+    for (const { service, workloadUid, endpoint } of memberships) state.#endpoints.list(service, workloadUid, endpoint);
     return state;
   }
 
@@ -70,7 +70,12 @@ export class MeshState {
   }
 
   #putWorkload({ workload, memberships }: WorkloadUpdate): WorkloadChange {
-    const before = this.#removeWorkload(workload.uid);
+    const before = this.#workloads.byUid(workload.uid);
+    if (before !== undefined && this.#workloads.replace(before, workload)) {
+      this.#endpoints.rejoin(before, workload, memberships);
+      return { before, after: workload };
+    }
+    this.#removeWorkload(workload.uid);
     this.#workloads.add(workload);
     this.#endpoints.join(workload, memberships);
     return before === undefined ? { after: workload } : { before, after: workload };

@@ -11,7 +11,10 @@ export interface ServiceMembership {
   readonly ports: PortMap;
 }
 
-/** A workload as it is from now on; it takes the place of an earlier one of the same uid, memberships included. */
+/**
+ * A workload as it is from now on; it takes the place of an earlier one of the same uid, memberships included. The record
+ * is the mesh's own from then on: texts in it that are equal to those of the earlier one may become the same.
+ */
 export interface WorkloadUpdate {
   readonly workload: Workload;
   readonly memberships: readonly ServiceMembership[];

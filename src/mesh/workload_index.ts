@@ -1,11 +1,25 @@
 /** Workloads by uid, by address, by hostname, and those of our own node by name. Changed in place, record by record. */
 import { AddressIndex } from "./addresses.ts";
+import { sameItems } from "./same_items.ts";
 import { TextMap } from "./text_map.ts";
 import type { Workload, WorkloadInfo } from "./workload.ts";
 
 /** Precedence among workloads that share an address: a pod before anything else, then one that speaks HBONE. */
 function addressRank(workload: Workload): number {
   return (workload.uid.includes("//Pod/") ? 2 : 0) + (workload.protocol === "HBONE" ? 1 : 0);
+}
+
+/** Whether two records of one uid are found by the same addresses, hostname and node. */
+function isFoundAlike(a: Workload, b: Workload): boolean {
+  return a.network === b.network && a.networkMode === b.networkMode && a.hostname === b.hostname && a.node === b.node &&
+    sameItems(a.addresses, b.addresses);
+}
+
+/** Makes equal texts one, whose keys are in many maps. */
+function shareTexts(before: Workload, after: { -readonly [K in "uid" | "name" | "addresses"]: Workload[K] }): void {
+  after.uid = before.uid;
+  after.addresses = before.addresses;
+  if (after.name === before.name) after.name = before.name;
 }
 
 /**
@@ -68,6 +82,23 @@ export class WorkloadIndex {
     }
     if (workload.hostname !== "") this.#addHostname(workload);
     if (this.#isLocal(workload)) this.#addLocal(workload);
+  }
+
+  /**
+   * Puts a record in place of one of the same uid, if it is found by the same as that and was alone there: what most
+   * changes of a mesh are. False: nothing has changed; it must be removed and added.
+   */
+  replace(before: Workload, after: Workload): boolean {
+    if (!isFoundAlike(before, after) || after.hostname !== "" || this.#isLocal(after)) return false;
+    shareTexts(before, after);
+    const { network, addresses } = after;
+    const standard = after.networkMode !== "HostNetwork";
+    if (standard) {
+      for (const ip of addresses) if (this.#byAddress.get(network, ip) !== before) return false;
+      for (const ip of addresses) this.#byAddress.set(network, ip, after);
+    }
+    this.#byUid.set(after.uid, after);
+    return true;
   }
 
   /** Removes and returns the workload; undefined when there is none. */

@@ -78,8 +78,8 @@ function workloadDump(workload: Workload): Json {
   return dump;
 }
 
-function endpointDump(endpoint: Endpoint): Json {
-  return { workloadUid: endpoint.workloadUid, port: ports(endpoint.ports), status: endpoint.status };
+function endpointDump(endpoint: Endpoint, workloadUid: string): Json {
+  return { workloadUid, port: ports(endpoint.ports), status: endpoint.status };
 }
 
 function endpointsDump(endpoints: ReadonlyMap<string, Endpoint>): Json {

@@ -81,7 +81,7 @@ export class Slices {
       this.#goOn();
       return;
     }
-    this.#rests.after(this.#spent, others);
+    this.#rests.after(this.#spent, others, this.#tasks.length > 1);
     const { due } = this.#rests;
     if (due === 0) {
       this.#goOn();

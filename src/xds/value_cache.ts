@@ -4,36 +4,64 @@ const FIRST_PLACES = 1 << 8;
 const MOST_PLACES = 1 << 15;
 /** Characters of a text that its hash is made of, from its end: names of one kind begin alike. */
 const HASHED = 64;
+/** Values of one hash that can be here at once. */
+const WAYS = 4;
 
 /**
  * Small immutable values that many records have (lists of services, ports, localities), by what is in them. As TextCache:
- * a newcomer takes the place of whatever was there, and a miss costs a copy more.
+ * where all places are taken, a newcomer takes that of another, and a miss costs a copy more.
  */
-export class ValueCache<T> {
+export class ValueCache<T, Draft = T> {
   #values: (T | undefined)[] = new Array<T | undefined>(FIRST_PLACES);
   #hashes = new Int32Array(FIRST_PLACES);
   #used = 0;
-  readonly #same: (a: T, b: T) => boolean;
+  /** Which of a full bucket goes next. */
+  #turn = 0;
+  readonly #same: (value: T, draft: Draft) => boolean;
+  readonly #make: (draft: Draft) => T;
 
-  /** @param same whether two values of equal hashes are equal */
-  constructor(same: (a: T, b: T) => boolean) {
+  /**
+   * @param same whether a value is that of a draft of the same hash
+   * @param make the value of a draft, which keeps nothing of it: drafts are used again
+   */
+  constructor(same: (value: T, draft: Draft) => boolean, make: (draft: Draft) => T) {
     this.#same = same;
+    this.#make = make;
   }
 
-  /** The value equal to this one that is known already; else this one, which is from now on. */
-  share(value: T, hash: number): T {
-    const place = this.#place(hash);
-    const known = this.#values[place];
-    if (known !== undefined && this.#hashes[place] === (hash | 0) && this.#same(known, value)) return known;
-    if (known === undefined) this.#used++;
-    this.#values[place] = value;
-    this.#hashes[place] = hash;
+  /** The value of a draft: the one that is known already, or a new one. */
+  share(draft: Draft, hash: number): T {
+    // Filled from its beginning on.
+    const first = scatter(hash) & (this.#values.length - WAYS);
+    for (let place = first; place < first + WAYS; place++) {
+      const known = this.#values[place];
+      if (known === undefined) return this.#add(place, this.#make(draft), hash);
+      if (this.#hashes[place] === (hash | 0) && this.#same(known, draft)) return known;
+    }
+    return this.#put(first + this.#turn++ % WAYS, this.#make(draft), hash);
+  }
+
+  /** Puts a value into one of its places. */
+  #settle(value: T, hash: number): void {
+    const first = scatter(hash) & (this.#values.length - WAYS);
+    let place = first;
+    while (place < first + WAYS - 1 && this.#values[place] !== undefined) place++;
+    if (this.#values[place] === undefined) this.#used++;
+    this.#put(place, value, hash);
+  }
+
+  /** At a place that nothing is at. */
+  #add(place: number, value: T, hash: number): T {
+    this.#put(place, value, hash);
+    this.#used++;
     if (this.#used * 4 > this.#values.length && this.#values.length < MOST_PLACES) this.#grow();
     return value;
   }
 
-  #place(hash: number): number {
-    return scatter(hash) & (this.#values.length - 1);
+  #put(place: number, value: T, hash: number): T {
+    this.#values[place] = value;
+    this.#hashes[place] = hash;
+    return value;
   }
 
   #grow(): void {
@@ -41,7 +69,9 @@ export class ValueCache<T> {
     this.#values = new Array<T | undefined>(values.length * 4);
     this.#hashes = new Int32Array(values.length * 4);
     this.#used = 0;
-    for (const [i, value] of values.entries()) if (value !== undefined) this.share(value, hashes[i]!);
+    for (const [i, value] of values.entries()) {
+      if (value !== undefined) this.#settle(value, hashes[i]!);
+    }
   }
 }
 
@@ -52,10 +82,4 @@ export function hashText(text: string, seed: number): number {
     hash = (Math.imul(hash, 31) + text.charCodeAt(i)) | 0;
   }
   return hash;
-}
-
-export function sameItems<T>(a: readonly T[], b: readonly T[]): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

@@ -4,6 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { readIp } from "../net/address.ts";
 import type { TextCache } from "./text_cache.ts";
 
 /** What is wrong and where, e.g. `waypoint.address`. Never leaves the decoders: their results carry its text. */
@@ -140,6 +141,19 @@ export class FieldReader {
       const view = this.#bytes.subarray(this.#reader.pos, end);
       this.#reader.pos = end;
       return view;
+    } catch (error) {
+      throw within(name, error);
+    }
+  }
+
+  /** The canonical text of 4 or 16 bytes; of other bytes, which are no IP address, how many there are. */
+  ip(name: string): string | number {
+    try {
+      const end = this.#length();
+      const start = this.#reader.pos;
+      this.#reader.pos = end;
+      const length = end - start;
+      return length === 4 || length === 16 ? readIp(this.#bytes, start, length) : length;
     } catch (error) {
       throw within(name, error);
     }

@@ -123,8 +123,8 @@ test("every field", () => {
     visibility: "Namespace",
   }]);
   expect(memberships).toEqual([
-    { service: cart, endpoint: { workloadUid: uid, ports: [80, 1], status: "Healthy" } },
-    { service: cart, endpoint: { workloadUid: uid, ports: [80, 8080, 443, 8443], status: "Unhealthy" } },
+    { service: cart, workloadUid: uid, endpoint: { ports: [80, 1], status: "Healthy" } },
+    { service: cart, workloadUid: uid, endpoint: { ports: [80, 8080, 443, 8443], status: "Unhealthy" } },
   ]);
   expect(policies).toEqual([{
     name: "allow",

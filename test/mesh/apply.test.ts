@@ -198,12 +198,12 @@ describe("endpoints", () => {
   });
 
   test("listed in a file for a workload that comes later can be chosen then", () => {
-    const endpoint = { workloadUid: a.uid, ports: [], status: "Healthy" } as const;
+    const endpoint = { ports: [], status: "Healthy" } as const;
     const state = MeshState.fromDocument({
       workloads: [],
       services: [web],
       policies: [],
-      memberships: [{ service: serviceKey(web), endpoint }],
+      memberships: [{ service: serviceKey(web), workloadUid: a.uid, endpoint }],
     }, undefined);
     const pool = state.endpointPool(state.service("shop", web.hostname)!);
     expect(pool.size).toBe(0);

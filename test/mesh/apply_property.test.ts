@@ -13,7 +13,7 @@ const SOURCES = ["r1", "r2"].flatMap((region) =>
 
 function fromScratch(account: Account): MeshState {
   const memberships = [...account.endpoints].flatMap(([service, members]) =>
-    [...members.values()].map((endpoint) => ({ service, endpoint }))
+    [...members].map(([workloadUid, endpoint]) => ({ service, workloadUid, endpoint }))
   );
   return MeshState.fromDocument({
     workloads: [...account.workloads.values()],
@@ -49,15 +49,15 @@ function answers(state: MeshState): unknown {
   return {
     workloads,
     services: services.map((service) => ({ ...service, endpoints: endpointsOf(service.endpoints) })),
-    byAddress: NETWORKS.map((network) => IPS.map((ip) => state.workloadByAddress(network, ip)?.uid)),
-    byWorkloadHostname: NAMESPACES.map((ns) => HOSTNAMES.map((name) => state.workloadByHostname(ns, name)?.uid)),
+    byAddress: NETWORKS.map((network) => IPS.map((ip) => state.workloadByAddress(network, ip))),
+    byWorkloadHostname: NAMESPACES.map((ns) => HOSTNAMES.map((name) => state.workloadByHostname(ns, name))),
     byVip: clients.map((client) =>
       NETWORKS.map((network) => IPS.map((ip) => keyOf(state.serviceByVip(network, ip, client))))
     ),
     byHostname: clients.map((client) => HOSTNAMES.map((name) => keyOf(state.serviceByHostname(name, client)))),
     preferred: HOSTNAMES.map((name) => keyOf(state.serviceByHostname(name, "elsewhere", { namespace: "bank" }))),
-    local: [...state.localWorkloads()].map(({ uid }) => uid).sort(),
-    localByInfo: workloads.map((workload) => state.localWorkload(workload)?.uid),
+    local: [...state.localWorkloads()].sort((a, b) => a.uid < b.uid ? -1 : 1),
+    localByInfo: workloads.map((workload) => state.localWorkload(workload)),
     staged: [...state.stagedEndpoints].map(([key, members]) => [key, endpointsOf(members)]).sort(),
     servicesOf: workloads.map((workload) => state.servicesOf(workload).map(serviceKey).sort()),
     identities: workloads.map((workload) =>
@@ -81,7 +81,8 @@ test("a mesh that was changed batch by batch answers as one made from what is le
     const state = new MeshState("node-a");
     for (let batch = 0; batch < BATCHES; batch++) {
       const update = random.update();
-      const change = state.apply(update);
+      // The mesh may make equal texts of its records one, so that the account must have records of its own.
+      const change = state.apply(structuredClone(update));
       expect(change.unknownRemovals).toEqual(account.apply(update).unknownRemovals);
       const expected = fromScratch(account);
       try {

@@ -74,7 +74,8 @@ export function mesh(given: {
     policies: given.policies ?? [],
     memberships: (given.members ?? []).map(({ of, workload, ports, status }) => ({
       service: serviceKey(of),
-      endpoint: { workloadUid: workload.uid, ports: ports ?? [], status: status ?? workload.status },
+      workloadUid: workload.uid,
+      endpoint: { ports: ports ?? [], status: status ?? workload.status },
     })),
   }, given.nodeName);
 }

@@ -32,6 +32,7 @@ export function seeded(seed: number): () => number {
 
 export class RandomMesh {
   readonly #random: () => number;
+  readonly #told = new Map<string, WorkloadUpdate>();
 
   constructor(seed: number) {
     this.#random = seeded(seed);
@@ -58,9 +59,43 @@ export class RandomMesh {
     return `${this.#one(NAMESPACES)}/${this.#one(HOSTNAMES)}`;
   }
 
+  /** A record, or what was told of it last with something changed, as most pushes of a control plane are. */
   #workload(): WorkloadUpdate {
-    const keys = [...new Set(this.#many(3, () => this.#key()))];
     const uid = this.#one(UIDS);
+    const last = this.#told.get(uid);
+    const update = last === undefined || this.#chance(0.5) ? this.#newWorkload(uid) : this.#changed(last);
+    this.#told.set(uid, update);
+    return update;
+  }
+
+  #changed({ workload, memberships }: WorkloadUpdate): WorkloadUpdate {
+    const other = this.#newWorkload(workload.uid);
+    // Lists of one text are not one list.
+    const same = { ...workload, addresses: [...workload.addresses], services: [...workload.services] };
+    switch (this.#one(["place", "weight", "status", "mode", "node", "protocol", "network", "addresses", "services"])) {
+      case "place":
+        return { workload: { ...same, locality: other.workload.locality }, memberships };
+      case "weight":
+        return { workload: { ...same, capacity: other.workload.capacity }, memberships };
+      case "status":
+        return { workload: { ...same, status: other.workload.status }, memberships };
+      case "mode":
+        return { workload: { ...same, networkMode: other.workload.networkMode }, memberships };
+      case "node":
+        return { workload: { ...same, node: other.workload.node }, memberships };
+      case "network":
+        return { workload: { ...same, network: other.workload.network }, memberships };
+      case "addresses":
+        return { workload: { ...same, addresses: other.workload.addresses }, memberships };
+      case "protocol":
+        return { workload: { ...same, protocol: other.workload.protocol }, memberships };
+      default:
+        return { workload: { ...same, services: other.workload.services }, memberships: other.memberships };
+    }
+  }
+
+  #newWorkload(uid: string): WorkloadUpdate {
+    const keys = [...new Set(this.#many(3, () => this.#key()))];
     const workload = pod(this.#one(["a", "b"]), this.#some(IPS, 2), {
       uid,
       namespace: this.#one(NAMESPACES),
@@ -141,15 +176,15 @@ export class Account {
       const key = serviceKey(service);
       this.services.delete(key);
       this.services.set(key, service);
-      for (const endpoint of [...this.endpoints.get(key)?.values() ?? []]) {
-        if (!passes(service, endpoint)) this.endpoints.get(key)!.delete(endpoint.workloadUid);
+      for (const [uid, endpoint] of [...this.endpoints.get(key) ?? []]) {
+        if (!passes(service, endpoint)) this.endpoints.get(key)!.delete(uid);
       }
     }
     for (const { workload, memberships } of update.workloads ?? []) {
       this.#removeWorkload(workload.uid);
       this.workloads.set(workload.uid, workload);
       for (const { service, ports } of memberships) {
-        const endpoint = { workloadUid: workload.uid, ports, status: workload.status };
+        const endpoint = { ports, status: workload.status };
         const known = this.services.get(service);
         if (known !== undefined && !passes(known, endpoint)) continue;
         const members = this.endpoints.get(service) ?? new Map<string, Endpoint>();

@@ -51,6 +51,41 @@ function problem(bytes: Uint8Array): string {
 
 const hostname = { destination: { case: "hostname", value: { namespace: "ns", hostname: "w.ns.svc" } } } as const;
 
+/** A record in which every field says something. */
+const FULL: WorkloadInit = {
+  uid: "cluster//Pod/ns/pod",
+  name: "pod",
+  namespace: "ns",
+  addresses: [ip4(10, 0, 0, 1), ip6([0xfd], [1])],
+  hostname: "pod.example",
+  network: "far",
+  tunnelProtocol: 1,
+  trustDomain: "td",
+  serviceAccount: "sa",
+  waypoint: { ...hostname, hboneMtlsPort: 15008 },
+  networkGateway: {
+    destination: { case: "address", value: { network: "far", address: ip4(192, 0, 2, 1) } },
+    hboneMtlsPort: 15009,
+  },
+  node: "node",
+  canonicalName: "canonical",
+  canonicalRevision: "v2",
+  workloadType: 3,
+  workloadName: "job",
+  nativeTunnel: true,
+  applicationTunnel: { protocol: 1, port: 8080 },
+  services: {
+    "ns/b.ns.svc": { ports: [{ servicePort: 443, targetPort: 8443 }, { servicePort: 80, targetPort: 8080 }] },
+    "ns/a.ns.svc": {},
+  },
+  authorizationPolicies: ["ns/p", "root/q"],
+  status: 1,
+  clusterId: "cluster",
+  locality: { region: "r", zone: "z", subzone: "s" },
+  networkMode: 1,
+  capacity: 7,
+};
+
 describe("workloads", () => {
   test("what empty fields stand for", () => {
     expect(workload({})).toEqual({
@@ -83,39 +118,7 @@ describe("workloads", () => {
   });
 
   test("every field", () => {
-    const { workload, memberships } = update(workloadBytes({
-      uid: "cluster//Pod/ns/pod",
-      name: "pod",
-      namespace: "ns",
-      addresses: [ip4(10, 0, 0, 1), ip6([0xfd], [1])],
-      hostname: "pod.example",
-      network: "far",
-      tunnelProtocol: 1,
-      trustDomain: "td",
-      serviceAccount: "sa",
-      waypoint: { ...hostname, hboneMtlsPort: 15008 },
-      networkGateway: {
-        destination: { case: "address", value: { network: "far", address: ip4(192, 0, 2, 1) } },
-        hboneMtlsPort: 15009,
-      },
-      node: "node",
-      canonicalName: "canonical",
-      canonicalRevision: "v2",
-      workloadType: 3,
-      workloadName: "job",
-      nativeTunnel: true,
-      applicationTunnel: { protocol: 1, port: 8080 },
-      services: {
-        "ns/b.ns.svc": { ports: [{ servicePort: 443, targetPort: 8443 }, { servicePort: 80, targetPort: 8080 }] },
-        "ns/a.ns.svc": {},
-      },
-      authorizationPolicies: ["ns/p", "root/q"],
-      status: 1,
-      clusterId: "cluster",
-      locality: { region: "r", zone: "z", subzone: "s" },
-      networkMode: 1,
-      capacity: 7,
-    }));
+    const { workload, memberships } = update(workloadBytes(FULL));
     expect(workload).toEqual({
       uid: "cluster//Pod/ns/pod",
       name: "pod",
@@ -517,6 +520,26 @@ describe("the wire", () => {
       name: "a name that is longer than thirty-two bytes are",
       waypoint: { destination: { ip: "9.9.9.9" } },
     });
+  });
+
+  test("nothing of one record is in the next, of one that is refused neither", () => {
+    const nothing = update(workloadBytes({}));
+    const full = update(workloadBytes(FULL));
+    expect(update(workloadBytes({}))).toEqual(nothing);
+    const many = Object.fromEntries(
+      Array.from({ length: 200 }, (_, i) => [`ns/s${i}`, { ports: [{ servicePort: i }] }]),
+    );
+    for (
+      const wrong of [{ workloadType: unnamed(99) }, { addresses: [ip4(1)] }, { services: { ...many, wrong: {} } }]
+    ) {
+      expect(problem(workloadBytes({ ...FULL, ...wrong }))).not.toBe("no problem");
+      expect(update(workloadBytes({}))).toEqual(nothing);
+      expect(update(workloadBytes(FULL))).toEqual(full);
+    }
+    // A port list that needs an index of its own, and a short one after it.
+    const ports = Array.from({ length: 1_000 }, (_, i) => ({ servicePort: i + 1, targetPort: 1 }));
+    update(workloadBytes({ services: { "ns/long": { ports } } }));
+    expect(update(workloadBytes(FULL))).toEqual(full);
   });
 
   test("what records have in common is one copy", () => {

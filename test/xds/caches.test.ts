@@ -2,7 +2,8 @@
 import { expect, test } from "bun:test";
 import { Buffer } from "node:buffer";
 import { TextCache } from "../../src/xds/text_cache.ts";
-import { hashText, sameItems, ValueCache } from "../../src/xds/value_cache.ts";
+import { sameItems } from "../../src/mesh/same_items.ts";
+import { hashText, ValueCache } from "../../src/xds/value_cache.ts";
 import { Random } from "../http2/random.ts";
 
 test("a text that is kept is found by its bytes, inside others too", () => {
@@ -40,24 +41,41 @@ test("never another text, with many more than there are places", () => {
   expect(found).toBeGreaterThan(10_000);
 });
 
+test("what is not ASCII is one text nevertheless, and takes one place", () => {
+  const texts = new TextCache();
+  const [first, second] = [["Köln", "é"].join("-"), ["Köln", "é"].join("-")];
+  const name = texts.keep("namespace");
+  for (let i = 0; i < 100; i++) expect(texts.keep(i % 2 === 0 ? first : second)).toBe(first);
+  expect(texts.find(Buffer.from(name), 0, name.length)).toBe(name);
+});
+
 test("long texts are not kept", () => {
   const texts = new TextCache();
   const long = texts.keep("x".repeat(513));
   expect(texts.find(Buffer.from(long), 0, long.length)).toBeUndefined();
 });
 
+const lists = () => new ValueCache<readonly string[]>(sameItems, (list) => list.slice());
+
 test("equal values become one, unequal ones of the same hash do not", () => {
-  const values = new ValueCache<readonly string[]>(sameItems);
-  const [a, b, c] = [["a", "b"], ["a", "b"], ["a", "c"]];
-  expect(values.share(a, 1)).toBe(a);
-  expect(values.share(b, 1)).toBe(a);
-  expect(values.share(c, 1)).toBe(c);
-  expect(values.share(b, 1)).toBe(b); // its place was taken
-  expect(values.share(["a", "b"], 2)).not.toBe(b);
+  const values = lists();
+  const draft = ["a", "b"];
+  const a = values.share(draft, 1);
+  expect(a).toEqual(["a", "b"]);
+  expect(a).not.toBe(draft);
+  expect(values.share(["a", "b"], 1)).toBe(a);
+  draft[1] = "c";
+  const c = values.share(draft, 1);
+  expect(c).toEqual(["a", "c"]);
+  expect(values.share(["a", "b"], 1)).toBe(a);
+  expect(values.share(["a", "b"], 2)).not.toBe(a);
+  // A fifth of one hash takes the place of one of the others.
+  for (const other of ["d", "e", "f"]) values.share(["a", other], 1);
+  expect(values.share(["a", "b"], 1)).not.toBe(a);
 });
 
 test("never another value, with many more than there are places", () => {
-  const values = new ValueCache<readonly string[]>(sameItems);
+  const values = lists();
   const random = new Random(9);
   const seen = new Set<readonly string[]>();
   for (let i = 0; i < 100_000; i++) {

@@ -106,7 +106,7 @@ export class OwnGateway {
     this.#hostnames.add(service.hostname);
     for (const { network, ip } of service.vips) if (network === this.#network) this.#addresses.add(ip);
     const key = `${service.namespace}/${service.hostname}`;
-    for (const { service: of, endpoint } of mesh.memberships) if (of === key) this.#workloads.add(endpoint.workloadUid);
+    for (const { service: of, workloadUid } of mesh.memberships) if (of === key) this.#workloads.add(workloadUid);
   }
 
   #addWorkload({ network, addresses, hostname }: Workload): void {

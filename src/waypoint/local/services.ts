@@ -41,8 +41,8 @@ export class ServiceTable {
       if (!this.#byName.has(name)) this.#byName.set(name, service);
     }
     const workloads = new Map(mesh.workloads.map((workload) => [workload.uid, workload]));
-    for (const { service, endpoint } of mesh.memberships) {
-      const workload = workloads.get(endpoint.workloadUid);
+    for (const { service, workloadUid, endpoint } of mesh.memberships) {
+      const workload = workloads.get(workloadUid);
       if (workload === undefined) continue;
       const members = this.#members.get(service);
       if (members === undefined) this.#members.set(service, [{ workload, endpoint }]);

@@ -25,10 +25,14 @@ class AddressDraft {
   service: ServiceDraft | undefined;
 }
 
+/** Of the workload of the present record. */
+const workloadDraft = new WorkloadDraft();
+
 function readAddress(reader: FieldReader, field: number, into: AddressDraft): boolean {
   if (field === 1) {
     into.service = undefined;
-    reader.message("", readWorkload, into.workload ??= new WorkloadDraft());
+    if (into.workload === undefined) workloadDraft.reset();
+    reader.message("", readWorkload, into.workload = workloadDraft);
   } else if (field === 2) {
     into.workload = undefined;
     reader.message("", readService, into.service ??= new ServiceDraft());

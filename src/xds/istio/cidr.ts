@@ -2,17 +2,16 @@
 import { ipFromBytes, isIpv4, parseCidr } from "../../net/address.ts";
 import { BadField } from "../wire.ts";
 
-/**
- * Throws BadField where the bytes are no IP address; none at all are none.
- *
- * @param at where it is in the list at `path`, if it is in one
- */
-export function ipOf(bytes: Uint8Array | undefined, path: string, at?: number): string {
+/** Throws BadField where the bytes are no IP address; none at all are none. */
+export function ipOf(bytes: Uint8Array | undefined, path: string): string {
   const length = bytes?.length ?? 0;
-  if (bytes === undefined || (length !== 4 && length !== 16)) {
-    throw new BadField(at === undefined ? path : `${path}[${at}]`, `${length} bytes, but an IP address has 4 or 16`);
-  }
+  if (bytes === undefined || (length !== 4 && length !== 16)) throw notAnIp(length, path);
   return ipFromBytes(bytes);
+}
+
+/** So many bytes are no IP address. */
+export function notAnIp(length: number, path: string): BadField {
+  return new BadField(path, `${length} bytes, but an IP address has 4 or 16`);
 }
 
 /** Prefix length of a single address, in the family of its bytes. */

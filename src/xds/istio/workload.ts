@@ -1,8 +1,8 @@
 /** istio.workload.Workload: fields of spec/ztunnel.md §4.1, converted as in §3.3. */
 import type { ServiceMembership, WorkloadUpdate } from "../../mesh/update.ts";
-import { type ApplicationTunnel, newWorkload } from "../../mesh/workload.ts";
+import { type ApplicationTunnel, newWorkload, type PortMap } from "../../mesh/workload.ts";
 import { BadField, type FieldReader } from "../wire.ts";
-import { ipOf } from "./cidr.ts";
+import { notAnIp } from "./cidr.ts";
 import {
   APPLICATION_PROTOCOLS,
   LEGACY_ISTIO_MTLS,
@@ -14,7 +14,7 @@ import {
 } from "./enums.ts";
 import { GatewayDraft, readGateway, toGateway, toPort } from "./gateway.ts";
 import { readPortList } from "./ports.ts";
-import { sharedList, sharedLocality, sharedMemberships, sharedPorts } from "./shared.ts";
+import { type Memberships, sharedList, sharedLocality, sharedMemberships, sharedPorts } from "./shared.ts";
 
 /** What an empty field stands for. */
 const DEFAULT_TRUST_DOMAIN = "cluster.local";
@@ -22,18 +22,27 @@ const DEFAULT_SERVICE_ACCOUNT = "default";
 const DEFAULT_CLUSTER = "Kubernetes";
 const DEFAULT_CAPACITY = 1;
 
-interface MembershipDraft {
-  service: string;
-  ports: number[];
+/** Longer lists of a draft are not kept for the next record. */
+const MOST_KEPT = 64;
+
+class MembershipDraft implements ServiceMembership {
+  service = "";
+  /** What has been read of the ports. */
+  read: number[] = [];
+  /** The value of it. */
+  ports: PortMap = [];
 }
 
-/** What has been read of a Workload; enums are still numbers, since the last one on the wire is the one that counts. */
+/**
+ * What has been read of a Workload; enums are still numbers, since the last one on the wire is the one that counts. One
+ * draft serves many records, one after the other: with one for each, most of what a push leaves to collect would be drafts.
+ */
 export class WorkloadDraft {
   uid = "";
   name = "";
   namespace = "";
-  /** Views of what is being read. Judged at the end: the uid, by which a problem is told, may come after them. */
-  addresses: Uint8Array[] = [];
+  /** A number where there is none, of its bytes. Judged at the end: the uid, by which it is told, may come after them. */
+  addresses: (string | number)[] = [];
   hostname = "";
   network = "";
   tunnelProtocol = 0;
@@ -55,6 +64,47 @@ export class WorkloadDraft {
   locality: { region: string; zone: string; subzone: string } | undefined;
   networkMode = 0;
   capacity: { value: number } | undefined;
+  /** Of earlier records, to be used again. */
+  readonly spare: MembershipDraft[] = [];
+
+  /** As new. */
+  reset(): void {
+    this.uid =
+      this.name =
+      this.namespace =
+      this.hostname =
+      this.network =
+        "";
+    this.trustDomain =
+      this.serviceAccount =
+      this.node =
+      this.clusterId =
+        "";
+    this.canonicalName = this.canonicalRevision = this.workloadName = "";
+    this.tunnelProtocol =
+      this.workloadType =
+      this.status =
+      this.networkMode =
+        0;
+    this.nativeTunnel = false;
+    this.waypoint = this.networkGateway = undefined;
+    this.applicationTunnel = this.locality = this.capacity = undefined;
+    this.addresses = emptied(this.addresses);
+    this.authorizationPolicies = emptied(this.authorizationPolicies);
+    for (const draft of this.services) {
+      if (this.spare.length === MOST_KEPT) break;
+      draft.service = "";
+      draft.read = emptied(draft.read);
+      this.spare.push(draft);
+    }
+    this.services = emptied(this.services);
+  }
+}
+
+function emptied<T>(list: T[]): T[] {
+  if (list.length > MOST_KEPT) return [];
+  list.length = 0;
+  return list;
 }
 
 export function readWorkload(reader: FieldReader, field: number, into: WorkloadDraft): boolean {
@@ -69,7 +119,7 @@ export function readWorkload(reader: FieldReader, field: number, into: WorkloadD
       into.namespace = reader.sharedText("namespace");
       return true;
     case 3:
-      into.addresses.push(reader.view("addresses"));
+      into.addresses.push(reader.ip("addresses"));
       return true;
     case 21:
       into.hostname = reader.text("hostname");
@@ -114,7 +164,7 @@ export function readWorkload(reader: FieldReader, field: number, into: WorkloadD
       reader.message("application_tunnel", readApplicationTunnel, into.applicationTunnel ??= { protocol: 0, port: 0 });
       return true;
     case 22:
-      readMembership(reader, into.services);
+      readMembership(reader, into);
       return true;
     case 16:
       into.authorizationPolicies.push(
@@ -163,15 +213,15 @@ function readUint32Value(reader: FieldReader, field: number, into: { value: numb
 }
 
 /** An entry of the map `services`. */
-function readMembership(reader: FieldReader, into: MembershipDraft[]): void {
-  const entry: MembershipDraft = { service: "", ports: [] };
+function readMembership(reader: FieldReader, into: WorkloadDraft): void {
+  const entry = into.spare.pop() ?? new MembershipDraft();
+  into.services.push(entry);
   reader.message("services", readMapEntry, entry);
-  into.push(entry);
 }
 
 function readMapEntry(reader: FieldReader, field: number, into: MembershipDraft): boolean {
   if (field === 1) into.service = reader.sharedText("key");
-  else if (field === 2) reader.message("value", readPortList, into.ports);
+  else if (field === 2) reader.message("value", readPortList, into.read);
   else return false;
   return true;
 }
@@ -181,7 +231,7 @@ export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
   if (draft.tunnelProtocol === LEGACY_ISTIO_MTLS) {
     throw new BadField("tunnel_protocol", "LEGACY_ISTIO_MTLS is not supported");
   }
-  const members = toMemberships(draft.services);
+  const { members, keys } = toMemberships(draft.services);
   const workload = newWorkload({
     uid: draft.uid,
     name: draft.name,
@@ -208,37 +258,37 @@ export function toWorkload(draft: WorkloadDraft): WorkloadUpdate {
     networkGateway: draft.networkGateway && toGateway(draft.networkGateway, "network_gateway"),
     applicationTunnel: draft.applicationTunnel && toApplicationTunnel(draft.applicationTunnel),
     authorizationPolicies: sharedList(draft.authorizationPolicies),
-    services: sharedList(keysOf(members)),
+    services: keys,
   });
   return { workload, memberships: members };
 }
 
-function toAddresses(addresses: readonly Uint8Array[]): readonly string[] {
+function toAddresses(addresses: readonly (string | number)[]): readonly string[] {
   const ips: string[] = [];
-  for (let i = 0; i < addresses.length; i++) ips.push(ipOf(addresses[i], "addresses", i));
+  for (let i = 0; i < addresses.length; i++) {
+    const ip = addresses[i]!;
+    if (typeof ip === "number") throw notAnIp(ip, `addresses[${i}]`);
+    ips.push(ip);
+  }
   return ips;
-}
-
-function keysOf(members: readonly ServiceMembership[]): readonly string[] {
-  const keys: string[] = [];
-  for (let i = 0; i < members.length; i++) keys.push(members[i]!.service);
-  return keys;
 }
 
 /**
  * In the order of their keys: that of a map on the wire is accidental, and replicas are to share one list. Of two with the
  * same key the later counts.
  */
-function toMemberships(drafts: MembershipDraft[]): readonly ServiceMembership[] {
+function toMemberships(drafts: MembershipDraft[]): Memberships {
   if (drafts.length > 1) drafts.sort((a, b) => a.service < b.service ? -1 : a.service > b.service ? 1 : 0);
-  const members: ServiceMembership[] = [];
+  const members: MembershipDraft[] = [];
   for (let i = 0; i < drafts.length; i++) {
-    const { service, ports } = drafts[i]!;
+    const draft = drafts[i]!;
+    const { service } = draft;
     if (drafts[i + 1]?.service === service) continue;
     if (!service.includes("/")) {
       throw new BadField(`services[${JSON.stringify(service)}]`, "the key is not namespace/hostname");
     }
-    members.push({ service, ports: sharedPorts(ports) });
+    draft.ports = sharedPorts(draft.read);
+    members.push(draft);
   }
   return sharedMemberships(members);
 }

@@ -77,13 +77,19 @@ describe("slices", () => {
 });
 
 describe("rests", () => {
-  /** Runs 1 000 steps of 0.1 ms; others take so long in each turn, ms. @returns how much of the time was ours */
-  function share(others: number): number {
+  /**
+   * Runs 1 000 steps of 0.1 ms; others take so long in each turn, ms.
+   *
+   * @param behind more work waits until they are done
+   * @returns how much of the time was ours
+   */
+  function share(others: number, behind = false): number {
     const clock = new ManualClock();
     const slices = new Slices(clock, 0.3);
     const done: string[] = [];
     const began = clock.elapsed();
     slices.run(task(clock, done, "", 1_000, 0.1));
+    if (behind) slices.run(task(clock, [], "behind it", 1, 0));
     while (done.length < 1_000) {
       clock.work(others);
       if (clock.turn()) continue;
@@ -100,12 +106,16 @@ describe("rests", () => {
   });
 
   test("the more others have to do, the longer; but the work goes on", () => {
-    const shares = [0.04, 0.05, 0.06, 0.1, 1, 10].map(share);
+    const shares = [0.04, 0.05, 0.06, 0.1, 1, 10].map((others) => share(others));
     for (let i = 1; i < shares.length; i++) expect(shares[i]).toBeLessThanOrEqual(shares[i - 1] as number);
-    expect(shares[1]).toBeGreaterThan(0.3);
+    expect(shares[1]).toBeGreaterThan(0.05);
     // A rest takes the whole turn of the others besides.
-    expect(shares[3]).toBeGreaterThan(0.05);
+    expect(shares[3]).toBeGreaterThan(0.03);
     expect(shares[5]).toBeGreaterThan(0.005);
+  });
+
+  test("they are short where other work waits behind", () => {
+    for (const others of [0.1, 1]) expect(share(others, true)).toBeGreaterThan(share(others) * 1.5);
   });
 
   test("what comes when the work is done does not wait", () => {
@@ -117,7 +127,7 @@ describe("rests", () => {
       clock.work(5);
       clock.turn();
     }
-    expect(clock.waits).toEqual([1]);
+    expect(clock.waits).toEqual([3]);
     slices.run(task(clock, done, "behind it", 1, 0.1));
     expect(done).not.toContain("behind it");
     for (let i = 0; done.length < 101 && i < 1_000; i++) {

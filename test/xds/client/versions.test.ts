@@ -22,3 +22,39 @@ test("is what a Map is", () => {
     expect(versions.has(name)).toBe(map.has(name));
   }
 });
+
+test("names and versions of any length and alphabet, replaced many times, one by one and all at once", () => {
+  const random = new Random(11);
+  const names = Array.from(
+    { length: 400 },
+    (_, i) => `${i % 3 === 0 ? "Köln/" : "shop/"}${"x".repeat(i * 7 % 900)}😀${i}`,
+  );
+  const [versions, map] = [new Versions(), new Map<string, string>()];
+  for (let round = 0; round < 60; round++) {
+    for (const name of names) {
+      if (random.chance(10)) continue;
+      const version = "é".repeat(random.below(300)) + round;
+      versions.set(name, version);
+      map.set(name, version);
+    }
+    expect(new Map(versions)).toEqual(map);
+    if (round % 20 !== 19) continue;
+    for (const name of names) versions.delete(name);
+    map.clear();
+    expect([...versions]).toEqual([]);
+    expect(versions.size).toBe(0);
+  }
+});
+
+test("what is deleted is not found behind others of its place, and an empty name is a name", () => {
+  const versions = new Versions();
+  for (let i = 0; i < 5_000; i++) versions.set(`a${i}`, "");
+  for (let i = 0; i < 5_000; i += 2) versions.delete(`a${i}`);
+  versions.delete("a0");
+  expect(versions.size).toBe(2_500);
+  for (let i = 0; i < 5_000; i++) expect(versions.has(`a${i}`)).toBe(i % 2 === 1);
+  expect(versions.has("")).toBe(false);
+  versions.set("", "v");
+  expect(versions.has("")).toBe(true);
+  expect([...versions].find(([name]) => name === "")).toEqual(["", "v"]);
+});
