@@ -6,7 +6,7 @@ import { LocalSource } from "../../src/config/mod.ts";
 import { parseLocalState } from "../../src/config/local_parse.ts";
 import { readLocalFiles } from "../../src/config/local_files.ts";
 
-const DEADLINE = 5000; // milliseconds
+const DEADLINE = 20_000; // milliseconds
 
 let root: string;
 let folder: string;

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type DocumentResult, type LocalFile, LocalSource, parseLocalText } from "../../src/config/mod.ts";
 import { parseLocalDocument, parseLocalState } from "../../src/config/local_parse.ts";
 
-const DEADLINE = 5000; // milliseconds
+const DEADLINE = 20_000; // milliseconds
 
 let directory: string;
 let source: LocalSource | undefined;

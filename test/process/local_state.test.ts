@@ -9,7 +9,7 @@ import { MetricRegistry } from "../../src/telemetry/mod.ts";
 import { keptLogger } from "../telemetry/lines.ts";
 import { GATEWAY, MESH, object, OPTIONS, route } from "../waypoint/local/fixture.ts";
 
-const DEADLINE = 10_000; // ms
+const DEADLINE = 30_000; // ms
 
 let directory: string;
 let source: LocalSource | undefined;

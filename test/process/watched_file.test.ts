@@ -18,7 +18,7 @@ import { watchFile } from "../../src/process/watched_file.ts";
 /** Quiet time in these tests; ms. */
 const QUIET = 40;
 /** Longest wait for what must happen; ms. */
-const PATIENCE = 10_000;
+const PATIENCE = 30_000;
 
 let root: string;
 const watches: { close(): void }[] = [];

@@ -12,7 +12,7 @@ export interface LivePair {
 }
 
 /** How long a handshake may take before the test fails; ms. */
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 20_000;
 
 /** Joins two ends on a socket pair, as tunnels inside tunnels are, or over loopback, as all others. */
 export async function livePair(

@@ -11,7 +11,7 @@ import { RecordingHandler, SeenResponse } from "../../http/exchanges.ts";
 
 const uncounted = { value: 0 };
 /** How long a test waits for what must happen, ms. */
-const DEADLINE_MS = 5_000;
+const DEADLINE_MS = 20_000;
 
 export async function until(what: string, when: () => boolean): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS;
