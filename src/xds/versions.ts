@@ -1,6 +1,4 @@
 import { Buffer } from "node:buffer";
-import { scatter } from "./scatter.ts";
-import { hashText } from "./value_cache.ts";
 
 /** Names are in so many tables, none of which is built anew at once with all the others. A power of two. */
 const SHARDS = 64;
@@ -43,8 +41,11 @@ export class Versions implements Iterable<readonly [name: string, version: strin
   }
 }
 
+/** Nobody who chooses names can know which of them meet. */
+const SEED = crypto.getRandomValues(new Uint32Array(1))[0]!;
+
 function hashOf(name: string): number {
-  return scatter(hashText(name, 0));
+  return Bun.hash.xxHash32(name, SEED) | 0;
 }
 
 const FIRST_PLACES = 8;
@@ -54,8 +55,9 @@ const HEADER = 8;
 const EMPTY = -1;
 const DELETED = -2;
 
-/** The name that is looked for, in UTF-8. */
-let wanted = Buffer.allocUnsafe(256);
+/** The name that is looked for, in UTF-8; of a longer one the memory is not kept. */
+const USUAL = 4096;
+let wanted = Buffer.allocUnsafe(USUAL);
 let wantedLength = 0;
 
 /** A hash table with open addressing over one piece of memory; what is replaced stays there until it is built anew. */
@@ -193,6 +195,7 @@ function firstPlace(hash: number): number {
 
 function want(name: string): void {
   // Three bytes at most for each of its characters.
-  if (name.length * 3 > wanted.length) wanted = Buffer.allocUnsafe(name.length * 3);
+  const room = Math.max(USUAL, name.length * 3);
+  if (room !== wanted.length) wanted = Buffer.allocUnsafe(room);
   wantedLength = wanted.write(name, 0, "utf8");
 }
