@@ -10,36 +10,29 @@ import {
   type Reset,
   type ResponseHead,
   type ServerStream,
-  setField,
 } from "../http/mod.ts";
 import { ErrorCode, type HeaderList } from "../http2/mod.ts";
 import type { LoadBalancedCluster } from "./cluster/mod.ts";
 import type { CompiledHttpChain } from "./configuration.ts";
+import { recordDownstreamReset } from "./downstream_reset.ts";
 import { GrpcMessageCounter } from "./grpc_messages.ts";
-import { joinResponseFields } from "./inline_fields.ts";
 import { type LocalReply, localReply } from "./local_reply.ts";
 import { type MirroredRequest, startMirrors } from "./mirror.ts";
 import type { WaypointPlane } from "./plane.ts";
 import { RequestBody } from "./request_body.ts";
 import { prepareRequest } from "./request_headers.ts";
+import { abortReply, refusalOf, routeReply } from "./request_replies.ts";
 import { finishResponse } from "./response_headers.ts";
+import { announceTimeout, finalizeRequest, finalizeResponse, markUpstreamResponse } from "./router_headers.ts";
 import {
-  applyRequestMutations,
-  applyResponseMutations,
   type CompiledRoute,
   corsPreflight,
   corsResponseFields,
   decideFault,
-  directResponseFields,
-  expectedTimeout,
   type FaultDecision,
-  formatGrpcTimeout,
   hashOf,
-  normalizePath,
   pickCluster,
-  redirectResponse,
   requestTimeouts,
-  rewriteRequest,
 } from "./routing/mod.ts";
 import type { ForwardAction, WeightedCluster } from "./snapshot/mod.ts";
 import {
@@ -115,31 +108,14 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     if (endStream) this.#endOfRequest();
     else this.#body = new RequestBody();
 
-    if (this.#chain.refusal !== undefined) {
-      this.#reply({ status: 503, body: this.#chain.refusal, details: "unsupported_filter" });
-      return;
-    }
-    const normalized = normalizePath(head.path, options);
-    if (normalized === undefined) {
-      this.#reply({ status: 400, body: "", details: "path_normalization_failed" });
-      return;
-    }
-    head.path = normalized;
-    if (head.method === "QUERY" && marks.contentType === undefined) {
-      this.#reply({ status: 400, body: "", details: "query_missing_content_type" });
-      return;
-    }
-    if (head.path.charCodeAt(0) !== SLASH && head.method !== "CONNECT") {
-      this.#reply({ status: 404, body: "", details: "absolute_path_rejected" });
-      return;
-    }
+    const refusal = refusalOf(head, this.#chain, marks.contentType);
+    if (refusal !== undefined) return this.#reply(refusal);
     // No route is for CONNECT: those that match paths do not match it.
     if (!marks.routeless && head.method !== "CONNECT") this.#chooseRoute();
     const limits = deadlineLimits(options, this.#action);
     if (limits !== undefined) this.#deadlines = new StreamDeadlines(limits, this);
     if (head.upgrade !== undefined && !options.upgrades.includes(head.upgrade) && this.#route !== undefined) {
-      this.#reply({ status: 403, body: "", details: "upgrade_failed" });
-      return;
+      return this.#reply({ status: 403, body: "", details: "upgrade_failed" });
     }
     if (this.#authorized()) this.#filterFault();
   }
@@ -181,9 +157,7 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
   #abortOrGoOn({ abort }: FaultDecision): void {
     if (abort === undefined) return this.#filterCors();
     this.#info.flag("FI");
-    const { status, grpcStatus } = abort;
-    const reply = { status, body: "fault filter abort", details: "fault_filter_abort", grpcStatus };
-    this.#reply(reply);
+    this.#reply(abortReply(abort));
   }
 
   #filterCors(): void {
@@ -192,8 +166,7 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     if (route?.cors !== undefined && this.#action !== undefined) {
       const preflight = corsPreflight(route, this.#head);
       if (preflight !== undefined) {
-        this.#reply({ status: 200, body: "", details: "cors_response", fields: preflight }, false, null);
-        return;
+        return this.#reply({ status: 200, body: "", details: "cors_response", fields: preflight }, false, null);
       }
       this.#corsFields = corsResponseFields(route, this.#head);
     }
@@ -206,18 +179,11 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     const route = this.#route;
     if (route === undefined) {
       info.flag("NR");
-      this.#reply({ status: 404, body: "", details: "route_not_found" });
-      return;
+      return this.#reply({ status: 404, body: "", details: "route_not_found" });
     }
     const { action } = route.route;
-    if (action.kind === "redirect") {
-      const { status, fields } = redirectResponse(this.#head, action, route);
-      this.#reply({ status, body: "", details: "direct_response", fields }, this.#grpc, route);
-    } else if (action.kind === "direct-response") {
-      const { status, body } = action;
-      const fields = directResponseFields(this.#head, status);
-      this.#reply({ status, body, details: "direct_response", fields }, this.#grpc, route);
-    } else if (this.#cluster === undefined) {
+    if (action.kind !== "forward") this.#reply(routeReply(this.#head, action, route), this.#grpc, route);
+    else if (this.#cluster === undefined) {
       info.flag("NC");
       this.#reply({ status: action.clusterNotFoundStatus, body: "", details: "cluster_not_found" });
     } else this.#forward(action, route, this.#cluster, this.#target as WeightedCluster);
@@ -228,22 +194,12 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     const head = this.#head;
     const envoyHeaders = !this.#chain.chain.options.suppressEnvoyHeaders;
     const timeouts = requestTimeouts(action, head, this.#grpc);
-    const expected = expectedTimeout(timeouts);
-    if (expected > 0) {
-      if (envoyHeaders) head.fields.push(["x-envoy-expected-rq-timeout-ms", String(expected)]);
-      // The backend learns how much of the caller's time is left for it.
-      if (this.#grpc && action.maxGrpcTimeoutMs !== undefined) {
-        setField(head.fields, "grpc-timeout", formatGrpcTimeout(expected));
-      }
-    }
+    announceTimeout(head, timeouts, action, this.#grpc, envoyHeaders);
     let hash: bigint | undefined;
     if (action.hashPolicies.length > 0) {
       ({ hash, setCookie: this.#setCookie } = hashOf(action.hashPolicies, head, info));
     }
-    const before = head.path;
-    applyRequestMutations(head, route, target, info);
-    rewriteRequest(head, action, target, route, envoyHeaders);
-    if (head.path !== before) info.originalPath = before;
+    finalizeRequest(head, action, route, target, info, envoyHeaders);
     if (action.mirrors.length > 0) this.#mirrors = startMirrors(this.#plane, action.mirrors, head, info, this.#body);
     this.#upstream = new UpstreamRequest({
       plane: this.#plane,
@@ -307,17 +263,7 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
 
   onReset(reset: Reset): void {
     if (this.#state === "ended") return;
-    const info = this.#info;
-    if (reset.reason === "protocol-error" && this.#state === "waiting" && this.#head.protocol !== "HTTP/2") {
-      // The connection answers by itself.
-      info.flag("DPE");
-      info.responseCode = 400;
-      info.responseCodeDetails = "http1.codec_error";
-      info.bytesSent = BAD_REQUEST_BYTES;
-    } else {
-      info.flag("DC");
-      info.responseCodeDetails ||= "downstream_remote_disconnect";
-    }
+    recordDownstreamReset(this.#info, reset, this.#state === "responding", this.#head.protocol === "HTTP/2");
     this.#end();
   }
 
@@ -348,21 +294,15 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
 
   upstreamHeaders(head: ResponseHead, endStream: boolean): void {
     const info = this.#info;
-    const now = performance.now();
-    info.responseFirstByteAt = now;
+    info.responseFirstByteAt = performance.now();
     if (this.#head.upgrade === "websocket" && head.status === 200) {
       // The server took it for an ordinary request.
       this.#upstream?.cancel();
-      this.#reply({ status: 200, body: "", details: "websocket_handshake_unsuccessful" });
-      return;
+      return this.#reply({ status: 200, body: "", details: "websocket_handshake_unsuccessful" });
     }
     info.responseCodeDetails = "via_upstream";
-    joinResponseFields(head.fields);
     this.#keepsBody = false;
-    if (info.requestReceivedAt > 0 && !this.#chain.chain.options.suppressEnvoyHeaders) {
-      setField(head.fields, "x-envoy-upstream-service-time", String(Math.trunc(now - info.requestReceivedAt)));
-    }
-    if (this.#setCookie !== undefined) head.fields.push(["set-cookie", this.#setCookie]);
+    markUpstreamResponse(head, info, this.#chain.chain.options, this.#setCookie);
     // An HTTP/2 server may leave its stream open behind a response without content; the client's is over with the head.
     const ends = endStream || this.#head.method === "HEAD" || head.status === 204 || head.status === 304;
     this.#respond(head, ends, this.#route);
@@ -410,10 +350,7 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
     this.#state = "responding";
     info.response = head;
     info.responseCode = head.status;
-    if (route !== undefined) applyResponseMutations(head, route, this.#target, info);
-    if (this.#corsFields !== undefined) {
-      for (const [name, value] of this.#corsFields) setField(head.fields, name, value);
-    }
+    finalizeResponse(head, route, this.#target, this.#corsFields, info);
     finishResponse(head, this.#chain.chain.options);
     this.#stream.respond(head, endStream);
   }
@@ -457,6 +394,3 @@ export class Exchange implements RequestListener, UpstreamOwner, DeadlineOwner {
 }
 
 const EMPTY = new Uint8Array(0);
-const SLASH = 0x2f;
-/** Of the answer to what cannot be read: "Bad Request". */
-const BAD_REQUEST_BYTES = 11;
