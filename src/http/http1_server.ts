@@ -19,9 +19,10 @@ import {
   type Http1ServerOptions,
   type HttpServerEndpoint,
 } from "./connection.ts";
-import type { RequestListener, ServerConnectionHandler, ServerStream } from "./exchange.ts";
+import type { ServerConnectionHandler } from "./exchange.ts";
 import { trailerList } from "./fields.ts";
 import { EMPTY, Http1Endpoint } from "./http1_endpoint.ts";
+import { Http1Exchange, type Http1ExchangeOwner } from "./http1_exchange.ts";
 import { dateField } from "./http_date.ts";
 import { fieldOf, type RequestHead, type ResponseHead } from "./message.ts";
 
@@ -43,61 +44,7 @@ const CONTINUE_HEAD: ResponseHead = {
   wireBytes: 0,
 };
 
-/** One request of a connection and the way to answer it. */
-class Http1Exchange implements ServerStream {
-  readonly connection: Http1ServerConnection;
-  readonly head: RequestHead;
-  /** The client keeps its connection after this. */
-  readonly keepAlive: boolean;
-  listener: RequestListener | undefined = undefined;
-  requestEnded: boolean;
-  /** Octets of the request's content that are still to come, when that is known; else -1. */
-  requestLeft: number;
-  /** The end of the message is not the end of what the client sends. */
-  asksTunnel: boolean;
-  continued = false;
-  /** How the response's content is marked; undefined before its head. */
-  body: SentBody | undefined = undefined;
-  /** Octets of content that the response's head has promised and that were not sent; -1: no promise. */
-  responseLeft = -1;
-  answered = false;
-  closes = false;
-
-  constructor(connection: Http1ServerConnection, head: RequestHead, framing: Framing, endStream: boolean) {
-    this.connection = connection;
-    this.head = head;
-    this.keepAlive = framing.keepAlive;
-    this.requestEnded = endStream;
-    this.asksTunnel = head.upgrade !== undefined || head.method === "CONNECT";
-    this.requestLeft = framing.body === "length" ? framing.contentLength : -1;
-  }
-
-  respond(head: ResponseHead, endStream: boolean): void {
-    if (!this.answered) this.connection.respond(this, head, endStream);
-  }
-
-  sendData(chunk: Uint8Array, endStream: boolean): boolean {
-    return this.answered || this.connection.sendBody(this, chunk, endStream);
-  }
-
-  sendTrailers(fields: HeaderList): void {
-    if (!this.answered) this.connection.endResponse(this, fields);
-  }
-
-  reset(_code: number): void {
-    if (this.connection.isCurrent(this)) this.connection.breakOff(this);
-  }
-
-  consume(bytes: number): void {
-    if (this.connection.isCurrent(this)) this.connection.consume(bytes);
-  }
-
-  closeAfter(): void {
-    this.closes = true;
-  }
-}
-
-class Http1ServerConnection extends Http1Endpoint implements RequestSink {
+class Http1ServerConnection extends Http1Endpoint implements RequestSink, Http1ExchangeOwner {
   idleSince: number = performance.now();
   readonly #options: Http1ServerOptions;
   readonly #handler: ServerConnectionHandler;
