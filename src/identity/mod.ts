@@ -12,7 +12,6 @@ export {
   type CertificateAuthority,
   CertificateError,
   type CertificateSummary,
-  readCertificate,
   sameSigner,
   usableUntil,
   type WorkloadCertificate,
@@ -22,6 +21,6 @@ export { DerError } from "./der.ts";
 export { EmbeddedCa, type EmbeddedCaOptions } from "./embedded_ca.ts";
 export { CREATE_CERTIFICATE } from "./istio_ca.ts";
 export { parseCertificate, type ParsedCertificate } from "./parsed_certificate.ts";
-export { encodePem, pemBlocks } from "./pem.ts";
+export { decodePem, encodePem, pemBlocks } from "./pem.ts";
 export { RemoteCa, type RemoteCaOptions, SigningError } from "./remote_ca.ts";
 export { formatIdentity, type Identity, parseIdentity } from "./spiffe.ts";

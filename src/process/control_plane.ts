@@ -1,9 +1,9 @@
 /** The way to the control plane, as the settings of both modes describe it (spec/ztunnel.md §3.1). */
 import { readFileSync } from "node:fs";
 import type { AuthToken, RootCertificate } from "../config/mod.ts";
-import { GrpcChannel, rootsReader } from "../grpc/mod.ts";
+import { GrpcChannel, readRootsFile, RootsError, rootsReader } from "../grpc/mod.ts";
 import type { HeaderList } from "../http2/mod.ts";
-import { CertificateError, pemBlocks, readCertificate } from "../identity/mod.ts";
+import { pemBlocks } from "../identity/mod.ts";
 import type { LogScope } from "../telemetry/mod.ts";
 import type { TlsPolicy } from "../tls/mod.ts";
 import { watchFile } from "./watched_file.ts";
@@ -75,41 +75,30 @@ function tokenText(token: AuthToken): string | undefined {
 export function watchRoots(root: RootCertificate, scope: LogScope, changed: () => void): { close(): void } {
   if (root.kind !== "file") return { close() {} };
   const { path } = root;
-  let known: Roots;
+  let known: string | RootsError;
   const watch = watchFile(path, () => {
-    const found = readRoots(path);
-    if (found.ok && known.ok && found.pem === known.pem) return;
-    if (!found.ok) {
+    const found = rootsOf(path);
+    if (found === known) return;
+    if (found instanceof RootsError) {
       scope.warn("root certificates cannot be read, the ones before stay in use", [["path", path], [
         "error",
-        found.error,
+        found.message,
       ]]);
       return;
     }
     known = found;
-    scope.info("root certificates changed", [["path", path], ["certificates", found.count]]);
+    scope.info("root certificates changed", [["path", path], ["certificates", pemBlocks("CERTIFICATE", found).length]]);
     changed();
   });
-  known = readRoots(path); // after the watch has begun, so that no change falls between
+  known = rootsOf(path); // after the watch has begun, so that no change falls between
   return watch;
 }
 
-type Roots = { readonly ok: true; readonly pem: string; readonly count: number } | {
-  readonly ok: false;
-  readonly error: string;
-};
-
-function readRoots(path: string): Roots {
+function rootsOf(path: string): string | RootsError {
   try {
-    const blocks = pemBlocks("CERTIFICATE", readFileSync(path, "utf8"));
-    if (blocks.length === 0) return { ok: false, error: "no certificate in it" };
-    for (const [i, pem] of blocks.entries()) readCertificate(pem, `certificate ${i}`);
-    return { ok: true, pem: blocks.join(""), count: blocks.length };
+    return readRootsFile(path);
   } catch (error) {
-    // Missing or unreadable, or no certificate: anything else is a bug and not for here.
-    if (error instanceof CertificateError || (error as NodeJS.ErrnoException).code !== undefined) {
-      return { ok: false, error: (error as Error).message };
-    }
+    if (error instanceof RootsError) return error;
     throw error;
   }
 }
