@@ -7,11 +7,9 @@ import {
   CREATE_CERTIFICATE,
   EmbeddedCa,
   RemoteCa,
-  sameSigner,
   SigningError,
 } from "../identity/mod.ts";
 import type { LogScope } from "../telemetry/mod.ts";
-import type { PeerTrust } from "../tls/mod.ts";
 import { controlPlaneChannel, watchRoots } from "./control_plane.ts";
 
 /** Longest wait for the CA's answer to one request, ms. */
@@ -34,20 +32,6 @@ export interface AuthorityOptions {
   /** We ask for the identities of others: a node's proxy for its pods (spec/ztunnel.md §3.4). */
   readonly impersonate: boolean;
   readonly log: LogScope;
-}
-
-/**
- * Follows a change of roots, which goes in three steps: both are trusted, the new one signs, the old one is trusted no
- * more. At the second `renew` makes the identity's next connections go over tunnels with the new certificate, so that few
- * are left on those with the old one at the third, when peers are asked about again. Where roots and signer change at once
- * the old tunnels are the only ones that peers take before they have the new roots too: those are kept.
- */
-export function followRoots(cache: CertificateCache, trust: PeerTrust, renew: (identity: string) => void): void {
-  cache.onChange((identity, certificate, before) => {
-    if (before === undefined) return;
-    if (before.rootsPem !== certificate.rootsPem) trust.rootsChanged(identity, certificate.rootsPem);
-    else if (!sameSigner(before, certificate)) renew(identity);
-  });
 }
 
 export function openAuthority(options: AuthorityOptions): Authority {

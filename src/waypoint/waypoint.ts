@@ -5,34 +5,22 @@ import { type AdminServers, startAdmin } from "../admin/mod.ts";
 import { buildInfo } from "../cli/mod.ts";
 import { dumpWaypointConfig, type LocalDocument, type LocalSource, type WaypointConfig } from "../config/mod.ts";
 import { HboneServer, Pool, tunnelDialer } from "../hbone/mod.ts";
-import { CertificateCache, formatIdentity } from "../identity/mod.ts";
+import { formatIdentity } from "../identity/mod.ts";
 import { releaseStartupCode } from "../linux/mod.ts";
 import { MeshState } from "../mesh/mod.ts";
 import { canonicalIp, formatAddress, isLoopback } from "../net/address.ts";
 import { CONNECT_TIMEOUT_MS } from "../net/tcp.ts";
 import {
-  type Authority,
+  Credentials,
   dumpControlPlane,
   followLocalState,
-  followRoots,
-  observeCertificates,
   onStopSignal,
-  openAuthority,
   openListener,
   socketAddresses,
   startLog,
   surviveBugs,
-  watchFile,
 } from "../process/mod.ts";
-import {
-  log,
-  MetricRegistry,
-  Readiness,
-  registerBuildMetric,
-  registerCrlMetrics,
-  registerProcessMetrics,
-} from "../telemetry/mod.ts";
-import { PeerTrust } from "../tls/mod.ts";
+import { log, MetricRegistry, Readiness, registerBuildMetric, registerProcessMetrics } from "../telemetry/mod.ts";
 import { ClusterSet } from "./cluster/mod.ts";
 import { Configuration } from "./configuration.ts";
 import { dumpWaypoint } from "./dump.ts";
@@ -82,9 +70,7 @@ class Waypoint {
   readonly #config: WaypointConfig;
   readonly #registry = new MetricRegistry();
   readonly #readiness = new Readiness();
-  readonly #authority: Authority;
-  readonly #certificates: CertificateCache;
-  readonly #trust: PeerTrust;
+  readonly #credentials: Credentials;
   readonly #metrics: RequestMetrics;
   readonly #stopping = Promise.withResolvers<void>();
   #mesh = MeshState.empty();
@@ -95,20 +81,12 @@ class Waypoint {
 
   constructor(config: WaypointConfig) {
     this.#config = config;
-    this.#authority = openAuthority({
+    this.#credentials = new Credentials({
       settings: config,
       trustDomain: config.trustDomain,
       impersonate: false,
-      log: log.scope("waypoint::identity"),
-    });
-    this.#certificates = new CertificateCache(this.#authority.ca, {
-      observer: observeCertificates(this.#registry, log.scope("waypoint::identity")),
-    });
-    this.#trust = new PeerTrust({
-      crlPath: config.crlPath,
-      metrics: registerCrlMetrics(this.#registry),
-      log: log.scope("waypoint::tls"),
-      watch: watchFile,
+      registry: this.#registry,
+      logs: { identity: log.scope("waypoint::identity"), tls: log.scope("waypoint::tls") },
     });
     registerProcessMetrics(this.#registry);
     registerBuildMetric(this.#registry, "proxy", config.istioVersion);
@@ -129,8 +107,8 @@ class Waypoint {
       registry: this.#registry,
       logger: log,
       build: buildInfo(),
-      controlPlane: () => dumpControlPlane(undefined, this.#trust.status()),
-      configDump: () => dumpWaypoint(config, this.#mesh, this.#certificates, this.#serving?.plane),
+      controlPlane: () => dumpControlPlane(undefined, this.#credentials.trust.status()),
+      configDump: () => dumpWaypoint(config, this.#mesh, this.#credentials.certificates, this.#serving?.plane),
       shutdown: () => this.#stopping.resolve(),
       drain: () => {
         if (this.#serving !== undefined) this.#drain(this.#serving);
@@ -142,13 +120,10 @@ class Waypoint {
       },
     });
     onStopSignal(() => this.#stopping.resolve(), true);
-    await this.#authority.check();
-    this.#authority.follow(this.#certificates);
-    followRoots(this.#certificates, this.#trust, () => {
+    await this.#credentials.start(() => {
       this.#serving?.server.retire();
       this.#serving?.tunnels.closeDestinations(() => true);
     });
-    await this.#trust.start();
     const { clusterDomain, network, gateway, localState } = config;
     const { acceptHttp10, preserveHeaderCase, accessLog, accessLogFormat } = config;
     const waypoint = {
@@ -171,10 +146,11 @@ class Waypoint {
     const serving = this.#serving as Serving;
     // Not waited for: the CA may come up after us, and is asked until it does; a stop signal must be heard meanwhile.
     const { identity } = serving.plane;
-    this.#certificates.onChange((changed) => {
+    const { certificates } = this.#credentials;
+    certificates.onChange((changed) => {
       if (changed === identity) certificate.ready();
     });
-    this.#certificates.get(identity, "realtime").catch(() => {}); // the cache tells why
+    certificates.get(identity, "realtime").catch(() => {}); // the cache tells why
 
     const started = setTimeout(releaseStartupCode, STARTUP_MS);
     await this.#stopping.promise;
@@ -223,7 +199,8 @@ class Waypoint {
         : {}),
       ...(userTimeoutEnabled ? { userTimeoutMs: keepaliveTime + keepaliveRetries * keepaliveInterval } : {}),
     };
-    const dialTunnel = tunnelDialer({ certificates: this.#certificates, tlsPolicy, settings, trust: this.#trust });
+    const { certificates, trust } = this.#credentials;
+    const dialTunnel = tunnelDialer({ certificates, tlsPolicy, settings, trust });
     const tunnels = new Pool({
       maxStreamsPerConnection: UPSTREAM_STREAMS,
       unusedReleaseTimeout: config.hboneIdleTimeout,
@@ -257,12 +234,11 @@ class Waypoint {
       noDelay: true,
       ...dialOptions,
     });
-    const certificates = this.#certificates;
     const tlsLog = log.scope("waypoint::listener");
     const server = new HboneServer(inbound.fd, {
       tlsPolicy,
       settings,
-      trust: this.#trust,
+      trust,
       certificate: () => certificates.peek(identity) ?? certificates.get(identity, "realtime"),
       onRequest: (transport, peer, stream, headers, endStream) =>
         listener.accept(transport, peer, stream, headers, endStream),
@@ -316,9 +292,7 @@ class Waypoint {
     server.close();
     pools.close();
     tunnels.close();
-    this.#certificates.close();
-    this.#authority.close();
-    this.#trust.close();
+    this.#credentials.close();
     scope.info("shutdown complete");
     log.flush();
     return 0;

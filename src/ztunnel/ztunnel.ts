@@ -4,24 +4,19 @@ import { buildInfo } from "../cli/mod.ts";
 import { dumpConfig, type LocalSource, type ZtunnelConfig } from "../config/mod.ts";
 import { HostnameResolver } from "../dns/mod.ts";
 import { tunnelDialer } from "../hbone/mod.ts";
-import { CertificateCache } from "../identity/mod.ts";
 import { markRefusal, namespaceRefusal, releaseStartupCode } from "../linux/mod.ts";
 import { MeshState } from "../mesh/mod.ts";
 import {
-  type Authority,
+  Credentials,
   dumpCertificates,
   dumpControlPlane,
   dumpMesh,
   followLocalState,
-  followRoots,
   type Json,
-  observeCertificates,
   onStopSignal,
-  openAuthority,
   socketAddresses,
   startLog,
   surviveBugs,
-  watchFile,
 } from "../process/mod.ts";
 import {
   AccessLog,
@@ -33,13 +28,11 @@ import {
   Readiness,
   registerBuildMetric,
   registerConnectMetrics,
-  registerCrlMetrics,
   registerHeldMetrics,
   registerProcessMetrics,
   registerWorkloadManagerMetrics,
   TrafficMetrics,
 } from "../telemetry/mod.ts";
-import { PeerTrust } from "../tls/mod.ts";
 import type { DataPlane } from "./data_plane.ts";
 import { Demand } from "./demand.ts";
 import { dnsSettings, readResolvConf } from "./dns/mod.ts";
@@ -78,10 +71,8 @@ class Ztunnel {
   readonly #registry = new MetricRegistry();
   readonly #readiness = new Readiness();
   readonly #mesh: MeshSource;
-  readonly #authority: Authority;
-  readonly #certificates: CertificateCache;
+  readonly #credentials: Credentials;
   readonly #localCertificates: LocalCertificates;
-  readonly #trust: PeerTrust;
   readonly #plane: DataPlane;
   readonly #pods: Pods | undefined;
   readonly #stopping = Promise.withResolvers<void>();
@@ -98,17 +89,16 @@ class Ztunnel {
   constructor(config: ZtunnelConfig) {
     this.#config = config;
     this.#mesh = new MeshSource(new MeshState(config.nodeName));
-    this.#authority = openAuthority({
+    this.#credentials = new Credentials({
       settings: config,
       trustDomain: config.selfTrustDomain,
       impersonate: config.proxyMode === "shared",
-      log: log.scope("ztunnel::identity"),
+      registry: this.#registry,
+      logs: { identity: log.scope("ztunnel::identity"), tls: log.scope("ztunnel::tls") },
     });
-    this.#certificates = new CertificateCache(this.#authority.ca, {
-      observer: observeCertificates(this.#registry, log.scope("ztunnel::identity")),
-    });
+    const { certificates, trust } = this.#credentials;
     this.#localCertificates = new LocalCertificates({
-      cache: this.#certificates,
+      cache: certificates,
       mesh: this.#mesh,
       nodeName: config.nodeName,
       prefetch: config.proxyMode === "shared",
@@ -118,17 +108,11 @@ class Ztunnel {
     const { keepaliveEnabled, keepaliveTime, keepaliveInterval, keepaliveRetries, userTimeoutEnabled } = config.socket;
     const tlsPolicy = { tls12: config.tls12, pqc: config.pqc };
     const { streamWindow, connectionWindow, frameSize } = config;
-    this.#trust = new PeerTrust({
-      crlPath: config.crlPath,
-      metrics: registerCrlMetrics(this.#registry),
-      log: log.scope("ztunnel::tls"),
-      watch: watchFile,
-    });
     const tunnel = {
-      certificates: this.#certificates,
+      certificates,
       tlsPolicy,
       settings: { streamWindow, connectionWindow, frameSize },
-      trust: this.#trust,
+      trust,
     };
     this.#plane = {
       config,
@@ -142,7 +126,7 @@ class Ztunnel {
       demand: config.xdsOnDemand && config.xdsAddress !== undefined
         ? new Demand(this.#mesh, (name) => this.#remote?.demand(name) ?? Promise.resolve())
         : undefined,
-      certificates: this.#certificates,
+      certificates,
       tlsPolicy,
       accessLog: new AccessLog(log),
       traffic: new TrafficMetrics(this.#registry),
@@ -198,7 +182,7 @@ class Ztunnel {
       logger: log,
       build: buildInfo(),
       configDump: () => this.#dump(),
-      controlPlane: () => dumpControlPlane(this.#remote?.status(), this.#trust.status()),
+      controlPlane: () => dumpControlPlane(this.#remote?.status(), this.#credentials.trust.status()),
       dryRun: () => this.#plane.dryRun.report(),
       explain: (source, destination) => explainConnection(this.#plane, source, destination),
       shutdown: () => this.#stopping.resolve(),
@@ -212,10 +196,7 @@ class Ztunnel {
     }
     proxy.ready(); // what may still be missing has tasks of its own (spec/ztunnel.md §11.2, §14.3)
 
-    await this.#authority.check();
-    this.#authority.follow(this.#certificates);
-    followRoots(this.#certificates, this.#trust, (identity) => this.#renewTunnels(identity));
-    await this.#trust.start();
+    await this.#credentials.start((identity) => this.#renewTunnels(identity));
     await this.#loadLocalState();
     if (!await this.#loadRemoteState()) return await this.#shutDown();
     state.ready();
@@ -274,7 +255,7 @@ class Ztunnel {
       registry: this.#registry,
       log: log.scope("xds::client"),
       // The CA is where istiod is: its back-off, minutes long by then, need not be waited for.
-      onConnected: () => this.#certificates.retryFailed(),
+      onConnected: () => this.#credentials.certificates.retryFailed(),
     });
     return await Promise.race([
       this.#remote.synced.then(() => true),
@@ -350,9 +331,7 @@ class Ztunnel {
     this.#upgrade?.close();
     this.#source?.close();
     this.#remote?.close();
-    this.#certificates.close();
-    this.#authority.close();
-    this.#trust.close();
+    this.#credentials.close();
     scope.info("shutdown complete");
     log.flush();
     return 0;
@@ -363,7 +342,7 @@ class Ztunnel {
     return {
       ...dumpMesh(this.#mesh.current),
       config: dumpConfig(config, readResolvConf()) as Json,
-      certificates: dumpCertificates(this.#certificates),
+      certificates: dumpCertificates(this.#credentials.certificates),
       staticConfig: config.localState === undefined
         ? { workloads: [], services: [], policies: [] }
         : staticConfig(this.#static ?? this.#mesh.current),

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { CertificateError, type CertificateFailure, type WorkloadCertificate } from "../../src/identity/mod.ts";
-import { observeCertificates } from "../../src/process/mod.ts";
+import { observeCertificates } from "../../src/process/certificate_observer.ts";
 import { Logger, MetricRegistry } from "../../src/telemetry/mod.ts";
 
 const CERTIFICATE: WorkloadCertificate = {
