@@ -1,7 +1,7 @@
 /** What headers and trailers of a response say of its status (gRPC over HTTP/2, "Responses"). Without I/O. */
 import { Buffer } from "node:buffer";
-import { grpcStatusOfHttp, isGrpcContentType } from "../http/grpc.ts";
 import { ErrorCode, errorName, type HeaderList } from "../http2/mod.ts";
+import { grpcStatusOfHttp, isGrpcContentType } from "./http_mapping.ts";
 import { GrpcError, GrpcStatus, statusName } from "./status.ts";
 
 /** What is to be made of a section: the messages go on, or the call is over. */

@@ -1,7 +1,6 @@
 /** HTTP over any byte stream: messages and exchanges as the router sees them, whatever version carries them. */
 export * from "./message.ts";
 export type * from "./exchange.ts";
-export { grpcStatusOfHttp, isGrpcContentType } from "./grpc.ts";
 export { dateField } from "./http_date.ts";
 export * from "./connection.ts";
 export { http2Client } from "./http2_client.ts";

@@ -3,8 +3,8 @@
  * what its route says, and the answer back to the client. All of it is callbacks; it ends exactly once, with its line in
  * the access log and its counts.
  */
+import { isGrpcContentType } from "../grpc/mod.ts";
 import {
-  isGrpcContentType,
   type RequestHead,
   type RequestListener,
   type Reset,

@@ -1,6 +1,7 @@
 /** Answers that the waypoint gives itself, as Envoy's sendLocalReply writes them (spec/waypoint.md §6.1). */
+import { grpcStatusOfHttp } from "../grpc/mod.ts";
 import type { HeaderList } from "../http2/mod.ts";
-import { grpcStatusOfHttp, type RequestHead, type ResponseHead } from "../http/mod.ts";
+import type { RequestHead, ResponseHead } from "../http/mod.ts";
 
 export interface LocalReply {
   readonly status: number;

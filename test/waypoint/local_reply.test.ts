@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { isGrpcContentType, type RequestHead } from "../../src/http/mod.ts";
+import { isGrpcContentType } from "../../src/grpc/mod.ts";
+import type { RequestHead } from "../../src/http/mod.ts";
 import { localReply } from "../../src/waypoint/local_reply.ts";
 
 const request: RequestHead = {

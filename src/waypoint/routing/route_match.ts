@@ -6,7 +6,7 @@ import {
   compileQueryMatch,
   type Metadata,
 } from "../../matching/mod.ts";
-import { isGrpcContentType } from "../../http/grpc.ts";
+import { isGrpcContentType } from "../../grpc/http_mapping.ts";
 import { fieldOf, type RequestHead } from "../../http/message.ts";
 import type { RouteMatch } from "../snapshot/mod.ts";
 

@@ -1,5 +1,5 @@
 /** gRPC in a request's facts: whether it is gRPC, and how it ended. */
-import { grpcStatusOfHttp, isGrpcContentType } from "../../http/grpc.ts";
+import { grpcStatusOfHttp, isGrpcContentType } from "../../grpc/http_mapping.ts";
 import { fieldOf, type RequestHead } from "../../http/message.ts";
 import type { StreamInfo } from "../stream_info.ts";
 

@@ -1,4 +1,4 @@
-/** What HTTP has to know of gRPC (gRPC over HTTP/2, HTTP to gRPC status code mapping). */
+/** How gRPC shows in HTTP, and HTTP in gRPC (gRPC over HTTP/2, HTTP to gRPC status code mapping). Without I/O. */
 
 const CONTENT_TYPE = "application/grpc";
 const PLUS = 0x2b;
