@@ -25,15 +25,15 @@ class AddressDraft {
   service: ServiceDraft | undefined;
 }
 
-/** Of the workload of the present record. */
+/** Of the workload of the present record; empty between two, as it may have views of what was read. */
 const workloadDraft = new WorkloadDraft();
 
 function readAddress(reader: FieldReader, field: number, into: AddressDraft): boolean {
   if (field === 1) {
     into.service = undefined;
-    if (into.workload === undefined) workloadDraft.reset();
     reader.message("", readWorkload, into.workload = workloadDraft);
   } else if (field === 2) {
+    into.workload?.reset();
     into.workload = undefined;
     reader.message("", readService, into.service ??= new ServiceDraft());
   } else {
@@ -58,6 +58,8 @@ export function decodeAddress(bytes: Uint8Array): AddressResult {
     throw new BadField("", "neither workload nor service");
   } catch (error) {
     return { ok: false, error: `${nameOf(draft)}: ${within("", error).text}` };
+  } finally {
+    draft.workload?.reset();
   }
 }
 
