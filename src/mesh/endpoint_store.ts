@@ -1,6 +1,5 @@
 /** Which workload is an endpoint of which service, and what waits for a service that is not known yet. */
 import { type Candidate, EndpointPool } from "./load_balancing.ts";
-import { sameItems } from "./same_items.ts";
 import { type Endpoint, type Service, serviceKey } from "./service.ts";
 import type { LiveService, ServiceIndex } from "./service_index.ts";
 import type { ServiceMembership } from "./update.ts";
@@ -91,9 +90,7 @@ export class EndpointStore {
   /** As `join` for a record that has taken the place of another. */
   rejoin(before: Workload, after: Workload, memberships: readonly ServiceMembership[]): void {
     // Those of the same services are replaced where they are.
-    if (this.#memberships.get(after.uid) !== undefined || !sameItems(before.services, after.services)) {
-      this.leave(before);
-    }
+    if (this.#memberships.get(after.uid) !== undefined || !sameServices(before, memberships)) this.leave(before);
     this.join(after, memberships);
   }
 

@@ -1,11 +1,13 @@
 /** Random batches of changes to a small, crowded mesh, and a slow, literal account of what they leave behind. */
 import {
   type Endpoint,
+  type GatewayAddress,
   type MeshUpdate,
   newService,
   type Service,
   serviceKey,
   type Workload,
+  type WorkloadChange,
   type WorkloadUpdate,
 } from "../../src/mesh/mod.ts";
 import { newMatch, type Policy, policyKey } from "../../src/policy/mod.ts";
@@ -17,7 +19,26 @@ export const NAMESPACES = ["shop", "bank"];
 export const HOSTNAMES = ["a.example", "b.example", "c.example"];
 export const POLICIES = ["allow", "deny"];
 const CIDRS = ["10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "fd00::/16", "fd00::/48", "0.0.0.0/0"];
+const GATEWAY: GatewayAddress = { destination: { kind: "address", network: "", ip: "10.0.0.9" }, hboneMtlsPort: 15008 };
 const UIDS = ["c//Pod/shop/a", "c//Pod/shop/b", "c//Pod/bank/a", "c/entry/a", "c/entry/b", "shop/a.example"];
+
+/** What of a record may be another the next time. */
+const CHANGES = [
+  "place",
+  "weight",
+  "status",
+  "mode",
+  "node",
+  "protocol",
+  "network",
+  "addresses",
+  "services",
+  "hostname",
+  "identity",
+  "gateway",
+  "policies",
+  "members",
+] as const;
 
 /** Numbers in [0, 1) that a seed determines (mulberry32). */
 export function seeded(seed: number): () => number {
@@ -72,7 +93,7 @@ export class RandomMesh {
     const other = this.#newWorkload(workload.uid);
     // Lists of one text are not one list.
     const same = { ...workload, addresses: [...workload.addresses], services: [...workload.services] };
-    switch (this.#one(["place", "weight", "status", "mode", "node", "protocol", "network", "addresses", "services"])) {
+    switch (this.#one(CHANGES)) {
       case "place":
         return { workload: { ...same, locality: other.workload.locality }, memberships };
       case "weight":
@@ -89,6 +110,16 @@ export class RandomMesh {
         return { workload: { ...same, addresses: other.workload.addresses }, memberships };
       case "protocol":
         return { workload: { ...same, protocol: other.workload.protocol }, memberships };
+      case "hostname":
+        return { workload: { ...same, hostname: other.workload.hostname }, memberships };
+      case "identity":
+        return { workload: { ...same, namespace: other.workload.namespace, name: other.workload.name }, memberships };
+      case "gateway":
+        return { workload: { ...same, networkGateway: other.workload.networkGateway }, memberships };
+      case "policies":
+        return { workload: { ...same, authorizationPolicies: other.workload.authorizationPolicies }, memberships };
+      case "members":
+        return { workload: same, memberships: other.memberships };
       default:
         return { workload: { ...same, services: other.workload.services }, memberships: other.memberships };
     }
@@ -96,7 +127,10 @@ export class RandomMesh {
 
   #newWorkload(uid: string): WorkloadUpdate {
     const keys = [...new Set(this.#many(3, () => this.#key()))];
-    const workload = pod(this.#one(["a", "b"]), this.#some(IPS, 2), {
+    const addresses = this.#some(IPS, 2);
+    // One that says an address twice.
+    if (addresses.length > 0 && this.#chance(0.05)) addresses.push(addresses[0]!);
+    const workload = pod(this.#one(["a", "b"]), addresses, {
       uid,
       namespace: this.#one(NAMESPACES),
       network: this.#one(NETWORKS),
@@ -106,6 +140,7 @@ export class RandomMesh {
       node: this.#one(["node-a", "node-b"]),
       locality: { region: this.#one(["r1", "r2"]), zone: "", subzone: "" },
       capacity: this.#one([0, 1, 1, 3]),
+      networkGateway: this.#chance(0.2) ? GATEWAY : undefined,
       status: this.#chance(0.2) ? "Unhealthy" : "Healthy",
       // A control plane's records say their services, those of a file do not.
       services: this.#chance(0.8) ? keys : [],
@@ -164,13 +199,17 @@ export class Account {
   /** By service, known or not. */
   readonly endpoints = new Map<string, Map<string, Endpoint>>();
 
-  apply(update: MeshUpdate): { unknownRemovals: string[] } {
+  apply(update: MeshUpdate): { unknownRemovals: string[]; workloads: WorkloadChange[] } {
     for (const key of update.removedPolicies ?? []) this.policies.delete(key);
     for (const policy of update.policies ?? []) this.policies.set(policyKey(policy), policy);
     const unknownRemovals: string[] = [];
+    const workloads: WorkloadChange[] = [];
     for (const name of update.removed ?? []) {
-      if (this.workloads.has(name)) this.#removeWorkload(name);
-      else if (!this.services.delete(name)) unknownRemovals.push(name);
+      const before = this.workloads.get(name);
+      if (before !== undefined) {
+        this.#removeWorkload(name);
+        workloads.push({ before });
+      } else if (!this.services.delete(name)) unknownRemovals.push(name);
     }
     for (const service of update.services ?? []) {
       const key = serviceKey(service);
@@ -181,6 +220,8 @@ export class Account {
       }
     }
     for (const { workload, memberships } of update.workloads ?? []) {
+      const before = this.workloads.get(workload.uid);
+      workloads.push(before === undefined ? { after: workload } : { before, after: workload });
       this.#removeWorkload(workload.uid);
       this.workloads.set(workload.uid, workload);
       for (const { service, ports } of memberships) {
@@ -191,7 +232,7 @@ export class Account {
         this.endpoints.set(service, members.set(workload.uid, endpoint));
       }
     }
-    return { unknownRemovals };
+    return { unknownRemovals, workloads };
   }
 
   #removeWorkload(uid: string): void {
