@@ -100,6 +100,10 @@ export class Call implements GrpcStream {
     if (!this.#reading && this.state === "open") this.#readHeld();
   }
 
+  get holds(): boolean {
+    return this.#held.length > 0;
+  }
+
   cancel(): void {
     this.fail(new GrpcError("protocol", GrpcStatus.cancelled, "the call was cancelled"), "later");
   }

@@ -75,6 +75,8 @@ export interface GrpcStream {
   /** No onMessage until resume(); the server can send one window (2 MiB) more, which is kept. */
   pause(): void;
   resume(): void;
+  /** Whether more has come while it is paused, of which resume() will tell. */
+  readonly holds: boolean;
   /** Ends the call: RST_STREAM(CANCEL) to the server, then onEnd with CANCELLED in a microtask. */
   cancel(): void;
 }

@@ -261,6 +261,8 @@ export class AdsClient {
         if (outcome !== undefined) this.#finished(stream, outcome, this.#clock.elapsed() - began);
         return outcome !== undefined;
       },
+      // The next push does not come before this one is answered.
+      awaited: () => stream.grpc.holds,
       broken: (error) => this.#broken(stream, error),
     });
   }

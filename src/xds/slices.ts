@@ -5,6 +5,8 @@ import { Rests } from "./rests.ts";
 export interface SlicedTask {
   /** Does a bit of it, well under a millisecond where that is possible. True: that was the last. */
   step(): boolean;
+  /** Whether more waits for its end than the tasks behind it; no: left out. */
+  awaited?(): boolean;
   /** A step threw: a bug. The task is not asked again. */
   broken(error: unknown): void;
 }
@@ -76,12 +78,13 @@ export class Slices {
 
   /** @param others what the turn took after our slice, ms */
   #rest(others: number): void {
-    if (this.#tasks.length === 0) {
+    const [task] = this.#tasks;
+    if (task === undefined) {
       this.#rests.forget();
       this.#goOn();
       return;
     }
-    this.#rests.after(this.#spent, others, this.#tasks.length > 1);
+    this.#rests.after(this.#spent, others, this.#tasks.length > 1 || task.awaited?.() === true);
     const { due } = this.#rests;
     if (due === 0) {
       this.#goOn();

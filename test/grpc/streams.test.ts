@@ -106,12 +106,14 @@ describe("streams", () => {
     await server.until(() => sent!.stalledSince !== 0);
     expect(sent!.pendingBytes).toBeGreaterThan(COUNT * SIZE - (4 << 20));
     expect(seen.events.length).toBe(2);
+    expect(stream.holds).toBe(true);
     for (let i = 2; i <= COUNT; i++) {
       stream.resume();
       await seen.until(() => seen.events.length > i || seen.over);
     }
     stream.resume();
     await seen.ended();
+    expect(stream.holds).toBe(false);
     expect(seen.events.length).toBe(COUNT + 2);
     expect(new Set(seen.events)).toEqual(new Set(["open", `${SIZE} bytes`, "end"]));
   });

@@ -116,6 +116,9 @@ class Stream implements GrpcStream {
   }
   pause(): void {}
   resume(): void {}
+  get holds(): boolean {
+    return false;
+  }
   cancel(): void {}
 }
 

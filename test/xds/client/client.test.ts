@@ -697,6 +697,28 @@ describe("an outage", () => {
     expect(waiting.clock.waits).toEqual([]);
   });
 
+  test("a push beside busy connections makes haste as soon as another one is behind it", () => {
+    const busy = (behind: boolean): number => {
+      const [type, other] = [new TextType(FIRST), new TextType(SECOND)];
+      const { channel, clock } = connected([type, other]);
+      type.before = () => clock.work(0.3);
+      const began = clock.elapsed();
+      channel.last.push(responseBytes(FIRST, "n1", named(...Array.from({ length: 2_000 }, (_, i) => `r${i}`))));
+      if (behind) channel.last.push(responseBytes(SECOND, "n2", named("policy")));
+      while (type.texts.size < 2_000) {
+        clock.work(1);
+        if (clock.turn()) continue;
+        const [wait = 0] = clock.waits;
+        clock.work(wait);
+        clock.pass(wait);
+      }
+      clock.settle();
+      expect(other.texts.size).toBe(behind ? 1 : 0);
+      return clock.elapsed() - began;
+    };
+    expect(busy(false)).toBeGreaterThan(busy(true) * 1.5);
+  });
+
   test("close in the midst of a push", () => {
     const type = new TextType(FIRST);
     const { channel, client, clock } = connected([type]);

@@ -44,6 +44,10 @@ export class FakeStream implements GrpcStream {
     queueMicrotask(() => this.end(new GrpcError("protocol", GrpcStatus.cancelled, "the call was cancelled")));
   }
 
+  get holds(): boolean {
+    return this.#messages.length > 0;
+  }
+
   get paused(): boolean {
     return this.#paused;
   }
