@@ -38,6 +38,18 @@ describe("workloads", () => {
     expect(state.workloadByAddress("", "10.0.0.9")).toBeUndefined();
   });
 
+  test("of another node that change keep the texts by which they are found", () => {
+    const state = new MeshState("node-b");
+    const addresses = ["10.0.0.1", "fd00::1"];
+    state.apply({ workloads: [member({ ...a, addresses })] });
+    const after = { ...a, addresses: [...addresses], status: "Unhealthy" } as const;
+    state.apply({ workloads: [member(after)] });
+    for (const ip of addresses) expect(state.workloadByAddress("", ip)).toBe(after);
+    expect(after).toEqual({ ...a, addresses, status: "Unhealthy" });
+    // One list, with its texts: there may be a hundred thousand of them.
+    expect(after.addresses).toBe(addresses);
+  });
+
   test("of one address: the next best owns it once the best has gone", () => {
     const share = (uid: string, protocol: "TCP" | "HBONE") => pod(uid, "10.0.0.1", { uid, protocol });
     const entry = share("c/entry/x", "HBONE");

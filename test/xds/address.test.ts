@@ -568,6 +568,23 @@ describe("the wire", () => {
     const ports = Array.from({ length: 1_000 }, (_, i) => ({ servicePort: i + 1, targetPort: 1 }));
     update(workloadBytes({ services: { "ns/long": { ports } } }));
     expect(update(workloadBytes(FULL))).toEqual(full);
+    const others = ports.map(({ servicePort }) => ({ servicePort: servicePort + 500, targetPort: 2 }));
+    expect(update(workloadBytes({ services: { "ns/long": { ports: others } } })).memberships[0]?.ports).toEqual(
+      others.flatMap(({ servicePort, targetPort }) => [servicePort, targetPort]),
+    );
+    // An entry of a map that does not say its key.
+    const entry = write((writer) => writer.tag(2, LENGTH).bytes(new Uint8Array(0)));
+    const keyless = asWorkload(write((writer) => writer.tag(22, LENGTH).bytes(entry)));
+    expect(problem(keyless)).toBe('workload: services[""]: the key is not namespace/hostname');
+  });
+
+  test("long hostnames that end alike are those of their own namespaces", () => {
+    const name = `${"x".repeat(60)}.${"y".repeat(60)}.example`;
+    for (const service of [`ns/${name}`, `ms/${name}`, `ns/${name}`]) {
+      const { workload, memberships } = update(workloadBytes({ services: { [service]: {} } }));
+      expect(memberships).toEqual([{ service, ports: [] }]);
+      expect(workload.services).toEqual([service]);
+    }
   });
 
   test("what records have in common is one copy", () => {

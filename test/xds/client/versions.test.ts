@@ -46,6 +46,46 @@ test("names and versions of any length and alphabet, replaced many times, one by
   }
 });
 
+test("names are told apart by their ends, however long, and whatever comes between them", () => {
+  const versions = new Versions();
+  const names = ["世", "é", "x", "😀"].flatMap((letter) =>
+    [1_000, 3_000, 100_000].flatMap((length) => [1, 2].map((end) => `${letter.repeat(length)}${end}`))
+  );
+  for (const name of names) {
+    versions.set(name, `version of ${name}`);
+    expect(versions.has("a short one")).toBe(false);
+  }
+  expect(versions.size).toBe(names.length);
+  for (const [name, version] of versions) expect(version === `version of ${name}`).toBe(true);
+});
+
+test("what has been replaced or deleted takes no memory for long", () => {
+  const used = () => {
+    Bun.gc(true);
+    return process.memoryUsage().external;
+  };
+  const versions = new Versions();
+  const version = "v".repeat(10_000);
+  const before = used();
+  let most = 0;
+  // 200 MB each time.
+  for (let i = 0; i < 20_000; i++) {
+    versions.set(`replaced ${i % 7}`, version);
+    if (i % 4_000 === 0) most = Math.max(most, used() - before);
+  }
+  for (let i = 0; i < 20_000; i++) {
+    versions.set(`deleted ${i}`, version);
+    versions.delete(`deleted ${i}`);
+    if (i % 4_000 === 0) most = Math.max(most, used() - before);
+  }
+  expect(versions.size).toBe(7);
+  expect(most).toBeLessThan(32 << 20);
+  for (let i = 0; i < 4_000; i++) versions.set(`deleted ${i}`, version);
+  expect(used() - before).toBeGreaterThan(32 << 20);
+  for (let i = 0; i < 4_000; i++) versions.delete(`deleted ${i}`);
+  expect(used() - before).toBeLessThan(8 << 20);
+});
+
 test("names that end alike, as those of a namespace with a long name, cost no more than others", () => {
   const versions = new Versions();
   const namespace = "n".repeat(63);
