@@ -75,7 +75,7 @@ export class MeshState {
       this.#endpoints.rejoin(before, workload, memberships);
       return { before, after: workload };
     }
-    this.#removeWorkload(workload.uid);
+    if (before !== undefined) this.#removeWorkload(workload.uid);
     this.#workloads.add(workload);
     this.#endpoints.join(workload, memberships);
     return before === undefined ? { after: workload } : { before, after: workload };

@@ -92,8 +92,7 @@ export class WorkloadIndex {
     if (!isFoundAlike(before, after) || after.hostname !== "" || this.#isLocal(after)) return false;
     shareTexts(before, after);
     const { network, addresses } = after;
-    const standard = after.networkMode !== "HostNetwork";
-    if (standard) {
+    if (after.networkMode !== "HostNetwork") {
       for (const ip of addresses) if (this.#byAddress.get(network, ip) !== before) return false;
       for (const ip of addresses) this.#byAddress.set(network, ip, after);
     }

@@ -69,9 +69,7 @@ export class ValueCache<T, Draft = T> {
     this.#values = new Array<T | undefined>(values.length * 4);
     this.#hashes = new Int32Array(values.length * 4);
     this.#used = 0;
-    for (const [i, value] of values.entries()) {
-      if (value !== undefined) this.#settle(value, hashes[i]!);
-    }
+    for (const [i, value] of values.entries()) if (value !== undefined) this.#settle(value, hashes[i]!);
   }
 }
 

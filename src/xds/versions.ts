@@ -81,16 +81,12 @@ class Shard {
   set(name: string, hash: number, version: string): boolean {
     want(name);
     const known = this.#find(hash);
-    if (known >= 0) this.#lost += this.#lengthAt(this.#places[known]!);
+    if (known >= 0) this.#lost += entryLength(this.#bytes, this.#places[known]!);
     const start = this.#append(version);
-    if (known >= 0) {
-      this.#places[known] = start;
-      this.#tidy();
-      return false;
-    }
-    this.#put(start, hash);
+    if (known >= 0) this.#places[known] = start;
+    else this.#put(start, hash);
     this.#tidy();
-    return true;
+    return known < 0;
   }
 
   /** True: it was there. */
@@ -98,7 +94,7 @@ class Shard {
     want(name);
     const place = this.#find(hash);
     if (place < 0) return false;
-    this.#lost += this.#lengthAt(this.#places[place]!);
+    this.#lost += entryLength(this.#bytes, this.#places[place]!);
     this.#places[place] = DELETED;
     this.#tidy();
     return true;
@@ -132,27 +128,22 @@ class Shard {
       this.#bytes.compare(wanted, 0, wantedLength, name, name + wantedLength) === 0;
   }
 
-  #lengthAt(start: number): number {
-    return HEADER + this.#bytes.readUint32LE(start) + this.#bytes.readUint32LE(start + 4);
-  }
-
   /** Writes the wanted name and its version at the end, and tells where. */
   #append(version: string): number {
     const start = this.#end;
     const length = Buffer.byteLength(version);
     const end = start + HEADER + wantedLength + length;
-    if (end > this.#bytes.length) this.#move(this.#bytes, Math.max(1024, end * 1.5 | 0));
+    if (end > this.#bytes.length) {
+      const before = this.#bytes;
+      this.#bytes = Buffer.allocUnsafeSlow(Math.max(1024, Math.floor(end * 1.5)));
+      before.copy(this.#bytes, 0, 0, start);
+    }
     this.#bytes.writeUint32LE(wantedLength, start);
     this.#bytes.writeUint32LE(length, start + 4);
     wanted.copy(this.#bytes, start + HEADER, 0, wantedLength);
     this.#bytes.write(version, start + HEADER + wantedLength, "utf8");
     this.#end = end;
     return start;
-  }
-
-  #move(bytes: Buffer, room: number): void {
-    this.#bytes = Buffer.allocUnsafeSlow(room);
-    bytes.copy(this.#bytes, 0, 0, this.#end);
   }
 
   #put(start: number, hash: number): void {
@@ -180,12 +171,16 @@ class Shard {
     for (let place = 0; place < places.length; place++) {
       const start = places[place]!;
       if (start < 0) continue;
-      const length = HEADER + bytes.readUint32LE(start) + bytes.readUint32LE(start + 4);
+      const length = entryLength(bytes, start);
       bytes.copy(this.#bytes, this.#end, start, start + length);
       this.#put(this.#end, hashes[place]!);
       this.#end += length;
     }
   }
+}
+
+function entryLength(bytes: Buffer, start: number): number {
+  return HEADER + bytes.readUint32LE(start) + bytes.readUint32LE(start + 4);
 }
 
 /** The bits that chose the shard are the same in all of it. */

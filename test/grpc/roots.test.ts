@@ -1,17 +1,13 @@
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { requireRoots, rootsReader, systemRoots } from "../../src/grpc/roots.ts";
 import { ForgingCa } from "../identity/forging_ca.ts";
 
-const directory = mkdtempSync(join(tmpdir(), "ambient-roots-"));
 const authority = new ForgingCa();
+const { directory } = authority;
 const root = await authority.ca.rootPem();
-afterAll(() => {
-  rmSync(directory, { recursive: true, force: true });
-  authority.remove();
-});
+afterAll(() => authority.remove());
 
 function file(name: string, content: string): string {
   const path = join(directory, name);

@@ -23,22 +23,22 @@ const GATEWAY: GatewayAddress = { destination: { kind: "address", network: "", i
 const UIDS = ["c//Pod/shop/a", "c//Pod/shop/b", "c//Pod/bank/a", "c/entry/a", "c/entry/b", "shop/a.example"];
 
 /** What of a record may be another the next time. */
-const CHANGES = [
-  "place",
-  "weight",
-  "status",
-  "mode",
-  "node",
-  "protocol",
-  "network",
-  "addresses",
-  "services",
-  "hostname",
-  "identity",
-  "gateway",
-  "policies",
-  "members",
-] as const;
+const CHANGES: readonly (readonly (keyof Workload | "memberships")[])[] = [
+  ["locality"],
+  ["capacity"],
+  ["status"],
+  ["networkMode"],
+  ["node"],
+  ["protocol"],
+  ["network"],
+  ["addresses"],
+  ["services", "memberships"],
+  ["hostname"],
+  ["namespace", "name"],
+  ["networkGateway"],
+  ["authorizationPolicies"],
+  ["memberships"],
+];
 
 /** Numbers in [0, 1) that a seed determines (mulberry32). */
 export function seeded(seed: number): () => number {
@@ -93,36 +93,9 @@ export class RandomMesh {
     const other = this.#newWorkload(workload.uid);
     // Lists of one text are not one list.
     const same = { ...workload, addresses: [...workload.addresses], services: [...workload.services] };
-    switch (this.#one(CHANGES)) {
-      case "place":
-        return { workload: { ...same, locality: other.workload.locality }, memberships };
-      case "weight":
-        return { workload: { ...same, capacity: other.workload.capacity }, memberships };
-      case "status":
-        return { workload: { ...same, status: other.workload.status }, memberships };
-      case "mode":
-        return { workload: { ...same, networkMode: other.workload.networkMode }, memberships };
-      case "node":
-        return { workload: { ...same, node: other.workload.node }, memberships };
-      case "network":
-        return { workload: { ...same, network: other.workload.network }, memberships };
-      case "addresses":
-        return { workload: { ...same, addresses: other.workload.addresses }, memberships };
-      case "protocol":
-        return { workload: { ...same, protocol: other.workload.protocol }, memberships };
-      case "hostname":
-        return { workload: { ...same, hostname: other.workload.hostname }, memberships };
-      case "identity":
-        return { workload: { ...same, namespace: other.workload.namespace, name: other.workload.name }, memberships };
-      case "gateway":
-        return { workload: { ...same, networkGateway: other.workload.networkGateway }, memberships };
-      case "policies":
-        return { workload: { ...same, authorizationPolicies: other.workload.authorizationPolicies }, memberships };
-      case "members":
-        return { workload: same, memberships: other.memberships };
-      default:
-        return { workload: { ...same, services: other.workload.services }, memberships: other.memberships };
-    }
+    const changed = this.#one(CHANGES);
+    for (const field of changed) if (field !== "memberships") Object.assign(same, { [field]: other.workload[field] });
+    return { workload: same, memberships: changed.includes("memberships") ? other.memberships : memberships };
   }
 
   #newWorkload(uid: string): WorkloadUpdate {

@@ -1,6 +1,5 @@
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { watchRoots } from "../../src/process/mod.ts";
 import { Logger } from "../../src/telemetry/mod.ts";
@@ -9,13 +8,10 @@ import { ForgingCa } from "../identity/forging_ca.ts";
 /** Longest wait for what must happen; ms. A change is told after 2 s of quiet. */
 const PATIENCE = 30_000;
 
-const directory = mkdtempSync(join(tmpdir(), "ambient-roots-"));
 const authority = new ForgingCa();
+const { directory } = authority;
 const root = await authority.ca.rootPem();
-afterAll(() => {
-  rmSync(directory, { recursive: true, force: true });
-  authority.remove();
-});
+afterAll(() => authority.remove());
 
 test("roots that are none are told by file and change nothing; others are a change", async () => {
   const path = join(directory, "root.pem");
